@@ -1,0 +1,164 @@
+package safeguard
+
+import (
+	"fmt"
+	"time"
+)
+
+// Rules are the policies that a decision follows.
+type Rules struct {
+	Tails             Tails
+	UnansweredAfter   time.Duration // grace before "check not completed" when the centre does not answer
+	UnidentifiedAfter time.Duration // the same when there is nothing to ask with, or identity is not confirmed
+	PregnantFrom      int           // age in years
+	PregnantTo        int           // age in years, inclusive
+}
+
+// DefaultRules are 15 seconds, 5 minutes, 12 to 55 years.
+func DefaultRules() Rules {
+	return Rules{
+		Tails:             DefaultTails,
+		UnansweredAfter:   15 * time.Second,
+		UnidentifiedAfter: 5 * time.Minute,
+		PregnantFrom:      12,
+		PregnantTo:        55,
+	}
+}
+
+// Eligible tells whether the patient is to be asked about, and by which rule:
+// under 18, of unknown age, or possibly pregnant, because an unborn child's plan
+// is held under the mother's number.
+func (r Rules) Eligible(a Attendance) (bool, string) {
+	if a.Test {
+		return false, "test traffic"
+	}
+	born := a.Patient.Born.Reveal()
+	if born.IsZero() {
+		return true, "date of birth unknown"
+	}
+	age := born.YearsAt(DateOf(a.Begun))
+	switch {
+	case age < 0:
+		return true, "date of birth after the attendance"
+	case age < adulthood:
+		return true, "under 18"
+	case a.Maternity:
+		return true, "maternity"
+	case a.Patient.Sex != Male && a.Purpose == Unscheduled && age >= r.PregnantFrom && age <= r.PregnantTo:
+		return true, fmt.Sprintf("possibly pregnant: aged %d to %d, unscheduled", r.PregnantFrom, r.PregnantTo)
+	}
+	return false, "adult"
+}
+
+// Shown is what the EPR was last told for an attendance.
+type Shown struct {
+	Generation int       // counts the people the attendance turned out to be: a change of NHS number begins anew
+	Version    int       // of the alert of this generation; 0 when there was none
+	Content    Content   // what it says; the zero value when nothing is shown
+	About      NHSNumber // whom it is about
+	Accepted   time.Time // when the registration was accepted: grace counts from here
+}
+
+// Decision is what follows from an attendance and its answer.
+type Decision struct {
+	Alerts []Alert   // to put into the EPR, in order; usually none or one
+	After  Shown     // what the EPR shows once they are delivered
+	Again  time.Time // when to look afresh although nothing happens; zero for never
+	Rule   string
+}
+
+// Decide compares what should be before the clinician with what is, and says
+// what to raise, change or withdraw. It has no effects and reads no clock.
+func (r Rules) Decide(now time.Time, a Attendance, answer Answer, before Shown) Decision {
+	d := Decision{After: before}
+	if number := a.Patient.Number; before.About != number {
+		if !before.About.IsZero() {
+			d.say(now, a, Content{}, "NHS number changed")
+			if d.After.Version > 0 {
+				d.After.Generation++
+				d.After.Version = 0
+			}
+		}
+		d.After.About = number
+	}
+	want, rule, again := r.content(now, a, answer, d.After)
+	d.say(now, a, want, rule)
+	d.Rule, d.Again = rule, again
+	return d
+}
+
+// content is what the clinician should read now.
+func (r Rules) content(now time.Time, a Attendance, answer Answer, before Shown) (Content, string, time.Time) {
+	never := time.Time{}
+	if a.State == Cancelled {
+		return Content{}, "attendance cancelled", never
+	}
+	if eligible, rule := r.Eligible(a); !eligible {
+		return Content{}, "not eligible: " + rule, never
+	}
+	switch answer.Status {
+	case Held:
+		if flags := r.visible(now, a, answer.Flags); len(flags) > 0 {
+			return Content{Kind: FlagsHeld, Flags: flags, AsOf: answer.AsOf, Source: answer.Source}, "flags held", never
+		}
+		return Content{}, "no flag visible", never
+	case NoneHeld:
+		return Content{}, "none held", never
+	}
+	if before.Content.Kind == FlagsHeld {
+		// What was answered stays until something is known again.
+		return before.Content, "not answered since", never
+	}
+	grace := r.UnansweredAfter
+	if answer.Reason == NoNHSNumber || answer.Reason == NumberInConflict || answer.Reason == IdentityNotConfirmed {
+		grace = r.UnidentifiedAfter
+	}
+	if due := before.Accepted.Add(grace); now.Before(due) && before.Content.Kind == Nothing {
+		return Content{}, "within grace: " + answer.Reason.String(), due
+	}
+	return Content{Kind: CheckNotCompleted, Reason: answer.Reason}, "check not completed: " + answer.Reason.String(), never
+}
+
+func (r Rules) visible(now time.Time, a Attendance, flags []Flag) []Flag {
+	var visible []Flag
+	for _, f := range flags {
+		if f.Visible(DateOf(now), a.Patient.Born.Reveal(), r.Tails) {
+			visible = append(visible, f)
+		}
+	}
+	return visible
+}
+
+// say appends the version that turns what is shown into want, if they differ.
+func (d *Decision) say(now time.Time, a Attendance, want Content, rule string) {
+	shown := &d.After
+	if shown.Content.same(want) {
+		return
+	}
+	alert := Alert{
+		ID:         alertID(a.ID, shown.Generation),
+		Version:    shown.Version + 1,
+		Action:     Update,
+		Attendance: a,
+		Content:    want,
+		Decided:    now,
+		Rule:       rule,
+	}
+	switch Nothing {
+	case shown.Content.Kind:
+		alert.Action = Raise
+	case want.Kind:
+		alert.Action = Withdraw
+		alert.Content = shown.Content
+	}
+	alert.Attendance.Patient.Number = shown.About
+	d.Alerts = append(d.Alerts, alert)
+	shown.Version++
+	shown.Content = want
+}
+
+// alertID is that of the attendance for its first person, and one that shares
+// nothing with it for each further one.
+func alertID(a AttendanceID, generation int) AlertID {
+	return AlertID(NewAttendanceID(ODSCode{}, "alert", a.String(), fmt.Sprint(generation)).String())
+}
