@@ -70,6 +70,7 @@ type Attendance struct {
 	Purpose      Purpose
 	State        State
 	Begun        time.Time // when the patient arrived (PV1-44, EVN-6, else MSH-7)
+	Finished     time.Time // when the patient left (PV1-45, EVN-6, else MSH-7); zero while open
 	Patient      Patient
 	Visit        Private[Identifier] // PV1-19
 	Class        string              // PV1-2, HL7 table 0004
@@ -207,4 +208,46 @@ func (a Attendance) Unasked() Reason {
 		return IdentityNotConfirmed
 	}
 	return NoReason
+}
+
+// Updated is a as a later message tells it: what the message leaves absent
+// stays, and an unscheduled attendance never becomes a scheduled one.
+func (a Attendance) Updated(by Attendance) Attendance {
+	out := by
+	out.ID = a.ID
+	out.Begun = a.Begun
+	if a.Purpose == Unscheduled || by.Purpose == UnknownPurpose {
+		// Setting and purpose were decided together, and stay together.
+		out.Setting, out.Purpose, out.Rule, out.Class, out.Location = a.Setting, a.Purpose, a.Rule, a.Class, a.Location
+	}
+	if by.Site.IsZero() {
+		out.Site = a.Site
+	}
+	out.Maternity = a.Maternity || by.Maternity
+	out.Sensitive = a.Sensitive || by.Sensitive
+	if by.State == UnknownState {
+		out.State, out.Finished = a.State, a.Finished
+	}
+	if by.Visit.IsZero() {
+		out.Visit = a.Visit
+	}
+	p, q := &out.Patient, a.Patient
+	if p.Number.IsZero() {
+		p.Number, p.NumberStatus = q.Number, q.NumberStatus
+	} else if p.Number == q.Number && p.NumberStatus == StatusNotStated {
+		p.NumberStatus = q.NumberStatus
+	}
+	if p.MRN.IsZero() {
+		p.MRN = q.MRN
+	}
+	if p.Born.IsZero() {
+		p.Born = q.Born
+	}
+	if p.Sex == UnknownSex {
+		p.Sex = q.Sex
+	}
+	if p.Family.IsZero() {
+		p.Family, p.Given = q.Family, q.Given
+	}
+	return out
 }

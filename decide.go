@@ -50,6 +50,26 @@ func (r Rules) Eligible(a Attendance) (bool, string) {
 	return false, "adult"
 }
 
+// How long an attendance without a discharge is taken to be open, and how long
+// after its end an owed lookup is still asked.
+const (
+	emergencyStay = 24 * time.Hour
+	inpatientStay = 30 * 24 * time.Hour
+	askAfterEnd   = 7 * 24 * time.Hour
+)
+
+// AskUntil is when asking about the attendance ends.
+func (a Attendance) AskUntil() time.Time {
+	end := a.Finished
+	if end.IsZero() {
+		end = a.Begun.Add(inpatientStay)
+		if a.Class == "E" {
+			end = a.Begun.Add(emergencyStay)
+		}
+	}
+	return end.Add(askAfterEnd)
+}
+
 // Shown is what the EPR was last told for an attendance.
 type Shown struct {
 	Generation int       // counts the people the attendance turned out to be: a change of NHS number begins anew
@@ -105,7 +125,7 @@ func (r Rules) content(now time.Time, a Attendance, answer Answer, before Shown)
 	case NoneHeld:
 		return Content{}, "none held", never
 	}
-	if before.Content.Kind == FlagsHeld {
+	if before.Content.Kind == FlagsHeld && answer.Reason == CentreUnreachable {
 		// What was answered stays until something is known again.
 		return before.Content, "not answered since", never
 	}

@@ -1,0 +1,37 @@
+package pipeline
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+)
+
+// A retry waits a quarter of a second, then twice as long each time, up to five
+// seconds: what was away is asked again within that.
+const (
+	shortest = 250 * time.Millisecond
+	longest  = 5 * time.Second
+)
+
+// backoff is how long to wait after that many failed tries, less up to a
+// quarter, so that many who wait do not come back at once.
+func backoff(tries int) time.Duration {
+	d := longest
+	if tries < 5 {
+		d = min(longest, shortest<<max(tries, 0))
+	}
+	return d - rand.N(d/4)
+}
+
+// reask is how long to wait before asking again what the centre answered but did
+// not tell: only a person's correction there can change it.
+const reask = 10 * time.Minute
+
+// askAgain is how long to wait before an owed lookup is made again.
+func askAgain(r safeguard.Reason, tries int) time.Duration {
+	if r == safeguard.IdentityNotConfirmed || r == safeguard.CentreRefused {
+		return reask - rand.N(reask/4)
+	}
+	return backoff(tries)
+}
