@@ -1,25 +1,34 @@
 package keys
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 )
 
+// asideSuffix is of the one name that a file is written under before it takes
+// its own, so that an interrupted write leaves nothing that is not found again.
+const asideSuffix = ".new"
+
 // writeAside replaces the file at path with body, durably: whoever looks, also
 // after a power cut, sees the old file or the new one, and only its owner sees
-// either.
+// either. The caller holds a lock on path.
 func writeAside(path string, body []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
+	aside := path + asideSuffix
+	if err := os.Remove(aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			_ = f.Close()
-			_ = os.Remove(f.Name())
+			_ = os.Remove(aside)
 		}
 	}()
-	if err := restrict(f.Name()); err != nil {
+	if err := restrict(aside); err != nil {
 		return err
 	}
 	if _, err := f.Write(body); err != nil {
@@ -31,7 +40,7 @@ func writeAside(path string, body []byte) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := rename(aside, path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))

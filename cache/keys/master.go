@@ -96,14 +96,15 @@ func (m Master) create() ([]masterKey, error) {
 	if err := os.MkdirAll(filepath.Dir(m.path), 0o700); err != nil {
 		return nil, fmt.Errorf("make master key: %w", err)
 	}
-	k := newMasterKey()
-	if err := m.replace([]masterKey{k}); err != nil {
+	keys := []masterKey{newMasterKey()}
+	if err := m.replace(keys); err != nil {
 		return nil, fmt.Errorf("make master key: %w", err)
 	}
-	return []masterKey{k}, nil
+	return keys, nil
 }
 
-// replace writes the master key file.
+// replace writes the master key file. The caller holds the lock of the ring,
+// which is the file's only user.
 func (m Master) replace(keys []masterKey) error {
 	var text strings.Builder
 	for _, k := range keys {

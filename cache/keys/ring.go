@@ -77,12 +77,9 @@ func (r *Ring) open() error {
 	}
 	defer unlock()
 
-	f, err := readRing(r.dir)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	f, err := readRing(r.dir, r.master)
+	if errors.Is(err, errNoRing) {
 		f, err = r.create()
-	case err == nil:
-		err = f.unwrap(r.master)
 	}
 	if err != nil {
 		return err
@@ -183,8 +180,8 @@ func (r *Ring) refresh() bool {
 		return false
 	}
 	defer unlock()
-	f, err := readRing(r.dir)
-	if err != nil || f.ID != r.ID() || f.unwrap(r.master) != nil {
+	f, err := readRing(r.dir, r.master)
+	if err != nil || f.ID != r.ID() {
 		return false
 	}
 	return r.use(f) == nil

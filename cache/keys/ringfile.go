@@ -29,6 +29,10 @@ const (
 // ErrRingDamaged says that neither the keyset file nor its copy can be read.
 var ErrRingDamaged = errors.New("keyset file damaged")
 
+// errNoRing is told from os.ErrNotExist, which a ring half gone has in its
+// errors too: only where there is nothing at all may a new ring be made.
+var errNoRing = errors.New("no keyset file")
+
 // ringFile is a ring at rest. Only the two keysets are secret, and wrapped.
 type ringFile struct {
 	Format    int       `json:"format"`
@@ -58,62 +62,79 @@ func newRingFile() (*ringFile, error) {
 	return f, err
 }
 
-// readRing reads the ring file, or its copy. os.ErrNotExist means that neither
-// is there.
-func readRing(dir string) (*ringFile, error) {
-	f, err := readRingFile(filepath.Join(dir, ringName))
+// readRing reads and unwraps the ring file or, where that is missing or damaged,
+// its copy, and mends the other. errNoRing means that there is neither.
+// The caller holds the lock file.
+func readRing(dir string, master Master) (*ringFile, error) {
+	ring, err := os.ReadFile(filepath.Join(dir, ringName))
+	spare, spareErr := os.ReadFile(filepath.Join(dir, copyName))
+	if errors.Is(err, os.ErrNotExist) && errors.Is(spareErr, os.ErrNotExist) {
+		return nil, errNoRing
+	}
+	masters, masterErr := master.load()
+	if masterErr != nil {
+		return nil, masterErr
+	}
+	var f *ringFile
 	if err == nil {
-		return f, nil
+		f, err = parseRing(ring, masters)
 	}
-	f, copyErr := readRingFile(filepath.Join(dir, copyName))
-	if copyErr == nil {
-		return f, nil
+	good := ring
+	if err != nil && spareErr == nil && !errors.Is(err, ErrMasterWrong) {
+		if f, spareErr = parseRing(spare, masters); spareErr == nil {
+			err, good = nil, spare
+		}
 	}
-	if errors.Is(err, os.ErrNotExist) && !errors.Is(copyErr, os.ErrNotExist) {
-		return nil, copyErr
+	switch {
+	case errors.Is(err, ErrMasterWrong):
+		return nil, fmt.Errorf("%w at %s: bring back the one of the machine and time that %s is from", err, master.place(), ringName)
+	case err != nil:
+		return nil, fmt.Errorf("%w: bring %s and %s back from a backup: %w", ErrRingDamaged, ringName, copyName, err)
 	}
-	return nil, err
-}
-
-func readRingFile(path string) (*ringFile, error) {
-	body, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	f := new(ringFile)
-	if err := json.Unmarshal(body, f); err != nil || f.Format < 1 || f.ID == "" || f.Master == "" {
-		return nil, fmt.Errorf("%w: %s and its copy: bring both back from a backup; the master key fits them still", ErrRingDamaged, path)
-	}
-	if f.Format > ringFormat {
-		return nil, fmt.Errorf("%w: %s is of format %d, this program knows %d: run the newer program", ErrRingDamaged, path, f.Format, ringFormat)
+	for name, body := range map[string][]byte{ringName: ring, copyName: spare} {
+		if !bytes.Equal(body, good) {
+			// What could be read is enough to work with, so a disk that does
+			// not let us mend is not a reason to stop; the next open tries again.
+			_ = writeAside(filepath.Join(dir, name), good)
+		}
 	}
 	return f, nil
 }
 
-// unwrap opens the keysets with the master key that they name.
-func (f *ringFile) unwrap(master Master) error {
-	keys, err := master.load()
+func parseRing(body []byte, masters []masterKey) (*ringFile, error) {
+	f := new(ringFile)
+	if err := json.Unmarshal(body, f); err != nil {
+		return nil, errors.New("not a keyset file")
+	}
+	if f.Format != ringFormat || f.ID == "" || f.Master == "" {
+		return nil, fmt.Errorf("keyset file of format %d, want %d", f.Format, ringFormat)
+	}
+	for _, k := range masters {
+		if k.id() == f.Master {
+			return f, f.unwrap(k)
+		}
+	}
+	return nil, ErrMasterWrong
+}
+
+// unwrap opens the keysets.
+func (f *ringFile) unwrap(k masterKey) error {
+	kek, err := subtle.NewAESGCM(k.wrappingKey())
 	if err != nil {
 		return err
 	}
-	for _, k := range keys {
-		if k.id() != f.Master {
-			continue
-		}
-		kek, err := subtle.NewAESGCM(k.wrappingKey())
+	open := func(use string, wrapped []byte) (*keyset.Handle, error) {
+		h, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(wrapped)), kek, f.place(use))
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("keyset %s does not open", use)
 		}
-		if f.aead, err = keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(f.AEAD)), kek, f.place("aead")); err != nil {
-			return fmt.Errorf("%w: keyset for sealing does not open: bring %s back from a backup", ErrRingDamaged, ringName)
-		}
-		if f.prf, err = keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(f.PRF)), kek, f.place("prf")); err != nil {
-			return fmt.Errorf("%w: keyset for tokens does not open: bring %s back from a backup", ErrRingDamaged, ringName)
-		}
-		return nil
+		return h, nil
 	}
-	return fmt.Errorf("%w: %s holds none that wraps this ring (want %s): bring back the one of the machine and time this folder is from",
-		ErrMasterWrong, master.place(), f.Master)
+	if f.aead, err = open("aead", f.AEAD); err != nil {
+		return err
+	}
+	f.prf, err = open("prf", f.PRF)
+	return err
 }
 
 // write wraps the keysets with k and writes ring file and copy durably.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -69,6 +70,17 @@ func checkAccess(path string) error {
 
 func exposed(path string) error {
 	return fmt.Errorf("%w: the access list of %s lets everybody in: leave SYSTEM, Administrators and the service's user only, and rewrap", ErrMasterExposed, path)
+}
+
+// rename tries again for a moment: a virus scanner may have the new file open.
+func rename(from, to string) (err error) {
+	for range 50 {
+		if err = os.Rename(from, to); !errors.Is(err, windows.ERROR_ACCESS_DENIED) && !errors.Is(err, windows.ERROR_SHARING_VIOLATION) {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return err
 }
 
 // syncDir has nothing to do: NTFS journals a rename.
