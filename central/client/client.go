@@ -1,0 +1,110 @@
+// Package client is everything that an agent, or a local authority's system,
+// says to the centre. What goes in and comes out are the types of the domain.
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"math"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/flagpb"
+)
+
+// Client is a connection to the centre. It connects by itself, and again after
+// the centre was away. Its methods may be called concurrently.
+type Client struct {
+	conn          *grpc.ClientConn
+	flags         flagpb.FlagsClient
+	uploads       flagpb.UploadsClient
+	notifications flagpb.NotificationsClient
+	deadline      time.Duration
+}
+
+var _ safeguard.FlagSource = (*Client)(nil)
+
+// Option changes what Dial makes.
+type Option func(*Client)
+
+// Deadline limits a lookup whose context has no deadline of its own. The
+// default is 5 seconds.
+func Deadline(d time.Duration) Option { return func(c *Client) { c.deadline = d } }
+
+// maxReport is the largest report of an upload that a client takes, in bytes:
+// some 500,000 verdicts.
+const maxReport = 64 << 20
+
+var maxRecv = grpc.MaxCallRecvMsgSize(maxReport)
+
+// Dial makes a client of the centre at address (host:port). It does not wait
+// for the connection, nor fail without one; the certificates in config are the
+// caller's (see identity.ClientTLS).
+func Dial(address string, config *tls.Config, options ...Option) (*Client, error) {
+	c := &Client{deadline: 5 * time.Second}
+	for _, option := range options {
+		option(c)
+	}
+	// Passed through, the name is resolved at each attempt to connect: the
+	// resolver of grpc would wait up to two minutes between its own.
+	conn, err := grpc.NewClient("passthrough:///"+address,
+		grpc.WithTransportCredentials(credentials.NewTLS(config)),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			// Back at work within seconds of the centre's return.
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.WithIdleTimeout(0), // the next registration must not wait for a handshake
+		grpc.WithUserAgent("safeguard"),
+		grpc.WithDisableServiceConfig(),
+		// Every call here may be repeated, but when is the caller's to decide.
+		grpc.WithDisableRetry(),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("dial centre %s: %w", address, err)
+	}
+	c.conn = conn
+	c.flags = flagpb.NewFlagsClient(conn)
+	c.uploads = flagpb.NewUploadsClient(conn)
+	c.notifications = flagpb.NewNotificationsClient(conn)
+	conn.Connect()
+	return c, nil
+}
+
+// Close ends the connection; calls in progress fail.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// Lookup asks the centre. A *Refused error is the centre's word that this query
+// will not be answered as it is; any other error, which is ErrUnreachable
+// unless the caller ended ctx, means that the centre gave no answer and may
+// have recorded the lookup, so that the same query is to be asked again.
+func (c *Client) Lookup(ctx context.Context, q safeguard.Query) (safeguard.Answer, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.deadline)
+		defer cancel()
+	}
+	response, err := c.flags.Lookup(ctx, request(q))
+	if err != nil {
+		return safeguard.Answer{}, fmt.Errorf("lookup: %w", problem(ctx, err))
+	}
+	answer, err := answerOf(response)
+	if err != nil {
+		return safeguard.Answer{}, fmt.Errorf("lookup: %w: %w", ErrUnreachable, err)
+	}
+	return answer, nil
+}
+
+// batch is how many rows or ids travel in one message: far below its limit of
+// 1 MiB.
+const batch = 500
+
+// count is n as the wire has it.
+func count(n int) int32 { return int32(min(n, math.MaxInt32)) }

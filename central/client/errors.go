@@ -1,0 +1,39 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// ErrUnreachable is in every error that means no answer: no connection, no
+// reply in time, or the centre in trouble. It is worth trying again.
+var ErrUnreachable = errors.New("centre unreachable")
+
+// Refused says that the centre understood, and will not do it for this caller
+// or as it was asked. Trying again is of use only when something has changed.
+type Refused struct {
+	Code   string // the gRPC code, such as PermissionDenied
+	Reason string // one sentence; never a person's data
+}
+
+func (r *Refused) Error() string { return "centre refused: " + r.Reason }
+
+// problem tells a refusal from not being answered.
+func problem(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	s := status.Convert(err)
+	switch s.Code() {
+	case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.FailedPrecondition,
+		codes.NotFound, codes.AlreadyExists, codes.OutOfRange, codes.Unimplemented:
+		return &Refused{s.Code().String(), s.Message()}
+	case codes.DeadlineExceeded:
+		return fmt.Errorf("%w: no answer in time: %w", ErrUnreachable, context.DeadlineExceeded)
+	}
+	return fmt.Errorf("%w: %s", ErrUnreachable, s.Message())
+}
