@@ -2,6 +2,7 @@ package safeguard
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -62,6 +63,10 @@ type Answer struct {
 
 // UnknownBecause is the unknown answer.
 func UnknownBecause(r Reason) Answer { return Answer{Reason: r} }
+
+// ErrRefused means that a flag source understood a query and will not answer it.
+// Any other error of a lookup means that no answer came, and one may yet.
+var ErrRefused = errors.New("refused")
 
 // FlagSource answers queries. The answer is meaningful only with a nil error;
 // an error stands for Unknown.

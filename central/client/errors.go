@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/safeguard-edge/safeguard"
 )
 
 // ErrUnreachable is in every error that means no answer: no connection, no
@@ -21,6 +23,9 @@ type Refused struct {
 }
 
 func (r *Refused) Error() string { return "centre refused: " + r.Reason }
+
+// Is makes every refusal a safeguard.ErrRefused.
+func (r *Refused) Is(target error) bool { return target == safeguard.ErrRefused }
 
 // problem tells a refusal from not being answered.
 func problem(ctx context.Context, err error) error {

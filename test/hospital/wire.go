@@ -1,0 +1,57 @@
+package hospital
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// frame puts a message between MLLP's start and end.
+func frame(message []byte) []byte {
+	return append(append([]byte{0x0b}, message...), 0x1c, '\r')
+}
+
+// readFrame reads one message.
+func readFrame(r *bufio.Reader) ([]byte, error) {
+	if _, err := r.ReadBytes(0x0b); err != nil {
+		return nil, err
+	}
+	message, err := r.ReadBytes(0x1c)
+	if err != nil {
+		return nil, err
+	}
+	if end, err := r.ReadByte(); err != nil || end != '\r' {
+		return nil, fmt.Errorf("read frame: no carriage return behind the end: %w", io.ErrUnexpectedEOF)
+	}
+	return bytes.TrimSuffix(message, []byte{0x1c}), nil
+}
+
+// Field reads a field of the first segment of that name, such as MSH, 10.
+func Field(message []byte, segment string, n int) string {
+	for _, line := range strings.Split(string(message), "\r") {
+		fields := strings.Split(line, "|")
+		if fields[0] != segment {
+			continue
+		}
+		if segment == "MSH" {
+			n-- // MSH-1 is the delimiter itself
+		}
+		if n < len(fields) {
+			return fields[n]
+		}
+	}
+	return ""
+}
+
+// Texts reads OBX-5 of every OBX, decoded.
+func Texts(message []byte) []string {
+	var texts []string
+	for _, line := range strings.Split(string(message), "\r") {
+		if fields := strings.Split(line, "|"); fields[0] == "OBX" && len(fields) > 5 {
+			texts = append(texts, strings.NewReplacer(`\F\`, "|", `\S\`, "^", `\T\`, "&", `\R\`, "~", `\E\`, `\`).Replace(fields[5]))
+		}
+	}
+	return texts
+}
