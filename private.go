@@ -14,9 +14,10 @@ const masked = "[private]"
 // name, a hospital number, a date of birth. Values are compared with ==. Only
 // Reveal gives the value; every other way of printing or encoding shows a mask,
 // also from inside an unexported field, where fmt calls no methods: the value
-// lies behind a pointer, which fmt does not follow there.
+// lies behind a pointer to an interface, the one kind of pointer that fmt never
+// follows.
 type Private[T comparable] struct {
-	handle unique.Handle[T]
+	handle unique.Handle[any]
 }
 
 // Hide makes v private. Hiding the zero value gives the zero Private.
@@ -25,7 +26,7 @@ func Hide[T comparable](v T) Private[T] {
 	if v == zero {
 		return Private[T]{}
 	}
-	return Private[T]{unique.Make(v)}
+	return Private[T]{unique.Make[any](v)}
 }
 
 // Reveal gives the value.
@@ -34,7 +35,7 @@ func (p Private[T]) Reveal() T {
 		var zero T
 		return zero
 	}
-	return p.handle.Value()
+	return p.handle.Value().(T)
 }
 
 // IsZero tells whether nothing is held.

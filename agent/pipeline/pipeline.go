@@ -32,7 +32,7 @@ type Pipeline struct {
 
 // Parser reads what a message says about attendances.
 type Parser interface {
-	Parse(body []byte, charset string, received time.Time) (adt.Movement, error)
+	Parse(e journal.Entry) (adt.Movement, error)
 }
 
 // Source answers a query within its own deadline. An answer that is not the
@@ -123,7 +123,7 @@ func (p *Pipeline) read(e journal.Entry) work {
 	if e.Broken != nil {
 		return work{entry: e, err: e.Broken}
 	}
-	movement, err := p.ADT.Parse(e.Body, e.Charset, e.Received)
+	movement, err := p.ADT.Parse(e)
 	return work{e, movement, err}
 }
 

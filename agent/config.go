@@ -1,0 +1,237 @@
+// Package agent is the edge agent: it wires the feeds, the journal, the pipeline,
+// the cache, the central link and the sinks together, and runs them.
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/agent/journal"
+	"github.com/safeguard-edge/safeguard/configs"
+	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
+)
+
+// Config is the agent's configuration file.
+type Config struct {
+	Device           string              `yaml:"device"`            // names this agent as the author of lookups
+	Organisation     safeguard.ODSCode   `yaml:"organisation"`      // ODS code
+	Sites            []safeguard.ODSCode `yaml:"sites"`             // the organisation's sites that this agent serves
+	Accountable      Accountable         `yaml:"accountable"`       // who answers for the lookups
+	ProductionChecks bool                `yaml:"production_checks"` // take NHS numbers of the 999 range as tests
+	TimeZone         string              `yaml:"time_zone"`         // of time stamps without one
+	Data             string              `yaml:"data"`              // folder of journal and cache
+	MasterKey        string              `yaml:"master_key"`        // file, outside the data folder; a systemd credential comes first
+	Central          Central             `yaml:"central"`
+	Cache            Cache               `yaml:"cache"`
+	Rules            Rules               `yaml:"rules"`
+	Feeds            []Feed              `yaml:"feeds"`
+	Sinks            []Sink              `yaml:"sinks"`
+}
+
+// Accountable is the person who answers for the agent's lookups.
+type Accountable struct {
+	Name string `yaml:"name"`
+	Role string `yaml:"role"`
+}
+
+// Central says how the centre is reached.
+type Central struct {
+	Address     string        `yaml:"address"`     // host:port
+	Certificate string        `yaml:"certificate"` // PEM file
+	Key         string        `yaml:"key"`         // PEM file
+	CA          string        `yaml:"ca"`          // PEM file: who signed the centre's certificate
+	Deadline    time.Duration `yaml:"deadline"`    // of one lookup
+}
+
+// Cache says whether answers are kept for the hours when the centre can not be
+// reached.
+type Cache struct {
+	// Agreement names the data protection agreement of the controllers under
+	// which answers may be kept here. Without it, none is.
+	Agreement string `yaml:"agreement"`
+}
+
+// Rules are the policies of the site that differ from the defaults.
+type Rules struct {
+	UnansweredAfter   time.Duration `yaml:"unanswered_after"`
+	UnidentifiedAfter time.Duration `yaml:"unidentified_after"`
+}
+
+// Feed is one MLLP listener.
+type Feed struct {
+	Name              string                `yaml:"name"`
+	Listen            string                `yaml:"listen"` // host:port
+	Site              safeguard.ODSCode     `yaml:"site"`   // where PV1-3.4 names no other
+	CareSetting       safeguard.CareSetting `yaml:"care_setting"`
+	Locations         []Location            `yaml:"locations"`
+	NumberAuthorities []string              `yaml:"nhs_number_authorities"` // CX-4, besides the usual
+	NumberTypes       []string              `yaml:"nhs_number_types"`       // CX-5, besides the usual
+	Charset           string                `yaml:"charset"`                // instead of MSH-18
+	AnyProcessing     bool                  `yaml:"any_processing_id"`      // take MSH-11 other than P as production
+}
+
+// Location is a place of care by its name in PV1-3.
+type Location struct {
+	Name        string                `yaml:"name"`
+	CareSetting safeguard.CareSetting `yaml:"care_setting"`
+}
+
+// Sink is one EPR that takes alerts over MLLP.
+type Sink struct {
+	Name        string        `yaml:"name"`
+	Address     string        `yaml:"address"`     // host:port
+	Application string        `yaml:"application"` // MSH-5
+	Facility    string        `yaml:"facility"`    // MSH-6
+	Timeout     time.Duration `yaml:"timeout"`     // for its acknowledgement
+}
+
+// DefaultConfig is what holds for keys that the file does not have.
+func DefaultConfig() Config {
+	rules := safeguard.DefaultRules()
+	return Config{
+		ProductionChecks: true,
+		TimeZone:         "Europe/London",
+		Central:          Central{Deadline: 800 * time.Millisecond},
+		Rules:            Rules{rules.UnansweredAfter, rules.UnidentifiedAfter},
+	}
+}
+
+// LoadConfig reads and checks the file. Paths in it are relative to its folder.
+func LoadConfig(file string) (Config, error) {
+	c := DefaultConfig()
+	if err := configs.Load(file, &c); err != nil {
+		return Config{}, err
+	}
+	for _, path := range []*string{&c.Data, &c.MasterKey, &c.Central.Certificate, &c.Central.Key, &c.Central.CA} {
+		*path = configs.Beside(file, *path)
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
+	}
+	return c, nil
+}
+
+// Validate names the first key whose value can not work, and what would.
+func (c Config) Validate() error {
+	if _, err := c.zone(); err != nil {
+		return err
+	}
+	for _, need := range []struct {
+		key    string
+		absent bool
+		want   string
+	}{
+		{"device", c.Device == "", "a name for this agent, such as rx1-ed-1"},
+		{"organisation", c.Organisation.IsZero(), "the organisation's ODS code"},
+		{"sites", len(c.Sites) == 0, "the ODS code of at least one site"},
+		{"accountable.name", c.Accountable.Name == "", "the person who answers for the lookups"},
+		{"accountable.role", c.Accountable.Role == "", "that person's role"},
+		{"data", c.Data == "", "a folder"},
+		{"master_key", c.MasterKey == "", "a file outside the data folder"},
+		{"central.address", !hostPort(c.Central.Address), "host:port"},
+		{"central.certificate", c.Central.Certificate == "", "a PEM file"},
+		{"central.key", c.Central.Key == "", "a PEM file"},
+		{"central.ca", c.Central.CA == "", "a PEM file"},
+		{"central.deadline", c.Central.Deadline <= 0, "a duration such as 800ms"},
+		{"rules.unanswered_after", c.Rules.UnansweredAfter < 0, "a duration such as 15s"},
+		{"rules.unidentified_after", c.Rules.UnidentifiedAfter < 0, "a duration such as 5m"},
+		{"feeds", len(c.Feeds) == 0, "at least one feed"},
+		{"sinks", len(c.Sinks) == 0, "at least one sink"},
+	} {
+		if need.absent {
+			return fmt.Errorf("%s: want %s", need.key, need.want)
+		}
+	}
+	names := map[string]bool{journal.Lookups: true}
+	for i, f := range c.Feeds {
+		if err := f.validate(c, names); err != nil {
+			return fmt.Errorf("feeds[%d]: %w", i, err)
+		}
+	}
+	names = map[string]bool{journal.Lookups: true}
+	for i, s := range c.Sinks {
+		if err := s.validate(names); err != nil {
+			return fmt.Errorf("sinks[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (f Feed) validate(c Config, names map[string]bool) error {
+	switch {
+	case f.Name == "" || names[f.Name]:
+		return fmt.Errorf("name %q: want a name of its own", f.Name)
+	case !hostPort(f.Listen):
+		return fmt.Errorf("listen %q: want host:port", f.Listen)
+	case !contains(c.Sites, f.Site):
+		return fmt.Errorf("site %q: want one of sites", f.Site)
+	case f.CareSetting == safeguard.UnknownSetting:
+		return errors.New("care_setting: want the type of care given where the location is not listed")
+	}
+	names[f.Name] = true
+	return nil
+}
+
+func (s *Sink) validate(names map[string]bool) error {
+	switch {
+	case s.Name == "" || names[s.Name]:
+		return fmt.Errorf("name %q: want a name of its own, other than %q", s.Name, journal.Lookups)
+	case !hostPort(s.Address):
+		return fmt.Errorf("address %q: want host:port", s.Address)
+	case s.Timeout < 0:
+		return fmt.Errorf("timeout %s: want a duration such as 10s", s.Timeout)
+	}
+	names[s.Name] = true
+	return nil
+}
+
+func hostPort(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	return err == nil && port != ""
+}
+
+func contains(codes []safeguard.ODSCode, code safeguard.ODSCode) bool {
+	for _, c := range codes {
+		if c == code {
+			return true
+		}
+	}
+	return false
+}
+
+func (c Config) zone() (*time.Location, error) {
+	zone, err := time.LoadLocation(c.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("time_zone %q: want a name such as Europe/London", c.TimeZone)
+	}
+	return zone, nil
+}
+
+// rules are the domain's, as the site wants them.
+func (c Config) rules() safeguard.Rules {
+	r := safeguard.DefaultRules()
+	r.UnansweredAfter, r.UnidentifiedAfter = c.Rules.UnansweredAfter, c.Rules.UnidentifiedAfter
+	return r
+}
+
+// site is what the feed says about its messages.
+func (c Config) site(f Feed, zone *time.Location) adt.Site {
+	s := adt.Site{
+		Organisation:      c.Organisation,
+		Default:           f.Site,
+		Sites:             c.Sites,
+		Setting:           f.CareSetting,
+		NumberAuthorities: f.NumberAuthorities,
+		NumberTypes:       f.NumberTypes,
+		AnyProcessing:     f.AnyProcessing,
+		Production:        c.ProductionChecks,
+		Zone:              zone,
+	}
+	for _, l := range f.Locations {
+		s.Locations = append(s.Locations, adt.Location{Name: l.Name, Setting: l.CareSetting})
+	}
+	return s
+}

@@ -1,0 +1,276 @@
+package safeguard_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+)
+
+var (
+	now     = time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
+	council = safeguard.Authority{Name: "Ashmere Council", EmergencyDutyPhone: "01632 960001"}
+	plan    = safeguard.Flag{Plan: safeguard.ChildProtection, Start: date("2026-01-05"), Authority: council}
+	care    = safeguard.Flag{Plan: safeguard.LookedAfter, Start: date("2025-06-01"), Authority: council}
+	alice   = mustNumber("9990000344")
+	bob     = mustNumber("9990000352")
+)
+
+func date(s string) safeguard.Date {
+	d, err := safeguard.ParseDate(s)
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+func mustNumber(s string) safeguard.NHSNumber {
+	n, err := safeguard.ParseNHSNumber(s)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// child is an open emergency attendance of a seven-year-old.
+func child() safeguard.Attendance {
+	return safeguard.Attendance{
+		ID: safeguard.AttendanceID{1}, State: safeguard.Open, Purpose: safeguard.Unscheduled, Begun: now.Add(-time.Minute),
+		Patient: safeguard.Patient{Number: alice, NumberStatus: safeguard.Verified, Born: safeguard.Hide(date("2018-11-02"))},
+	}
+}
+
+func with(change func(*safeguard.Attendance)) safeguard.Attendance {
+	a := child()
+	change(&a)
+	return a
+}
+
+func held(source safeguard.Source, flags ...safeguard.Flag) safeguard.Answer {
+	return safeguard.Answer{Status: safeguard.Held, Flags: flags, AsOf: now, Source: source}
+}
+
+func TestDecide(t *testing.T) {
+	noneHeld := safeguard.Answer{Status: safeguard.NoneHeld, AsOf: now, Source: safeguard.FromCentre}
+	unreachable := safeguard.UnknownBecause(safeguard.CentreUnreachable)
+	accepted := func(ago time.Duration) safeguard.Shown { return safeguard.Shown{About: alice, Accepted: now.Add(-ago)} }
+	shown := func(version int, c safeguard.Content) safeguard.Shown {
+		s := accepted(time.Hour)
+		s.Version, s.Content = version, c
+		return s
+	}
+	flagsFrom := func(source safeguard.Source, flags ...safeguard.Flag) safeguard.Content {
+		return safeguard.Content{Kind: safeguard.FlagsHeld, Flags: flags, AsOf: now.Add(-time.Hour), Source: source}
+	}
+	notCompleted := safeguard.Content{Kind: safeguard.CheckNotCompleted, Reason: safeguard.CentreUnreachable}
+
+	type alert struct {
+		action     safeguard.Action
+		version    int
+		generation int
+		kind       safeguard.Kind
+	}
+	for _, c := range []struct {
+		name       string
+		attendance safeguard.Attendance
+		answer     safeguard.Answer
+		before     safeguard.Shown
+		want       []alert
+		again      time.Duration // after now; 0 for never
+	}{
+		{"flag held", child(), held(safeguard.FromCentre, plan), accepted(0),
+			[]alert{{safeguard.Raise, 1, 0, safeguard.FlagsHeld}}, 0},
+		{"the zero answer is not none held", child(), safeguard.Answer{}, accepted(time.Minute),
+			[]alert{{safeguard.Raise, 1, 0, safeguard.CheckNotCompleted}}, 0},
+		{"none held is silent", child(), noneHeld, accepted(0), nil, 0},
+		{"held, but nothing visible", child(), held(safeguard.FromCentre, safeguard.Flag{Plan: safeguard.ChildProtection, Start: date("2020-01-01"), End: date("2024-01-01")}), accepted(0), nil, 0},
+		{"unreachable within grace", child(), unreachable, accepted(5 * time.Second), nil, 10 * time.Second},
+		{"unreachable at the end of grace", child(), unreachable, accepted(15 * time.Second),
+			[]alert{{safeguard.Raise, 1, 0, safeguard.CheckNotCompleted}}, 0},
+		{"no NHS number within its longer grace", with(func(a *safeguard.Attendance) { a.Patient.Number = safeguard.NHSNumber{} }),
+			safeguard.UnknownBecause(safeguard.NoNHSNumber), safeguard.Shown{Accepted: now.Add(-time.Minute)}, nil, 4 * time.Minute},
+		{"no NHS number after it", with(func(a *safeguard.Attendance) { a.Patient.Number = safeguard.NHSNumber{} }),
+			safeguard.UnknownBecause(safeguard.NoNHSNumber), safeguard.Shown{Accepted: now.Add(-5 * time.Minute)},
+			[]alert{{safeguard.Raise, 1, 0, safeguard.CheckNotCompleted}}, 0},
+		{"the same again says nothing", child(), held(safeguard.FromCentre, plan), shown(1, flagsFrom(safeguard.FromCentre, plan)), nil, 0},
+		{"another flag changes it", child(), held(safeguard.FromCentre, plan, care), shown(1, flagsFrom(safeguard.FromCentre, plan)),
+			[]alert{{safeguard.Update, 2, 0, safeguard.FlagsHeld}}, 0},
+		{"the centre confirms the cache", child(), held(safeguard.FromCentre, plan), shown(1, flagsFrom(safeguard.FromCache, plan)),
+			[]alert{{safeguard.Update, 2, 0, safeguard.FlagsHeld}}, 0},
+		{"the answer replaces the check not completed", child(), held(safeguard.FromCentre, plan), shown(1, notCompleted),
+			[]alert{{safeguard.Update, 2, 0, safeguard.FlagsHeld}}, 0},
+		{"none held withdraws the check not completed", child(), noneHeld, shown(1, notCompleted),
+			[]alert{{safeguard.Withdraw, 2, 0, safeguard.CheckNotCompleted}}, 0},
+		{"a removed flag withdraws", child(), noneHeld, shown(3, flagsFrom(safeguard.FromCentre, plan)),
+			[]alert{{safeguard.Withdraw, 4, 0, safeguard.FlagsHeld}}, 0},
+		{"an unreachable centre withdraws nothing", child(), unreachable, shown(1, flagsFrom(safeguard.FromCentre, plan)), nil, 0},
+		{"an identity no longer confirmed does", child(), safeguard.UnknownBecause(safeguard.IdentityNotConfirmed), shown(1, flagsFrom(safeguard.FromCentre, plan)),
+			[]alert{{safeguard.Update, 2, 0, safeguard.CheckNotCompleted}}, 0},
+		{"cancelled", with(func(a *safeguard.Attendance) { a.State = safeguard.Cancelled }), held(safeguard.FromCentre, plan), shown(1, flagsFrom(safeguard.FromCentre, plan)),
+			[]alert{{safeguard.Withdraw, 2, 0, safeguard.FlagsHeld}}, 0},
+		{"raised again after a withdrawal", child(), held(safeguard.FromCentre, plan), shown(2, safeguard.Content{}),
+			[]alert{{safeguard.Raise, 3, 0, safeguard.FlagsHeld}}, 0},
+		{"a number for one who had none changes the same alert", child(), held(safeguard.FromCentre, plan),
+			safeguard.Shown{Version: 1, Content: safeguard.Content{Kind: safeguard.CheckNotCompleted, Reason: safeguard.NoNHSNumber}},
+			[]alert{{safeguard.Update, 2, 0, safeguard.FlagsHeld}}, 0},
+		{"another number withdraws and begins anew", with(func(a *safeguard.Attendance) { a.Patient.Number = bob }), held(safeguard.FromCentre, care), shown(2, flagsFrom(safeguard.FromCentre, plan)),
+			[]alert{{safeguard.Withdraw, 3, 0, safeguard.FlagsHeld}, {safeguard.Raise, 1, 1, safeguard.FlagsHeld}}, 0},
+		{"adult man", with(func(a *safeguard.Attendance) {
+			a.Patient.Sex, a.Patient.Born = safeguard.Male, safeguard.Hide(date("1980-01-01"))
+		}), safeguard.Answer{}, accepted(time.Hour), nil, 0},
+		{"test traffic", with(func(a *safeguard.Attendance) { a.Test = true }), held(safeguard.FromCentre, plan), accepted(0), nil, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := safeguard.DefaultRules().Decide(now, c.attendance, c.answer, c.before)
+			if len(d.Alerts) != len(c.want) {
+				t.Fatalf("%d alerts, want %d; rule %q", len(d.Alerts), len(c.want), d.Rule)
+			}
+			ids := map[safeguard.AlertID]bool{}
+			for i, w := range c.want {
+				a := d.Alerts[i]
+				if got := (alert{a.Action, a.Version, w.generation, a.Content.Kind}); got != w {
+					t.Errorf("alert %d: got %v, want %v", i, got, w)
+				}
+				ids[a.ID] = true
+			}
+			if len(ids) != len(c.want) {
+				t.Error("alerts about two people share an id")
+			}
+			if len(c.want) == 2 && d.Alerts[0].Attendance.Patient.Number != c.before.About {
+				t.Error("the withdrawal must be about whom the alert was about")
+			}
+			var again time.Duration
+			if !d.Again.IsZero() {
+				again = d.Again.Sub(now)
+			}
+			if again != c.again {
+				t.Errorf("again after %v, want %v", again, c.again)
+			}
+			if d.Rule == "" {
+				t.Error("no rule is named")
+			}
+			// Deciding again on what is shown then must change nothing.
+			if d2 := safeguard.DefaultRules().Decide(now, c.attendance, c.answer, d.After); len(d2.Alerts) != 0 {
+				t.Errorf("deciding again makes %d alerts more", len(d2.Alerts))
+			}
+		})
+	}
+}
+
+func TestEligible(t *testing.T) {
+	born := func(s string) func(*safeguard.Attendance) {
+		return func(a *safeguard.Attendance) { a.Patient.Born = safeguard.Hide(date(s)) }
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*safeguard.Attendance)
+		want   bool
+	}{
+		{"seven years old", func(*safeguard.Attendance) {}, true},
+		{"a day before the 18th birthday", func(a *safeguard.Attendance) { born("2008-03-15")(a); a.Patient.Sex = safeguard.Male }, true},
+		{"the 18th birthday, male", func(a *safeguard.Attendance) { born("2008-03-14")(a); a.Patient.Sex = safeguard.Male }, false},
+		{"date of birth unknown", func(a *safeguard.Attendance) { a.Patient.Born = safeguard.Private[safeguard.Date]{} }, true},
+		{"born after the attendance", born("2027-01-01"), true},
+		{"woman of 30, unscheduled", func(a *safeguard.Attendance) { born("1996-01-01")(a); a.Patient.Sex = safeguard.Female }, true},
+		{"sex unknown, 30, unscheduled", born("1996-01-01"), true},
+		{"woman of 30, scheduled", func(a *safeguard.Attendance) {
+			born("1996-01-01")(a)
+			a.Patient.Sex, a.Purpose = safeguard.Female, safeguard.Scheduled
+		}, false},
+		{"woman of 30, scheduled, maternity", func(a *safeguard.Attendance) {
+			born("1996-01-01")(a)
+			a.Patient.Sex, a.Purpose, a.Maternity = safeguard.Female, safeguard.Scheduled, true
+		}, true},
+		{"woman of 56", func(a *safeguard.Attendance) { born("1970-01-01")(a); a.Patient.Sex = safeguard.Female }, false},
+		{"man of 30 in a maternity bed", func(a *safeguard.Attendance) {
+			born("1996-01-01")(a)
+			a.Patient.Sex, a.Maternity = safeguard.Male, true
+		}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, rule := safeguard.DefaultRules().Eligible(with(c.change)); got != c.want {
+				t.Errorf("eligible %v by %q, want %v", got, rule, c.want)
+			}
+		})
+	}
+}
+
+func TestFlagVisible(t *testing.T) {
+	born := date("2010-06-15")
+	flag := func(p safeguard.Plan, start, end string) safeguard.Flag {
+		f := safeguard.Flag{Plan: p, Start: date(start)}
+		if end != "" {
+			f.End = date(end)
+		}
+		return f
+	}
+	for _, c := range []struct {
+		name string
+		flag safeguard.Flag
+		on   string
+		born safeguard.Date
+		want bool
+	}{
+		{"active", flag(safeguard.ChildProtection, "2026-01-01", ""), "2026-03-01", born, true},
+		{"not begun", flag(safeguard.ChildProtection, "2026-04-01", ""), "2026-03-01", born, false},
+		{"ended three months ago", flag(safeguard.LookedAfter, "2024-01-01", "2025-12-01"), "2026-03-01", born, true},
+		{"ended a year ago to the day", flag(safeguard.LookedAfter, "2024-01-01", "2025-03-01"), "2026-03-01", born, true},
+		{"ended a year and a day ago", flag(safeguard.LookedAfter, "2024-01-01", "2025-02-28"), "2026-03-01", born, false},
+		{"the last day of 17", flag(safeguard.ChildProtection, "2026-01-01", ""), "2028-06-14", born, true},
+		{"the 18th birthday", flag(safeguard.ChildProtection, "2026-01-01", ""), "2028-06-15", born, false},
+		{"unborn child's, mother of any age", flag(safeguard.UnbornChild, "2026-01-01", ""), "2026-03-01", date("1990-01-01"), true},
+		{"unborn child's, ended 28 days ago", flag(safeguard.UnbornChild, "2025-06-01", "2026-02-01"), "2026-03-01", date("1990-01-01"), true},
+		{"unborn child's, ended 29 days ago", flag(safeguard.UnbornChild, "2025-06-01", "2026-01-31"), "2026-03-01", date("1990-01-01"), false},
+		{"date of birth unknown", flag(safeguard.ChildProtection, "2026-01-01", ""), "2060-01-01", safeguard.Date{}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.flag.Visible(date(c.on), c.born, safeguard.DefaultTails); got != c.want {
+				t.Errorf("visible %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestDateOf29February(t *testing.T) {
+	born := date("2008-02-29")
+	if got := born.YearsAt(date("2026-02-28")); got != 17 {
+		t.Errorf("on 28 February: %d years, want 17", got)
+	}
+	if got := born.YearsAt(date("2026-03-01")); got != 18 {
+		t.Errorf("on 1 March: %d years, want 18", got)
+	}
+}
+
+func TestControlIDFollowsFromWhatIsSent(t *testing.T) {
+	a := safeguard.Alert{ID: "one", Version: 1, Action: safeguard.Raise}
+	if id := a.ControlID("epr"); len(id) > 20 || id != a.ControlID("epr") {
+		t.Errorf("control id %q: want the same each time, 20 characters at most", id)
+	}
+	seen := map[string]bool{a.ControlID("epr"): true, a.ControlID("other"): true}
+	for _, change := range []func(*safeguard.Alert){
+		func(a *safeguard.Alert) { a.ID = "two" },
+		func(a *safeguard.Alert) { a.Version = 2 },
+		func(a *safeguard.Alert) { a.Action = safeguard.Withdraw },
+	} {
+		b := a
+		change(&b)
+		seen[b.ControlID("epr")] = true
+	}
+	if len(seen) != 5 {
+		t.Errorf("%d control ids, want 5", len(seen))
+	}
+}
+
+func TestAttendanceID(t *testing.T) {
+	rx1, _ := safeguard.ParseODSCode("rx1")
+	id := safeguard.NewAttendanceID(rx1, "visit", "V", "2141")
+	if again, err := safeguard.ParseAttendanceID(id.String()); err != nil || again != id {
+		t.Errorf("%s does not read back: %v", id, err)
+	}
+	if id == safeguard.NewAttendanceID(rx1, "visit", "V2", "141") {
+		t.Error("parts must not run into each other")
+	}
+	if got := id.String()[14]; got != '8' {
+		t.Errorf("UUID version %c, want 8", got)
+	}
+}
