@@ -1,0 +1,179 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/cache/keys"
+)
+
+// vault turns values about persons into tokens and sealed bytes, the same for
+// every kind of store. The additional data of each sealed value names its row,
+// so that no value can be moved to another.
+type vault struct {
+	ring *keys.Ring
+}
+
+// person is the keyed hash under which a number is found.
+func (v vault) person(number safeguard.NHSNumber) []byte {
+	return v.ring.Token("central person", []byte(number.Reveal()))
+}
+
+// notificationID follows from what makes a notification one, so that it is the
+// same even after the store was rebuilt; it tells nothing without the keys.
+func (v vault) notificationID(n safeguard.Notification) string {
+	var id safeguard.AttendanceID // for the form of its text
+	copy(id[:], v.ring.Token("central notification", key(n.Organisation.String(), n.Attendance.String(), n.Number.Reveal(), n.Authority.String())))
+	id[6] = id[6]&0x0f | 0x80 // UUID version 8
+	id[8] = id[8]&0x3f | 0x80
+	return id.String()
+}
+
+// key joins parts that hold no NUL so that no two lists give the same.
+func key(parts ...string) []byte {
+	var b []byte
+	for _, p := range parts {
+		b = append(append(b, p...), 0)
+	}
+	return b
+}
+
+// What is sealed, as JSON. The domain's own types mask themselves when encoded,
+// so the sealed forms are spelled out. A field is never given another meaning.
+type (
+	sealedFlag struct {
+		Plan  safeguard.Plan `json:"plan"`
+		Start safeguard.Date `json:"start"`
+		End   safeguard.Date `json:"end"`
+		Born  safeguard.Date `json:"born"`
+	}
+	sealedAccess struct {
+		Number    string                `json:"number"`
+		Site      safeguard.ODSCode     `json:"site"`
+		Setting   safeguard.CareSetting `json:"setting"`
+		Device    string                `json:"device"`
+		Name      string                `json:"name"`
+		Role      string                `json:"role"`
+		At        time.Time             `json:"at"`
+		Sensitive bool                  `json:"sensitive"`
+	}
+	sealedNotification struct {
+		Number    string                `json:"number"`
+		Born      safeguard.Date        `json:"born"`
+		Plans     []safeguard.Plan      `json:"plans"`
+		Site      safeguard.ODSCode     `json:"site"`
+		SiteName  string                `json:"siteName"`
+		Setting   safeguard.CareSetting `json:"setting"`
+		Name      string                `json:"name"`
+		Role      string                `json:"role"`
+		At        time.Time             `json:"at"`
+		Sensitive bool                  `json:"sensitive"`
+	}
+)
+
+func (v vault) seal(value any, ad []byte) ([]byte, error) {
+	plain, err := json.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return v.ring.Seal(plain, ad)
+}
+
+func (v vault) open(sealed, ad []byte, value any) error {
+	plain, err := v.ring.Open(sealed, ad)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(plain, value); err != nil {
+		return fmt.Errorf("read sealed value: %w", err)
+	}
+	return nil
+}
+
+func (v vault) sealPerson(person []byte, number safeguard.NHSNumber) ([]byte, error) {
+	return v.seal(number.Reveal(), key("person", string(person)))
+}
+
+func flagAD(person []byte, authority safeguard.ODSCode) []byte {
+	return key("flag", authority.String(), string(person))
+}
+
+func (v vault) sealFlag(person []byte, f Flag) ([]byte, error) {
+	return v.seal(sealedFlag{f.Plan, f.Start, f.End, f.Born.Reveal()}, flagAD(person, f.Authority))
+}
+
+func (v vault) openFlag(person []byte, authority safeguard.ODSCode, sealed []byte) (Flag, error) {
+	var f sealedFlag
+	if err := v.open(sealed, flagAD(person, authority), &f); err != nil {
+		return Flag{}, err
+	}
+	return Flag{authority, f.Plan, f.Start, f.End, safeguard.Hide(f.Born)}, nil
+}
+
+func accessAD(person []byte, organisation safeguard.ODSCode, attendance safeguard.AttendanceID) []byte {
+	return key("access", organisation.String(), attendance.String(), string(person))
+}
+
+func (v vault) sealAccess(person []byte, a Access) ([]byte, error) {
+	return v.seal(sealedAccess{
+		Number:    a.Number.Reveal(),
+		Site:      a.Site,
+		Setting:   a.Setting,
+		Device:    a.Device,
+		Name:      a.Accountable.Name,
+		Role:      a.Accountable.Role,
+		At:        a.At.UTC(),
+		Sensitive: a.Sensitive,
+	}, accessAD(person, a.Organisation, a.Attendance))
+}
+
+// openAccess fills in what is sealed of an access; a holds the rest.
+func (v vault) openAccess(person []byte, a Access, sealed []byte) (Access, error) {
+	var s sealedAccess
+	if err := v.open(sealed, accessAD(person, a.Organisation, a.Attendance), &s); err != nil {
+		return Access{}, err
+	}
+	number, err := safeguard.ParseNHSNumber(s.Number)
+	if err != nil {
+		return Access{}, fmt.Errorf("read sealed value: %w", err)
+	}
+	a.Number = number
+	a.Site, a.Setting, a.Device = s.Site, s.Setting, s.Device
+	a.Accountable = safeguard.Accountable{Name: s.Name, Role: s.Role}
+	a.At, a.Sensitive = s.At, s.Sensitive
+	return a, nil
+}
+
+func (v vault) sealNotification(n safeguard.Notification) ([]byte, error) {
+	return v.seal(sealedNotification{
+		Number:    n.Number.Reveal(),
+		Born:      n.Born.Reveal(),
+		Plans:     n.Plans,
+		Site:      n.Site,
+		SiteName:  n.SiteName,
+		Setting:   n.Setting,
+		Name:      n.Accountable.Name,
+		Role:      n.Accountable.Role,
+		At:        n.At.UTC(),
+		Sensitive: n.Sensitive,
+	}, key("notification", n.ID, n.Authority.String()))
+}
+
+// openNotification fills in what is sealed of a notification; n holds the rest.
+func (v vault) openNotification(n safeguard.Notification, sealed []byte) (safeguard.Notification, error) {
+	var s sealedNotification
+	if err := v.open(sealed, key("notification", n.ID, n.Authority.String()), &s); err != nil {
+		return safeguard.Notification{}, err
+	}
+	number, err := safeguard.ParseNHSNumber(s.Number)
+	if err != nil {
+		return safeguard.Notification{}, fmt.Errorf("read sealed value: %w", err)
+	}
+	n.Number, n.Born = number, safeguard.Hide(s.Born)
+	n.Plans, n.Site, n.SiteName, n.Setting = s.Plans, s.Site, s.SiteName, s.Setting
+	n.Accountable = safeguard.Accountable{Name: s.Name, Role: s.Role}
+	n.At, n.Sensitive = s.At, s.Sensitive
+	return n, nil
+}

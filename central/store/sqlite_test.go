@@ -1,0 +1,131 @@
+package store_test
+
+import (
+	"bytes"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/central/store/storetest"
+)
+
+func ring(t *testing.T) *keys.Ring {
+	t.Helper()
+	r, err := keys.Open(filepath.Join(t.TempDir(), "ring"), keys.FileMaster(filepath.Join(t.TempDir(), "master.key")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func open(t *testing.T, path string, r *keys.Ring) *store.SQLite {
+	t.Helper()
+	s, err := store.OpenSQLite(t.Context(), path, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestSQLite(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) func() store.Store {
+		path, r := filepath.Join(t.TempDir(), "central.db"), ring(t)
+		return func() store.Store { return open(t, path, r) }
+	})
+}
+
+func TestSQLiteRefusesOtherKeys(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "central.db")
+	if err := open(t, path, ring(t)).Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := store.OpenSQLite(t.Context(), path, ring(t))
+	if err == nil || !strings.Contains(err.Error(), "key ring") {
+		t.Errorf("opened with other keys: %v, want a refusal", err)
+	}
+}
+
+func TestSQLiteRefusesANewerStore(t *testing.T) {
+	path, r := filepath.Join(t.TempDir(), "central.db"), ring(t)
+	if err := open(t, path, r).Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = store.OpenSQLite(t.Context(), path, r)
+	if err == nil || !strings.Contains(err.Error(), "9999") {
+		t.Errorf("opened a newer store: %v, want a refusal", err)
+	}
+}
+
+func TestSQLiteOddPath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a b#c%20?d&e")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "central.db")
+	open(t, path, ring(t))
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() == 0 || os.PathSeparator == '/' && info.Mode().Perm() != 0o600 {
+		t.Errorf("%d bytes, mode %v, want the store itself, 0600", info.Size(), info.Mode())
+	}
+}
+
+// A copy of the files must tell nothing about a person.
+func TestSQLiteKeepsPersonsSealed(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, filepath.Join(dir, "central.db"), ring(t))
+	n, err := safeguard.ParseNHSNumber("9990000107")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, _ := safeguard.ParseODSCode("RX1")
+	authority, _ := safeguard.ParseODSCode("206")
+	born := safeguard.Hide(safeguard.Date{Year: 2015, Month: 6, Day: 7})
+	flag := store.Flag{Plan: safeguard.ChildProtection, Start: safeguard.Date{Year: 2025, Month: 2, Day: 3}, Born: born}
+	if _, err := s.Apply(t.Context(), store.Upload{ID: "1", Authority: authority, Rows: 1, Changes: []store.Change{{Number: n, Flag: flag}}}); err != nil {
+		t.Fatal(err)
+	}
+	a := store.Access{Number: n, Organisation: trust, Attendance: safeguard.NewAttendanceID(trust, "1"), Accountable: safeguard.Accountable{Name: "Dr Example"}, At: time.Now(), Recorded: time.Now()}
+	owed := []safeguard.Notification{{Authority: authority, Born: born, Plans: []safeguard.Plan{safeguard.ChildProtection}, SiteName: "Example Infirmary"}}
+	if err := s.Settle(t.Context(), a, owed); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		bytesOf, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{"9990000107", "2015-06-07", "2025-02-03", "CPP", "Dr Example", "Infirmary"} {
+			if bytes.Contains(bytesOf, []byte(secret)) {
+				t.Errorf("%s holds %q", f.Name(), secret)
+			}
+		}
+	}
+}

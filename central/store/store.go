@@ -1,0 +1,115 @@
+// Package store keeps what the centre must not lose: the flags, who looked at
+// them, and what each local authority is still to be told. Persons are found
+// under keyed hashes and kept sealed, so that a copy of the store tells counts
+// and times, and nothing about anyone.
+//
+// Nothing here decides: which flags are shown, and to whom, is the server's.
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+)
+
+// Store is the contract; storetest is its conformance suite. Its methods may be
+// called concurrently. What a method has said is done is on disk. Two stores of
+// one contract may serve one database.
+type Store interface {
+	// Flags gives every flag that is held for the number now, by any authority,
+	// ended ones included. Withdrawn and superseded ones are not given. None is
+	// an empty slice.
+	Flags(ctx context.Context, number safeguard.NHSNumber) ([]Flag, error)
+
+	// Settle records an access and owes the notifications that come with it, in
+	// one transaction. It is idempotent: an access is one for each organisation,
+	// attendance and number, a notification one for each of these and authority;
+	// what is there already stays as it is, with its ID. An authority that comes
+	// to be concerned only by a repeat is owed from then on.
+	Settle(ctx context.Context, access Access, owed []safeguard.Notification) error
+
+	// Apply applies an upload's changes in one transaction, in order, and says
+	// for each what it did. No change removes a row: what is superseded or
+	// withdrawn is kept, with the time and the upload that closed it.
+	Apply(ctx context.Context, upload Upload) ([]Effect, error)
+
+	// Accesses gives the latest accesses to the number's flags, latest first, at
+	// most limit.
+	Accesses(ctx context.Context, number safeguard.NHSNumber, limit int) ([]Access, error)
+
+	// Waiting gives an authority's notifications that are not acknowledged, in
+	// the order in which they came, at most limit, from behind position after; 0
+	// is the beginning.
+	Waiting(ctx context.Context, authority safeguard.ODSCode, after int64, limit int) ([]Waiting, error)
+
+	// Acknowledge marks an authority's notifications as taken over by the one
+	// named, and gives how many of the ids are the authority's, those
+	// acknowledged before included.
+	Acknowledge(ctx context.Context, authority safeguard.ODSCode, ids []string, by string, at time.Time) (int, error)
+
+	// Close waits for what is being written.
+	Close() error
+}
+
+// Flag is one plan that one authority holds for a person, and the date of birth
+// that it gave with it. One flag is told from another of the same person by
+// authority, plan and start.
+type Flag struct {
+	Authority safeguard.ODSCode
+	Plan      safeguard.Plan
+	Start     safeguard.Date
+	End       safeguard.Date // zero while the plan is active
+	Born      safeguard.Private[safeguard.Date]
+}
+
+// Upload is what one authority sends at one time.
+type Upload struct {
+	ID        string // unique
+	Authority safeguard.ODSCode
+	By        string // the identity that sent it
+	Received  time.Time
+	Rows      int // of the whole upload, with those that no change could be made of
+	Changes   []Change
+}
+
+// Change adds a flag, or puts it in the place of the one with the same plan and
+// start, or withdraws that one.
+type Change struct {
+	Number   safeguard.NHSNumber
+	Flag     Flag // of the upload's authority
+	Withdraw bool
+}
+
+// Effect is what a change did.
+type Effect int
+
+// The effects.
+const (
+	NoEffect  Effect = iota
+	Added            // a flag that was not there
+	Replaced         // the flag says something else than before
+	Unchanged        // the flag said so already, or was withdrawn already
+	Withdrawn
+	NotHeld // there is no such flag to withdraw
+)
+
+// Access is one unscheduled lookup of one person's flags.
+type Access struct {
+	Number       safeguard.NHSNumber
+	Organisation safeguard.ODSCode
+	Attendance   safeguard.AttendanceID
+	Site         safeguard.ODSCode
+	Setting      safeguard.CareSetting
+	Device       string
+	Accountable  safeguard.Accountable
+	At           time.Time // true time of the attendance
+	Recorded     time.Time // when the centre learnt of it
+	Sensitive    bool
+}
+
+// Waiting is a notification and its position among the authority's.
+type Waiting struct {
+	Position     int64
+	Notification safeguard.Notification
+}

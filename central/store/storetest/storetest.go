@@ -1,0 +1,492 @@
+// Package storetest is the conformance suite of store.Store. Every store of the
+// flag service passes it.
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/store"
+)
+
+// Run tests the store that open opens. Called again within one test, open opens
+// the same store again, which nobody else has open then; each test begins with
+// an empty one.
+func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
+	for _, tt := range []struct {
+		name string
+		test func(t *testing.T, open func() store.Store)
+	}{
+		{"nothing held", nothingHeld},
+		{"flags of several authorities", severalAuthorities},
+		{"an upload's effects", effects},
+		{"a withdrawn flag is gone and stays so", withdrawn},
+		{"an upload is applied whole or not at all", wholeUpload},
+		{"an access is one however often it is settled", settleAgain},
+		{"a repeat owes an authority that came later", settleMore},
+		{"an access without notifications", silentAccess},
+		{"latest accesses first", latestFirst},
+		{"acknowledged once", acknowledge},
+		{"an authority sees and takes only its own", ownOnly},
+		{"positions go on from where a page ends", pages},
+		{"everything survives closing", survives},
+		{"concurrent callers", concurrent},
+		{"a caller that has gone", gone},
+		{"after closing", afterClosing},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tt.test(t, open(t)) })
+	}
+}
+
+var (
+	alice = number("9990000107")
+	bob   = number("9990000115")
+
+	islington = code("206")
+	sheffield = code("373")
+	trust     = code("RX1")
+
+	morning = time.Date(2026, 3, 1, 9, 30, 15, 123_000_000, time.UTC)
+)
+
+func number(s string) safeguard.NHSNumber {
+	n, err := safeguard.ParseNHSNumber(s)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+func code(s string) safeguard.ODSCode {
+	c, err := safeguard.ParseODSCode(s)
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func date(s string) safeguard.Date {
+	d, err := safeguard.ParseDate(s)
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+func flag(plan safeguard.Plan, start, end string) store.Flag {
+	f := store.Flag{Plan: plan, Start: date(start), Born: safeguard.Hide(date("2015-06-07"))}
+	if end != "" {
+		f.End = date(end)
+	}
+	return f
+}
+
+func by(f store.Flag, authority safeguard.ODSCode) store.Flag {
+	f.Authority = authority
+	return f
+}
+
+var uploads int
+
+func apply(t *testing.T, s store.Store, authority safeguard.ODSCode, changes ...store.Change) []store.Effect {
+	t.Helper()
+	uploads++
+	effects, err := s.Apply(t.Context(), store.Upload{
+		ID:        fmt.Sprintf("upload %d", uploads),
+		Authority: authority,
+		By:        "spiffe://safeguard/authority/" + authority.String() + "/test",
+		Received:  morning,
+		Rows:      len(changes),
+		Changes:   changes,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return effects
+}
+
+func wantFlags(t *testing.T, s store.Store, n safeguard.NHSNumber, want ...store.Flag) {
+	t.Helper()
+	got, err := s.Flags(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("flags %v, want %v", got, want)
+	}
+}
+
+func access(n safeguard.NHSNumber, visit string) store.Access {
+	return store.Access{
+		Number:       n,
+		Organisation: trust,
+		Attendance:   safeguard.NewAttendanceID(trust, visit),
+		Site:         code("RX1RA"),
+		Setting:      safeguard.EmergencyDepartment,
+		Device:       "agent one",
+		Accountable:  safeguard.Accountable{Name: "Dr A Example", Role: "Named doctor"},
+		At:           morning.Add(-time.Hour),
+		Recorded:     morning,
+		Sensitive:    true,
+	}
+}
+
+func notification(a store.Access, authority safeguard.ODSCode) safeguard.Notification {
+	return safeguard.Notification{
+		Authority:    authority,
+		Number:       a.Number,
+		Born:         safeguard.Hide(date("2015-06-07")),
+		Plans:        []safeguard.Plan{safeguard.ChildProtection, safeguard.LookedAfter},
+		Organisation: a.Organisation,
+		Site:         a.Site,
+		SiteName:     "Example Infirmary",
+		Setting:      a.Setting,
+		Accountable:  a.Accountable,
+		Attendance:   a.Attendance,
+		At:           a.At,
+		Recorded:     a.Recorded,
+		Sensitive:    a.Sensitive,
+	}
+}
+
+func settle(t *testing.T, s store.Store, a store.Access, authorities ...safeguard.ODSCode) {
+	t.Helper()
+	var owed []safeguard.Notification
+	for _, authority := range authorities {
+		owed = append(owed, notification(a, authority))
+	}
+	if err := s.Settle(t.Context(), a, owed); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func waiting(t *testing.T, s store.Store, authority safeguard.ODSCode) []safeguard.Notification {
+	t.Helper()
+	list, err := s.Waiting(t.Context(), authority, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []safeguard.Notification
+	for _, w := range list {
+		out = append(out, w.Notification)
+	}
+	return out
+}
+
+func same(a, b safeguard.Notification) bool {
+	return a.ID == b.ID && a.Authority == b.Authority && a.Number == b.Number && a.Born == b.Born &&
+		slices.Equal(a.Plans, b.Plans) && a.Organisation == b.Organisation && a.Site == b.Site && a.SiteName == b.SiteName &&
+		a.Setting == b.Setting && a.Accountable == b.Accountable && a.Attendance == b.Attendance &&
+		a.At.Equal(b.At) && a.Recorded.Equal(b.Recorded) && a.Sensitive == b.Sensitive
+}
+
+func nothingHeld(t *testing.T, open func() store.Store) {
+	s := open()
+	wantFlags(t, s, alice)
+	accesses, err := s.Accesses(t.Context(), alice, 25)
+	if err != nil || len(accesses) != 0 {
+		t.Errorf("accesses %v, %v, want none", accesses, err)
+	}
+	if got := waiting(t, s, islington); len(got) != 0 {
+		t.Errorf("%d notifications, want none", len(got))
+	}
+}
+
+func severalAuthorities(t *testing.T, open func() store.Store) {
+	s := open()
+	one, two := flag(safeguard.ChildProtection, "2025-01-02", ""), flag(safeguard.LookedAfter, "2024-03-04", "2025-09-01")
+	apply(t, s, islington, store.Change{Number: alice, Flag: one}, store.Change{Number: alice, Flag: two})
+	apply(t, s, sheffield, store.Change{Number: alice, Flag: one})
+	wantFlags(t, s, alice, by(one, islington), by(two, islington), by(one, sheffield))
+	wantFlags(t, s, bob)
+}
+
+func effects(t *testing.T, open func() store.Store) {
+	s := open()
+	active, ended := flag(safeguard.ChildProtection, "2025-01-02", ""), flag(safeguard.ChildProtection, "2025-01-02", "2025-12-01")
+	other := flag(safeguard.ChildProtection, "2026-01-02", "")
+	for _, step := range []struct {
+		name   string
+		change store.Change
+		want   store.Effect
+		held   []store.Flag
+	}{
+		{"new", store.Change{Number: alice, Flag: active}, store.Added, []store.Flag{active}},
+		{"the same again", store.Change{Number: alice, Flag: active}, store.Unchanged, []store.Flag{active}},
+		{"ended", store.Change{Number: alice, Flag: ended}, store.Replaced, []store.Flag{ended}},
+		{"active after all", store.Change{Number: alice, Flag: active}, store.Replaced, []store.Flag{active}},
+		{"another start", store.Change{Number: alice, Flag: other}, store.Added, []store.Flag{active, other}},
+		{"withdraw what is not held", store.Change{Number: bob, Flag: active, Withdraw: true}, store.NotHeld, []store.Flag{active, other}},
+	} {
+		if got := apply(t, s, islington, step.change); !slices.Equal(got, []store.Effect{step.want}) {
+			t.Errorf("%s: effect %v, want %v", step.name, got, step.want)
+		}
+		var want []store.Flag
+		for _, f := range step.held {
+			want = append(want, by(f, islington))
+		}
+		wantFlags(t, s, alice, want...)
+	}
+}
+
+func withdrawn(t *testing.T, open func() store.Store) {
+	s := open()
+	f := flag(safeguard.UnbornChild, "2026-01-02", "")
+	apply(t, s, islington, store.Change{Number: alice, Flag: f})
+	apply(t, s, sheffield, store.Change{Number: alice, Flag: f})
+	for _, want := range []store.Effect{store.Withdrawn, store.Unchanged} {
+		if got := apply(t, s, islington, store.Change{Number: alice, Flag: f, Withdraw: true}); got[0] != want {
+			t.Errorf("effect %v, want %v", got[0], want)
+		}
+	}
+	wantFlags(t, s, alice, by(f, sheffield))
+	if got := apply(t, s, islington, store.Change{Number: alice, Flag: f}); got[0] != store.Added {
+		t.Errorf("uploaded anew: effect %v, want added", got[0])
+	}
+	wantFlags(t, s, alice, by(f, sheffield), by(f, islington))
+}
+
+func wholeUpload(t *testing.T, open func() store.Store) {
+	s := open()
+	f := flag(safeguard.ChildProtection, "2025-01-02", "")
+	upload := store.Upload{ID: "twice", Authority: islington, Received: morning, Rows: 1, Changes: []store.Change{{Number: alice, Flag: f}}}
+	if _, err := s.Apply(t.Context(), upload); err != nil {
+		t.Fatal(err)
+	}
+	upload.Changes = []store.Change{{Number: bob, Flag: f}}
+	if _, err := s.Apply(t.Context(), upload); err == nil {
+		t.Error("an upload's id was taken twice")
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	upload.ID = "cancelled"
+	if _, err := s.Apply(ended, upload); err == nil {
+		t.Error("an upload that nobody waits for was applied")
+	}
+	wantFlags(t, s, bob)
+}
+
+func settleAgain(t *testing.T, open func() store.Store) {
+	s := open()
+	a := access(alice, "visit 1")
+	settle(t, s, a, islington, sheffield)
+	first := waiting(t, s, islington)
+	want := notification(a, islington)
+	if len(first) != 1 || first[0].ID == "" {
+		t.Fatalf("notifications %v, want one with an id", first)
+	}
+	want.ID = first[0].ID
+	if !same(first[0], want) {
+		t.Errorf("notification %+v, want %+v", first[0], want)
+	}
+
+	again := a
+	again.Recorded, again.Device = morning.Add(time.Minute), "agent two"
+	settle(t, s, again, islington, sheffield)
+	for _, authority := range []safeguard.ODSCode{islington, sheffield} {
+		if got := waiting(t, s, authority); len(got) != 1 || authority == islington && !same(got[0], first[0]) {
+			t.Errorf("after a repeat: %v, want the same one", got)
+		}
+	}
+	accesses, err := s.Accesses(t.Context(), alice, 25)
+	if err != nil || len(accesses) != 1 || accesses[0] != a {
+		t.Errorf("accesses %+v, %v, want %+v", accesses, err, a)
+	}
+
+	settle(t, s, access(alice, "visit 2"), islington)
+	settle(t, s, access(bob, "visit 1"), islington)
+	got := waiting(t, s, islington)
+	if len(got) != 3 || got[1].ID == got[0].ID || got[2].ID == got[0].ID {
+		t.Errorf("another visit and another person: %v, want three ids", got)
+	}
+}
+
+func settleMore(t *testing.T, open func() store.Store) {
+	s := open()
+	a := access(alice, "visit 1")
+	settle(t, s, a, islington)
+	settle(t, s, a, islington, sheffield)
+	if got := waiting(t, s, sheffield); len(got) != 1 {
+		t.Errorf("%d notifications, want one", len(got))
+	}
+	if got := waiting(t, s, islington); len(got) != 1 {
+		t.Errorf("%d notifications, want one", len(got))
+	}
+}
+
+func silentAccess(t *testing.T, open func() store.Store) {
+	s := open()
+	a := access(alice, "visit 1")
+	settle(t, s, a)
+	accesses, err := s.Accesses(t.Context(), alice, 25)
+	if err != nil || len(accesses) != 1 || accesses[0] != a {
+		t.Errorf("accesses %+v, %v, want %+v", accesses, err, a)
+	}
+	wantFlags(t, s, alice)
+}
+
+func latestFirst(t *testing.T, open func() store.Store) {
+	s := open()
+	for i := range 5 {
+		a := access(alice, fmt.Sprint("visit ", i))
+		a.Recorded = morning.Add(time.Duration(i) * time.Minute)
+		settle(t, s, a)
+	}
+	accesses, err := s.Accesses(t.Context(), alice, 3)
+	if err != nil || len(accesses) != 3 {
+		t.Fatalf("%d accesses, %v, want 3", len(accesses), err)
+	}
+	for i, a := range accesses {
+		if want := morning.Add(time.Duration(4-i) * time.Minute); !a.Recorded.Equal(want) {
+			t.Errorf("access %d recorded %v, want %v", i, a.Recorded, want)
+		}
+	}
+}
+
+func acknowledge(t *testing.T, open func() store.Store) {
+	s := open()
+	settle(t, s, access(alice, "visit 1"), islington)
+	settle(t, s, access(alice, "visit 2"), islington)
+	list := waiting(t, s, islington)
+	for range 2 {
+		found, err := s.Acknowledge(t.Context(), islington, []string{list[0].ID, "no such id"}, "me", morning)
+		if err != nil || found != 1 {
+			t.Errorf("found %d, %v, want 1", found, err)
+		}
+	}
+	if got := waiting(t, s, islington); len(got) != 1 || !same(got[0], list[1]) {
+		t.Errorf("waiting %v, want the second only", got)
+	}
+	settle(t, s, access(alice, "visit 1"), islington)
+	if got := waiting(t, s, islington); len(got) != 1 {
+		t.Errorf("after a repeat of an acknowledged lookup: %d waiting, want 1", len(got))
+	}
+}
+
+func ownOnly(t *testing.T, open func() store.Store) {
+	s := open()
+	settle(t, s, access(alice, "visit 1"), islington)
+	id := waiting(t, s, islington)[0].ID
+	if got := waiting(t, s, sheffield); len(got) != 0 {
+		t.Errorf("another authority sees %v", got)
+	}
+	found, err := s.Acknowledge(t.Context(), sheffield, []string{id}, "them", morning)
+	if err != nil || found != 0 {
+		t.Errorf("another authority's acknowledgement: found %d, %v, want 0", found, err)
+	}
+	if got := waiting(t, s, islington); len(got) != 1 {
+		t.Errorf("%d waiting, want 1", len(got))
+	}
+}
+
+func pages(t *testing.T, open func() store.Store) {
+	s := open()
+	const all = 7
+	for i := range all {
+		settle(t, s, access(alice, fmt.Sprint("visit ", i)), islington, sheffield)
+	}
+	seen := map[string]bool{}
+	var after int64
+	for page := 0; ; page++ {
+		list, err := s.Waiting(t.Context(), islington, after, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 0 {
+			break
+		}
+		for _, w := range list {
+			if w.Position <= after {
+				t.Errorf("position %d after %d", w.Position, after)
+			}
+			after, seen[w.Notification.ID] = w.Position, true
+		}
+	}
+	if len(seen) != all {
+		t.Errorf("%d notifications, want %d", len(seen), all)
+	}
+}
+
+func survives(t *testing.T, open func() store.Store) {
+	s := open()
+	f := flag(safeguard.ChildProtection, "2025-01-02", "")
+	apply(t, s, islington, store.Change{Number: alice, Flag: f})
+	settle(t, s, access(alice, "visit 1"), islington)
+	before := waiting(t, s, islington)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	wantFlags(t, s, alice, by(f, islington))
+	settle(t, s, access(alice, "visit 1"), islington)
+	if after := waiting(t, s, islington); len(after) != 1 || !same(after[0], before[0]) {
+		t.Errorf("notifications %v, want %v", after, before)
+	}
+}
+
+func concurrent(t *testing.T, open func() store.Store) {
+	s := open()
+	const callers, visits = 16, 8
+	var wait sync.WaitGroup
+	for range callers {
+		wait.Go(func() {
+			for i := range visits {
+				a := access(alice, fmt.Sprint("visit ", i))
+				if err := s.Settle(t.Context(), a, []safeguard.Notification{notification(a, islington)}); err != nil {
+					t.Error(err)
+				}
+				if _, err := s.Flags(t.Context(), alice); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if got := waiting(t, s, islington); len(got) != visits {
+		t.Errorf("%d notifications, want %d", len(got), visits)
+	}
+}
+
+// gone: one caller that gives up must not undo or stop another's work.
+func gone(t *testing.T, open func() store.Store) {
+	s := open()
+	var wait sync.WaitGroup
+	for i := range 64 {
+		wait.Go(func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if i%2 == 0 {
+				go cancel()
+			}
+			a := access(alice, fmt.Sprint("visit ", i))
+			err := s.Settle(ctx, a, []safeguard.Notification{notification(a, islington)})
+			if i%2 == 1 && err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	if got := waiting(t, s, islington); len(got) < 32 {
+		t.Errorf("%d notifications, want at least 32", len(got))
+	}
+}
+
+func afterClosing(t *testing.T, open func() store.Store) {
+	s := open()
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Settle(t.Context(), access(alice, "visit 1"), nil); err == nil {
+		t.Error("a closed store settled a lookup")
+	}
+	if _, err := s.Flags(t.Context(), alice); err == nil {
+		t.Error("a closed store answered")
+	}
+}
