@@ -244,6 +244,20 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// With no room to close in, the store is left as if the process were killed.
+func TestCloseOnFullDisk(t *testing.T) {
+	h := newHome(t)
+	out, err := h.child("leave").CombinedOutput()
+	if err != nil || string(out) != "left\n" {
+		t.Fatalf("child: %v: %s", err, tail(out))
+	}
+	s := h.store(t)
+	if s.BeganAnew() != "" {
+		t.Errorf("began anew: %s", s.BeganAnew())
+	}
+	wantHeld(t, s, 0, 100)
+}
+
 func tail(out []byte) string {
 	if len(out) > 600 {
 		out = out[len(out)-600:]
@@ -293,6 +307,20 @@ func child(part string, h home) int {
 	case "hold": // until killed
 		fmt.Println("held")
 		_, _ = io.Copy(io.Discard, os.Stdin)
+	case "leave":
+		for i := range 100 {
+			if err := s.Put(key(i), value(i), start, later); err != nil {
+				fmt.Println(err)
+				return 2
+			}
+		}
+		s.free = func(string) (uint64, error) { return DefaultFloor/8 - 1, nil }
+		if err := s.Close(); !errors.Is(err, ErrNoSpace) {
+			fmt.Println(err)
+			return 2
+		}
+		fmt.Println("left")
+		return 0
 	case "fill": // overwriting, so that Badger compacts as well
 		big := bytes.Repeat([]byte("y"), 16<<10)
 		for i := 0; ; i++ {
