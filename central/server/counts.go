@@ -1,0 +1,33 @@
+package server
+
+import "sync/atomic"
+
+// Counts is what the server did since it started, for operations.
+type Counts struct {
+	Held, NoneHeld   int64 // lookups answered so
+	IdentityMismatch int64 // lookups answered unknown, because of the date of birth
+	TestPatient      int64
+	Recorded         int64 // unscheduled lookups, repeats included
+	Refused          int64 // calls
+	Failed           int64 // calls
+	Uploads          int64
+}
+
+type counts struct {
+	held, none, mismatch, test, recorded, refused, failed, uploads atomic.Int64
+}
+
+// Counts gives what the server did so far.
+func (s *Server) Counts() Counts {
+	c := &s.counts
+	return Counts{
+		Held:             c.held.Load(),
+		NoneHeld:         c.none.Load(),
+		IdentityMismatch: c.mismatch.Load(),
+		TestPatient:      c.test.Load(),
+		Recorded:         c.recorded.Load(),
+		Refused:          c.refused.Load(),
+		Failed:           c.failed.Load(),
+		Uploads:          c.uploads.Load(),
+	}
+}

@@ -1,0 +1,169 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/flagpb"
+	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/central/store"
+)
+
+// flags is the service that agents ask.
+type flags struct {
+	flagpb.UnimplementedFlagsServer
+	*Server
+}
+
+// Lookup answers one question: who asks, whether they may, what is held, whether
+// it is the right person, what is to be recorded, the answer.
+func (s flags) Lookup(ctx context.Context, request *flagpb.LookupRequest) (*flagpb.LookupResponse, error) {
+	id, err := caller(ctx, identity.Agent)
+	if err != nil {
+		return nil, err
+	}
+	q, err := queryOf(request)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	site, err := s.admit(id, &q)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	if q.Number == safeguard.TestPatient {
+		s.counts.test.Add(1)
+		return held(now, []safeguard.Flag{testFlag}), nil
+	}
+	if q.Purpose == safeguard.Unscheduled && q.Number.IsTest() && s.policy.ProductionChecks {
+		return nil, status.Error(codes.FailedPrecondition,
+			"a test number (999) is not looked up as unscheduled by a live centre; for a demonstration, set production_checks: false there")
+	}
+
+	all, err := s.store.Flags(ctx, q.Number)
+	if err != nil {
+		return nil, err
+	}
+	visible, confirmed := s.policy.visible(safeguard.DateOf(now), q.Born.Reveal(), all)
+	if !confirmed {
+		s.counts.mismatch.Add(1)
+		return identityNotConfirmed(now), nil
+	}
+	if q.Purpose == safeguard.Unscheduled {
+		// On disk before the answer leaves: whoever was shown a flag was recorded.
+		if err := s.store.Settle(ctx, accessOf(q, now), owed(q, site, visible, now)); err != nil {
+			return nil, err
+		}
+		s.counts.recorded.Add(1)
+	}
+	if len(visible) == 0 {
+		s.counts.none.Add(1)
+		return noneHeld(now), nil
+	}
+	s.counts.held.Add(1)
+	shown := make([]safeguard.Flag, len(visible))
+	for i, f := range visible {
+		shown[i] = safeguard.Flag{Plan: f.Plan, Start: f.Start, End: f.End, Authority: s.directory.authority(f.Authority)}
+	}
+	return held(now, shown), nil
+}
+
+// admit tells whether the caller may ask this, and why not: deny by default.
+func (s *Server) admit(id identity.Identity, q *safeguard.Query) (Site, error) {
+	a := &q.Author
+	if a.Organisation != id.Code {
+		return Site{}, status.Errorf(codes.PermissionDenied, "the caller's certificate is for organisation %s, and the lookup is for %s", id.Code, a.Organisation)
+	}
+	site, ok := s.directory.site(a.Organisation, a.Site)
+	if !ok {
+		return Site{}, status.Errorf(codes.PermissionDenied, "site %s is not registered under organisation %s at the centre", a.Site, a.Organisation)
+	}
+	if !site.has(a.Setting) {
+		return Site{}, status.Errorf(codes.PermissionDenied, "site %s is not registered for care setting %s at the centre, but for %v", a.Site, a.Setting, site.Settings)
+	}
+	if a.Accountable.Name == "" {
+		a.Accountable = site.Accountable
+	}
+	if a.Accountable.Name == "" {
+		return Site{}, status.Errorf(codes.InvalidArgument, "accountable person: none is named, nor registered for site %s; want name and role", a.Site)
+	}
+	return site, nil
+}
+
+// visible gives the flags to show. A flag with another date of birth than the
+// lookup's is never shown, and unless a further one confirms the person, the
+// identity is not confirmed: then there is no answer, not even none.
+func (p Policy) visible(today, born safeguard.Date, all []store.Flag) (show []store.Flag, confirmed bool) {
+	doubt := false
+	for _, f := range all {
+		flag, own := safeguard.Flag{Plan: f.Plan, Start: f.Start, End: f.End}, f.Born.Reveal()
+		switch {
+		case born.IsZero() || born == own:
+			if flag.Visible(today, own, p.Tails) {
+				show = append(show, f)
+			}
+		case flag.Visible(today, own, p.Tails), flag.Visible(today, born, p.Tails):
+			// Visible by either date: which of the two is wrong is not known.
+			doubt = true
+		}
+	}
+	return show, len(show) > 0 || !doubt
+}
+
+func accessOf(q safeguard.Query, now time.Time) store.Access {
+	return store.Access{
+		Number:       q.Number,
+		Organisation: q.Author.Organisation,
+		Attendance:   q.Attendance,
+		Site:         q.Author.Site,
+		Setting:      q.Author.Setting,
+		Device:       q.Author.Device,
+		Accountable:  q.Author.Accountable,
+		At:           q.At,
+		Recorded:     now,
+		Sensitive:    q.Sensitive,
+	}
+}
+
+// owed is one notification for each authority whose flags are shown.
+func owed(q safeguard.Query, site Site, visible []store.Flag, now time.Time) []safeguard.Notification {
+	var list []safeguard.Notification
+	at := map[safeguard.ODSCode]int{}
+	for _, f := range visible {
+		i, ok := at[f.Authority]
+		if !ok {
+			i = len(list)
+			at[f.Authority] = i
+			list = append(list, safeguard.Notification{
+				Authority:    f.Authority,
+				Number:       q.Number,
+				Born:         f.Born,
+				Organisation: q.Author.Organisation,
+				Site:         q.Author.Site,
+				SiteName:     site.Name,
+				Setting:      q.Author.Setting,
+				Accountable:  q.Author.Accountable,
+				Attendance:   q.Attendance,
+				At:           q.At,
+				Recorded:     now,
+				Sensitive:    q.Sensitive,
+			})
+		}
+		list[i].Plans = append(list[i].Plans, f.Plan)
+	}
+	return list
+}
+
+// testFlag is what the test patient is always answered with, so that a round
+// trip shows an alert. The phone number is of the range kept for drama (Ofcom).
+var testFlag = safeguard.Flag{
+	Plan:      safeguard.ChildProtection,
+	Start:     safeguard.Date{Year: 2020, Month: time.January, Day: 1},
+	Authority: safeguard.Authority{Code: testAuthority, Name: "TEST: not a real patient, no action", EmergencyDutyPhone: "01632 960999"},
+}
+
+var testAuthority, _ = safeguard.ParseODSCode("TEST")

@@ -1,0 +1,122 @@
+// Package server answers the agents and the local authorities' systems over
+// gRPC: who may ask, what is answered, what is recorded, who is told. No log
+// line and no status message of it holds a person's data.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/flagpb"
+	"github.com/safeguard-edge/safeguard/central/store"
+)
+
+// Limits of what a caller may ask of the server.
+const (
+	maxMessage  = 1 << 20          // bytes of one message
+	maxStreams  = 128              // calls at the same time on one connection
+	unaryTime   = 10 * time.Second // for a call whose caller sets no deadline
+	handshake   = 10 * time.Second
+	stopTime    = 10 * time.Second // for calls in progress when the server stops
+	maxUpload   = 300_000          // rows of one upload
+	uploadPause = 30 * time.Second // between two messages of an upload
+	maxAcks     = 10_000           // ids of one acknowledgement
+)
+
+// Policy is what central operations decide.
+type Policy struct {
+	// ProductionChecks refuses test numbers (999) where they would be recorded:
+	// in unscheduled lookups and in uploads. Off only for demonstrations and
+	// tests.
+	ProductionChecks bool
+	Tails            safeguard.Tails // how long ended plans are shown
+}
+
+// DefaultPolicy is that of a live centre.
+func DefaultPolicy() Policy { return Policy{ProductionChecks: true, Tails: safeguard.DefaultTails} }
+
+// Server is the flag service on one address.
+type Server struct {
+	store     store.Store
+	directory *Directory
+	policy    Policy
+	log       *slog.Logger
+	counts    counts
+	quiet     quiet
+
+	listener net.Listener
+	grpc     *grpc.Server
+
+	mu        sync.Mutex                 // guards uploading
+	uploading map[safeguard.ODSCode]bool // authorities whose upload is in progress
+}
+
+// Listen takes the address (host:port; port 0 is any free one) for a server
+// whose callers need a certificate as config demands it. It serves once Run is
+// called.
+func Listen(address string, config *tls.Config, s store.Store, d *Directory, p Policy, log *slog.Logger) (*Server, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	server := &Server{
+		store:     s,
+		directory: d,
+		policy:    p,
+		log:       log,
+		listener:  listener,
+		uploading: map[safeguard.ODSCode]bool{},
+	}
+	server.grpc = grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(config)),
+		grpc.ConnectionTimeout(handshake),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time:    30 * time.Second,
+			Timeout: 10 * time.Second,
+			// A certificate is asked for at each connection, so none lasts for ever.
+			MaxConnectionAge:      30 * time.Minute,
+			MaxConnectionAgeGrace: 5 * time.Minute,
+		}),
+		grpc.ChainUnaryInterceptor(server.guardUnary),
+		grpc.ChainStreamInterceptor(server.guardStream),
+	)
+	flagpb.RegisterFlagsServer(server.grpc, flags{Server: server})
+	flagpb.RegisterUploadsServer(server.grpc, uploads{Server: server})
+	flagpb.RegisterNotificationsServer(server.grpc, notifications{Server: server})
+	return server, nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Run serves until ctx ends, lets the calls in progress finish, and returns nil.
+func (s *Server) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- s.grpc.Serve(s.listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve %s: %w", s.Addr(), err)
+	case <-ctx.Done():
+	}
+	impatient := time.AfterFunc(stopTime, s.grpc.Stop)
+	defer impatient.Stop()
+	s.grpc.GracefulStop()
+	if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve %s: %w", s.Addr(), err)
+	}
+	return nil
+}
