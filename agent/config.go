@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/configs"
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
+	"github.com/safeguard-edge/safeguard/hl7adapter/mllp"
 )
 
 // Config is the agent's configuration file.
@@ -60,17 +62,24 @@ type Rules struct {
 	UnidentifiedAfter time.Duration `yaml:"unidentified_after"`
 }
 
-// Feed is one MLLP listener.
+// Feed is one of the hospital's feeds.
 type Feed struct {
 	Name              string                `yaml:"name"`
-	Listen            string                `yaml:"listen"` // host:port
-	Site              safeguard.ODSCode     `yaml:"site"`   // where PV1-3.4 names no other
+	MLLP              mllp.Config           `yaml:"mllp"`
+	Site              safeguard.ODSCode     `yaml:"site"` // where PV1-3.4 names no other
 	CareSetting       safeguard.CareSetting `yaml:"care_setting"`
 	Locations         []Location            `yaml:"locations"`
 	NumberAuthorities []string              `yaml:"nhs_number_authorities"` // CX-4, besides the usual
 	NumberTypes       []string              `yaml:"nhs_number_types"`       // CX-5, besides the usual
-	Charset           string                `yaml:"charset"`                // instead of MSH-18
-	AnyProcessing     bool                  `yaml:"any_processing_id"`      // take MSH-11 other than P as production
+}
+
+// UnmarshalYAML reads a feed over the defaults of its transport.
+func (f *Feed) UnmarshalYAML(unmarshal func(any) error) error {
+	f.MLLP = mllp.DefaultConfig()
+	type plain Feed
+	err := unmarshal((*plain)(f))
+	f.MLLP.Name = f.Name
+	return err
 }
 
 // Location is a place of care by its name in PV1-3.
@@ -79,13 +88,19 @@ type Location struct {
 	CareSetting safeguard.CareSetting `yaml:"care_setting"`
 }
 
-// Sink is one EPR that takes alerts over MLLP.
+// Sink is one EPR that takes alerts.
 type Sink struct {
-	Name        string        `yaml:"name"`
-	Address     string        `yaml:"address"`     // host:port
-	Application string        `yaml:"application"` // MSH-5
-	Facility    string        `yaml:"facility"`    // MSH-6
-	Timeout     time.Duration `yaml:"timeout"`     // for its acknowledgement
+	Name        string            `yaml:"name"`
+	Application string            `yaml:"application"` // MSH-5
+	Facility    string            `yaml:"facility"`    // MSH-6
+	MLLP        mllp.SenderConfig `yaml:"mllp"`
+}
+
+// UnmarshalYAML reads a sink over the defaults of its transport.
+func (s *Sink) UnmarshalYAML(unmarshal func(any) error) error {
+	s.MLLP = mllp.DefaultSenderConfig()
+	type plain Sink
+	return unmarshal((*plain)(s))
 }
 
 // DefaultConfig is what holds for keys that the file does not have.
@@ -145,7 +160,7 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s: want %s", need.key, need.want)
 		}
 	}
-	names := map[string]bool{journal.Lookups: true}
+	names := map[string]bool{}
 	for i, f := range c.Feeds {
 		if err := f.validate(c, names); err != nil {
 			return fmt.Errorf("feeds[%d]: %w", i, err)
@@ -164,42 +179,32 @@ func (f Feed) validate(c Config, names map[string]bool) error {
 	switch {
 	case f.Name == "" || names[f.Name]:
 		return fmt.Errorf("name %q: want a name of its own", f.Name)
-	case !hostPort(f.Listen):
-		return fmt.Errorf("listen %q: want host:port", f.Listen)
-	case !contains(c.Sites, f.Site):
+	case !slices.Contains(c.Sites, f.Site):
 		return fmt.Errorf("site %q: want one of sites", f.Site)
 	case f.CareSetting == safeguard.UnknownSetting:
 		return errors.New("care_setting: want the type of care given where the location is not listed")
 	}
 	names[f.Name] = true
+	if err := f.MLLP.Validate(); err != nil {
+		return fmt.Errorf("mllp: %w", err)
+	}
 	return nil
 }
 
-func (s *Sink) validate(names map[string]bool) error {
-	switch {
-	case s.Name == "" || names[s.Name]:
+func (s Sink) validate(names map[string]bool) error {
+	if s.Name == "" || names[s.Name] {
 		return fmt.Errorf("name %q: want a name of its own, other than %q", s.Name, journal.Lookups)
-	case !hostPort(s.Address):
-		return fmt.Errorf("address %q: want host:port", s.Address)
-	case s.Timeout < 0:
-		return fmt.Errorf("timeout %s: want a duration such as 10s", s.Timeout)
 	}
 	names[s.Name] = true
+	if err := s.MLLP.Validate(); err != nil {
+		return fmt.Errorf("mllp: %w", err)
+	}
 	return nil
 }
 
 func hostPort(s string) bool {
 	_, port, err := net.SplitHostPort(s)
 	return err == nil && port != ""
-}
-
-func contains(codes []safeguard.ODSCode, code safeguard.ODSCode) bool {
-	for _, c := range codes {
-		if c == code {
-			return true
-		}
-	}
-	return false
 }
 
 func (c Config) zone() (*time.Location, error) {
@@ -226,7 +231,6 @@ func (c Config) site(f Feed, zone *time.Location) adt.Site {
 		Setting:           f.CareSetting,
 		NumberAuthorities: f.NumberAuthorities,
 		NumberTypes:       f.NumberTypes,
-		AnyProcessing:     f.AnyProcessing,
 		Production:        c.ProductionChecks,
 		Zone:              zone,
 	}

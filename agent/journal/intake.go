@@ -27,12 +27,13 @@ const (
 
 // Entry is one message in the journal.
 type Entry struct {
-	Seq      Seq
-	Feed     string
-	Charset  string // the feed's override of MSH-18
-	Received time.Time
-	Body     []byte
-	Broken   error // why Body can not be read, if so
+	Seq        Seq
+	Feed       string
+	Charset    string // the feed's override of MSH-18
+	Processing string // the feed's override of MSH-11
+	Received   time.Time
+	Body       []byte
+	Broken     error // why Body can not be read, if so
 }
 
 // Append puts m on disk. It is what a feed accepts with: when it returns without
@@ -110,8 +111,8 @@ func (j *Journal) insert(t *tx, m feed.Message, origin, digest []byte, reused bo
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`INSERT INTO entries (seq, state, received, feed, charset, origin, digest, reused, body, ack)
-		VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?)`, seq, m.Received.UnixMilli(), m.Feed, m.Charset, origin, digest, reused, body, ack)
+	_, err = t.exec(`INSERT INTO entries (seq, state, received, feed, charset, process, origin, digest, reused, body, ack)
+		VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, seq, m.Received.UnixMilli(), m.Feed, m.Charset, m.Processing, origin, digest, reused, body, ack)
 	return err
 }
 
@@ -122,7 +123,7 @@ func entryIdentity(column string, seq Seq) []byte {
 
 // Unsettled reads the waiting entries after the given one, in order, at most limit.
 func (j *Journal) Unsettled(ctx context.Context, after Seq, limit int) ([]Entry, error) {
-	rows, err := j.reader.QueryContext(ctx, `SELECT seq, feed, charset, received, body FROM entries
+	rows, err := j.reader.QueryContext(ctx, `SELECT seq, feed, charset, process, received, body FROM entries
 		WHERE state = 0 AND seq > ? ORDER BY seq LIMIT ?`, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
@@ -133,7 +134,7 @@ func (j *Journal) Unsettled(ctx context.Context, after Seq, limit int) ([]Entry,
 		var e Entry
 		var received int64
 		var sealed []byte
-		if err := rows.Scan(&e.Seq, &e.Feed, &e.Charset, &received, &sealed); err != nil {
+		if err := rows.Scan(&e.Seq, &e.Feed, &e.Charset, &e.Processing, &received, &sealed); err != nil {
 			return nil, fmt.Errorf("read journal: %w", err)
 		}
 		e.Received = time.UnixMilli(received)

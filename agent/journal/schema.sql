@@ -7,6 +7,7 @@ CREATE TABLE entries (
 	settled  INTEGER,
 	feed     TEXT    NOT NULL,
 	charset  TEXT    NOT NULL,
+	process  TEXT    NOT NULL, -- the feed's override of MSH-11
 	origin   BLOB,             -- keyed hash of MSH-3, MSH-4 and MSH-10; null where they can not be read
 	digest   BLOB    NOT NULL, -- keyed hash of the body
 	reused   INTEGER NOT NULL, -- the origin came before with another body

@@ -69,6 +69,14 @@ var kindOf = map[string]Kind{
 	"A47": Unsupported, // change patient identifier
 }
 
+// Message is what there is to read.
+type Message struct {
+	Body       []byte
+	Received   time.Time
+	Charset    string // instead of MSH-18; empty for none
+	Processing string // instead of MSH-11; empty for none
+}
+
 // Parser reads the messages of one site, or of several of one organisation.
 type Parser struct {
 	Site Site
@@ -76,13 +84,13 @@ type Parser struct {
 
 // Parse reads one message. An error says what is missing and where, and repeats
 // nothing of the message.
-func (p Parser) Parse(body []byte, charset string, received time.Time) (Movement, error) {
-	m, err := hl7.Parse(body)
+func (p Parser) Parse(in Message) (Movement, error) {
+	m, err := hl7.Parse(in.Body)
 	if err != nil {
 		return Movement{}, err
 	}
-	if charset != "" {
-		m = m.WithCharset(charset)
+	if in.Charset != "" {
+		m = m.WithCharset(in.Charset)
 	}
 	h := m.Header()
 	trigger := h.Event.Text()
@@ -102,7 +110,7 @@ func (p Parser) Parse(body []byte, charset string, received time.Time) (Movement
 		mv.Rule = trigger + " merges or moves identities, which a person must look at"
 		return mv, nil
 	}
-	r := reader{site: p.Site, message: m, header: h, received: received, movement: &mv}
+	r := reader{site: p.Site, in: in, message: m, header: h, movement: &mv}
 	return mv, r.read()
 }
 
@@ -122,9 +130,9 @@ func (m Movement) Order() string {
 // reader fills a movement from its message.
 type reader struct {
 	site     Site
+	in       Message
 	message  hl7.Message
 	header   hl7.Header
-	received time.Time
 	movement *Movement
 
 	evn, pid, pv1 hl7.Segment
@@ -195,7 +203,7 @@ func (r *reader) time(f hl7.Field) time.Time {
 			return t
 		}
 	}
-	return r.received
+	return r.in.Received
 }
 
 // siteCode is PV1-3.4 where it is one of the organisation's sites, else the
@@ -217,8 +225,11 @@ func (r *reader) sensitive() bool {
 }
 
 func (r *reader) test(number safeguard.NHSNumber) bool {
-	processing := r.header.Processing.Component(1)
-	return !processing.IsAbsent() && !processing.Is("P") && !r.site.AnyProcessing || number.IsTest() && r.site.Production
+	processing := r.in.Processing
+	if processing == "" {
+		processing = r.header.Processing.Text()
+	}
+	return processing != "" && processing != "P" || number.IsTest() && r.site.Production
 }
 
 func identifier(cx hl7.Repetition) safeguard.Identifier {

@@ -16,7 +16,6 @@ type Site struct {
 	Locations         []Location
 	NumberAuthorities []string // CX-4 that mark an NHS number, besides the usual
 	NumberTypes       []string // CX-5 likewise
-	AnyProcessing     bool     // take MSH-11 other than P as production
 	Production        bool     // take numbers of the 999 range as tests
 	Zone              *time.Location
 }

@@ -1,0 +1,58 @@
+# make            the targets
+# make demo       the main job, on this machine, with made-up patients
+# make test       all tests
+
+SHELL      := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS    := -s -w -X main.version=$(VERSION)
+GO         ?= go
+PROGRAMS   := safeguard-agent safeguard-central
+PLATFORMS  := windows/amd64 linux/amd64 linux/arm64
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+export CGO_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test deps bench lint generate cross clean
+
+help: ## show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## build both programs into bin/
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/safeguard-agent ./agent/cmd/safeguard-agent
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/safeguard-central ./central/cmd/safeguard-central
+
+demo: build ## a centre, an agent and a simulated hospital; alerts appear (KEEP=1 leaves it running)
+	@$(GO) build -o bin/demo ./test/demo
+	@bin/demo $(if $(KEEP),--keep) --programs bin
+
+test: ## all tests, with the race detector; says what it skips and why
+	@$(GO) build -o bin/report ./test/report
+	@CGO_ENABLED=1 $(GO) test -race -timeout 20m -json ./... 2>&1 | bin/report $(if $(CI),--no-skips)
+
+deps: ## install what tests and generated code need beyond Go and make (Debian, as root)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev protobuf-compiler
+
+bench: build ## measure; prints a table and writes bench.json (ONLY=regexp runs a part)
+	@$(GO) run ./test/bench $(if $(ONLY),--only '$(ONLY)')
+
+lint: ## gofmt, go vet for both systems, staticcheck
+	@test -z "$$(gofmt -l .)" || { echo "not formatted by gofmt:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	GOOS=windows $(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+generate: ## make the generated code anew
+	central/flagpb/generate.sh
+
+cross: ## build both programs for each platform
+	@for p in $(PLATFORMS); do for c in agent central; do \
+	  out=dist/$${p/\//-}/safeguard-$$c; [[ $$p == windows/* ]] && out=$$out.exe; \
+	  GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $$out ./$$c/cmd/safeguard-$$c; echo $$out; \
+	done; done
+
+clean: ## remove what was built
+	rm -rf bin dist bench.json

@@ -1,0 +1,144 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/agent/journal"
+	"github.com/safeguard-edge/safeguard/agent/lookup"
+	"github.com/safeguard-edge/safeguard/agent/pipeline"
+	"github.com/safeguard-edge/safeguard/cache"
+	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/central/client"
+	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
+	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
+	"github.com/safeguard-edge/safeguard/hl7adapter/mllp"
+)
+
+// Run runs the agent until ctx ends: first what it owes, then what it takes on.
+// What is not settled at the end is there again at the next start.
+func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
+	zone, err := c.zone()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fmt.Errorf("make data folder: %w", err)
+	}
+	ring, err := keys.Open(filepath.Join(c.Data, "keys"), keys.SystemMaster(c.MasterKey))
+	if err != nil {
+		return fmt.Errorf("open keys: %w", err)
+	}
+	tls, err := identity.ClientTLS(identity.Files{Certificate: c.Central.Certificate, Key: c.Central.Key, CA: c.Central.CA}, identity.Agent)
+	if err != nil {
+		return fmt.Errorf("central link: %w", err)
+	}
+	centre, err := client.Dial(c.Central.Address, tls)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, centre.Close)
+	answers, err := openCache(c, ring, log)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, answers.Close)
+	entries, err := journal.Open(filepath.Join(c.Data, "journal"), ring)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, entries.Close)
+
+	sinks, err := c.sinks(zone)
+	if err != nil {
+		return err
+	}
+	p := &pipeline.Pipeline{
+		Journal:     entries,
+		ADT:         c.parsers(zone),
+		Flags:       lookup.New(centre, answers, c.Central.Deadline, log),
+		Sinks:       sinks,
+		Rules:       c.rules(),
+		Device:      c.Device,
+		Accountable: safeguard.Accountable(c.Accountable),
+		Log:         log,
+	}
+
+	// Feeds bind last, so that nothing is taken on by an agent that can not start.
+	listeners, err := listen(c, log)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.Run(ctx) })
+	for _, l := range listeners {
+		g.Go(func() error { return l.Run(ctx, entries.Append) })
+	}
+	log.Info("agent started", "device", c.Device, "organisation", c.Organisation)
+	err = g.Wait()
+	log.Info("agent stopped")
+	return err
+}
+
+// listen binds every feed, or none.
+func listen(c Config, log *slog.Logger) ([]*mllp.Listener, error) {
+	var listeners []*mllp.Listener
+	for _, f := range c.Feeds {
+		l, err := mllp.Listen(f.MLLP, log)
+		if err != nil {
+			for _, l := range listeners {
+				_ = l.Close()
+			}
+			return nil, fmt.Errorf("feed %s: %w", f.Name, err)
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
+}
+
+func (c Config) sinks(zone *time.Location) ([]pipeline.Sink, error) {
+	var sinks []pipeline.Sink
+	for _, s := range c.Sinks {
+		sink, err := epr.NewMLLP(s.Name, epr.Receiver{Application: s.Application, Facility: s.Facility, Zone: zone}, s.MLLP)
+		if err != nil {
+			return nil, err
+		}
+		sinks = append(sinks, sink)
+	}
+	return sinks, nil
+}
+
+func (c Config) parsers(zone *time.Location) parsers {
+	p := parsers{}
+	for _, f := range c.Feeds {
+		p[f.Name] = adt.Parser{Site: c.site(f, zone)}
+	}
+	return p
+}
+
+// closing closes a part at the end, and reports its error if there is no other.
+func closing(err *error, do func() error) {
+	*err = errors.Join(*err, do())
+}
+
+// parsers reads each feed's messages as its site says.
+type parsers map[string]adt.Parser
+
+// Parse reads the entry. The feed it came from may since have left the
+// configuration.
+func (p parsers) Parse(e journal.Entry) (adt.Movement, error) {
+	parser, ok := p[e.Feed]
+	if !ok {
+		return adt.Movement{}, fmt.Errorf("feed %q is no longer configured: configure it again, or settle this by hand", e.Feed)
+	}
+	return parser.Parse(adt.Message{Body: e.Body, Received: e.Received, Charset: e.Charset, Processing: e.Processing})
+}

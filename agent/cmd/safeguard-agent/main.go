@@ -1,0 +1,74 @@
+// Safeguard-agent runs in a hospital: it listens to the attendance feeds, asks the
+// central flag service, and puts alerts into the EPR.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	_ "time/tzdata" // Windows has no time zones of its own
+
+	"github.com/alecthomas/kong"
+
+	"github.com/safeguard-edge/safeguard/agent"
+	"github.com/safeguard-edge/safeguard/installer"
+)
+
+// version is set by the build.
+var version = "dev"
+
+var service = installer.Service{
+	Name:        "safeguard-agent",
+	DisplayName: "Safeguard agent",
+	Description: "Puts child protection flags before the clinician when a patient attends",
+}
+
+type commands struct {
+	Run     run     `cmd:"" help:"Run the agent until it is stopped."`
+	Check   check   `cmd:"" help:"Read the configuration and say what is wrong with it."`
+	Version printed `cmd:"" help:"Print the version."`
+}
+
+type run struct {
+	Config string `help:"Configuration file." required:"" type:"path" placeholder:"FILE"`
+}
+
+func (r run) Run(log *slog.Logger) error {
+	config, err := agent.LoadConfig(r.Config)
+	if err != nil {
+		return err
+	}
+	return service.Run(context.Background(), func(ctx context.Context) error { return agent.Run(ctx, config, log) })
+}
+
+type check struct {
+	Config string `help:"Configuration file." required:"" type:"path" placeholder:"FILE"`
+}
+
+func (c check) Run() error {
+	if _, err := agent.LoadConfig(c.Config); err != nil {
+		return err
+	}
+	fmt.Println("configuration is valid")
+	return nil
+}
+
+type printed struct{}
+
+func (printed) Run() error {
+	fmt.Println("safeguard-agent", version)
+	return nil
+}
+
+func main() {
+	var c commands
+	parser := kong.Must(&c, kong.Name("safeguard-agent"), kong.UsageOnError(), kong.Exit(os.Exit),
+		kong.Description("Puts child protection flags before the clinician when a patient attends."))
+	command, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	if err := command.Run(slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+		fmt.Fprintln(os.Stderr, "safeguard-agent:", err)
+		os.Exit(1)
+	}
+}

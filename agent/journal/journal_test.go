@@ -1,0 +1,346 @@
+package journal_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/agent/journal"
+	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
+)
+
+type bench struct {
+	dir  string
+	ring *keys.Ring
+}
+
+func newBench(t testing.TB) bench {
+	dir := t.TempDir()
+	ring, err := keys.Open(filepath.Join(dir, "keys"), keys.FileMaster(filepath.Join(dir, "master")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bench{dir, ring}
+}
+
+func (b bench) open(t testing.TB) *journal.Journal {
+	t.Helper()
+	j, err := journal.Open(filepath.Join(b.dir, "journal"), b.ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = j.Close() })
+	return j
+}
+
+func message(control, family string) feed.Message {
+	body := fmt.Sprintf("MSH|^~\\&|PAS|RX1|SAFEGUARD||20260314||ADT^A04|%s|P|2.4\rPID|1||9990000344^^^NHS||%s^TOBIAS\r", control, family)
+	return feed.Message{Feed: "pas", Received: time.Now(), Body: []byte(body), Ack: feed.Ack("ACK " + control + time.Now().String())}
+}
+
+func append1(t testing.TB, j *journal.Journal, m feed.Message) feed.Ack {
+	t.Helper()
+	ack, err := j.Append(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ack
+}
+
+func unsettled(t testing.TB, j *journal.Journal) []journal.Entry {
+	t.Helper()
+	entries, err := j.Unsettled(t.Context(), 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
+
+func TestAppendedEntriesAreThereAfterReopening(t *testing.T) {
+	b := newBench(t)
+	j := b.open(t)
+	for i := range 5 {
+		append1(t, j, message(fmt.Sprint("C", i), "FERNSBY"))
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	entries := unsettled(t, b.open(t))
+	if len(entries) != 5 {
+		t.Fatalf("%d entries, want 5", len(entries))
+	}
+	for i, e := range entries {
+		if want := message(fmt.Sprint("C", i), "FERNSBY").Body; !bytes.Equal(e.Body, want) {
+			t.Errorf("entry %d is not the message that was appended", e.Seq)
+		}
+	}
+}
+
+func TestDuplicateReplaysTheFirstAcknowledgement(t *testing.T) {
+	j := newBench(t).open(t)
+	first := append1(t, j, message("C1", "FERNSBY"))
+	again := append1(t, j, message("C1", "FERNSBY"))
+	if !bytes.Equal(first, again) {
+		t.Errorf("second acknowledgement differs: %q, want %q", again, first)
+	}
+	if n := len(unsettled(t, j)); n != 1 {
+		t.Errorf("%d entries, want 1", n)
+	}
+	if other := append1(t, j, message("C1", "OKONJO")); bytes.Equal(other, first) {
+		t.Error("another body under the same control id is no duplicate")
+	}
+	stats, err := j.Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats.Reused != 1 || stats.Waiting != 2 {
+		t.Errorf("%d reused, %d waiting; want 1, 2", stats.Reused, stats.Waiting)
+	}
+}
+
+func TestManyAppendAtOnce(t *testing.T) {
+	j := newBench(t).open(t)
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			for k := range 20 {
+				m := message(fmt.Sprint("C", i, "-", k), "FERNSBY")
+				if ack, err := j.Append(context.Background(), m); err != nil || !bytes.Equal(ack, m.Ack) {
+					t.Errorf("append: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	entries := unsettled(t, j)
+	if len(entries) != 640 {
+		t.Fatalf("%d entries, want 640", len(entries))
+	}
+	for i, e := range entries {
+		if e.Seq != journal.Seq(i+1) {
+			t.Fatalf("entry %d has number %d", i+1, e.Seq)
+		}
+	}
+}
+
+func rx1(t testing.TB) safeguard.ODSCode {
+	c, err := safeguard.ParseODSCode("RX1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// attendance of a made-up child.
+func attendance(t testing.TB, visit string) safeguard.Attendance {
+	number, err := safeguard.ParseNHSNumber("9990000344")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return safeguard.Attendance{
+		ID: safeguard.NewAttendanceID(rx1(t), "visit", "", visit), Organisation: rx1(t), Site: rx1(t),
+		Setting: safeguard.EmergencyDepartment, Purpose: safeguard.Unscheduled, State: safeguard.Open,
+		Begun: time.Now().Add(-time.Minute).Truncate(time.Millisecond), Class: "E", Location: "ED", Rule: "class E",
+		Visit: safeguard.Hide(safeguard.Identifier{Value: visit}),
+		Patient: safeguard.Patient{
+			Number: number, NumberStatus: safeguard.Verified, Sex: safeguard.Female,
+			Born:   safeguard.Hide(safeguard.Date{Year: 2019, Month: 2, Day: 3}),
+			MRN:    safeguard.Hide(safeguard.Identifier{Value: "H100001", Authority: "RX1", Type: "MR"}),
+			Family: safeguard.Hide("FERNSBY"), Given: safeguard.Hide("TOBIAS"),
+		},
+	}
+}
+
+// outcome settles the entry with a record, one alert for a sink, and a lookup owed.
+func outcome(seq journal.Seq, a safeguard.Attendance) journal.Outcome {
+	flag := safeguard.Flag{Plan: safeguard.ChildProtection, Start: safeguard.Date{Year: 2026, Month: 1, Day: 5},
+		Authority: safeguard.Authority{Code: a.Organisation, Name: "Ashmere Council", EmergencyDutyPhone: "01632 960001"}}
+	content := safeguard.Content{Kind: safeguard.FlagsHeld, Flags: []safeguard.Flag{flag}, AsOf: time.Now().Round(0), Source: safeguard.FromCentre}
+	return journal.Outcome{
+		Entry: seq, State: journal.Settled, Note: "flags held", Keep: true,
+		Record: &journal.Record{
+			Attendance: a, Accepted: a.Begun,
+			Answer: safeguard.Answer{Status: safeguard.Held, Flags: content.Flags, AsOf: content.AsOf, Source: safeguard.FromCentre},
+			Asked:  journal.Asked{Number: a.Patient.Number, Born: a.Patient.Born, Purpose: a.Purpose},
+			Shown:  safeguard.Shown{Version: 1, Content: content, About: a.Patient.Number, Accepted: a.Begun},
+		},
+		Alerts: []journal.Addressed{{Sink: "epr", Alert: safeguard.Alert{ID: "alert-1", Version: 1, Action: safeguard.Raise, Attendance: a, Content: content, Decided: content.AsOf, Rule: "flags held"}}},
+		Ask:    time.Now().Add(-time.Second), Named: a,
+	}
+}
+
+func TestSettleWritesEverythingThatFollows(t *testing.T) {
+	b := newBench(t)
+	j := b.open(t)
+	append1(t, j, message("C1", "FERNSBY"))
+	a := attendance(t, "V1")
+	o := outcome(1, a)
+	if err := j.Settle(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = b.open(t)
+	if n := len(unsettled(t, j)); n != 0 {
+		t.Errorf("%d entries unsettled, want 0", n)
+	}
+	record, known, err := j.Record(t.Context(), a.ID)
+	if err != nil || !known {
+		t.Fatalf("record: %v %v", known, err)
+	}
+	want := a
+	want.Patient.Family, want.Patient.Given = safeguard.Private[string]{}, safeguard.Private[string]{}
+	if got := record.Attendance; !got.Begun.Equal(want.Begun) || got.Patient != want.Patient || got.Visit != want.Visit || got.Setting != want.Setting || got.State != want.State {
+		t.Errorf("attendance is %+v, want %+v without a name", got, want)
+	}
+	if record.Shown.Version != 1 || record.Asked.Number != a.Patient.Number || record.Answer.Status != safeguard.Held {
+		t.Errorf("record lost what was shown, asked or answered: %+v", record)
+	}
+	item, _, err := j.Next(t.Context(), "epr", time.Now())
+	if err != nil || item.Broken != nil {
+		t.Fatal(err, item.Broken)
+	}
+	if item.Alert.ControlID("epr") != o.Alerts[0].Alert.ControlID("epr") || item.Alert.Attendance.Patient != a.Patient {
+		t.Error("the alert is not what was queued")
+	}
+	visit, _, err := j.Next(t.Context(), journal.Lookups, time.Now())
+	if err != nil || visit.Broken != nil || visit.Attendance != a.ID || visit.Named.Patient != a.Patient {
+		t.Errorf("owed lookup: %v %v", err, visit.Broken)
+	}
+	if err := j.Done(t.Context(), item.ID, safeguard.Receipt{Outcome: safeguard.Delivered, Code: "AA", At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if item, _, err := j.Next(t.Context(), "epr", time.Now()); err != nil || item.ID != 0 {
+		t.Errorf("a delivered alert is there again: %v", err)
+	}
+}
+
+func TestSettleRefusesWhatWasDecidedOnAnOldRecord(t *testing.T) {
+	j := newBench(t).open(t)
+	append1(t, j, message("C1", "FERNSBY"))
+	append1(t, j, message("C2", "FERNSBY"))
+	a := attendance(t, "V1")
+	if err := j.Settle(t.Context(), outcome(1, a)); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Settle(t.Context(), outcome(2, a)); !errors.Is(err, journal.ErrConflict) {
+		t.Fatalf("got %v, want a conflict", err)
+	}
+	if n := len(unsettled(t, j)); n != 1 {
+		t.Errorf("a refused outcome settled its entry")
+	}
+	record, _, err := j.Record(t.Context(), a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := outcome(2, a)
+	o.Record = &record
+	if err := j.Settle(t.Context(), o); err != nil {
+		t.Errorf("decided on the record of now: %v", err)
+	}
+}
+
+func TestOutboxKeepsTheOrderOfAnAttendance(t *testing.T) {
+	j := newBench(t).open(t)
+	settle := func(visit string, version int) {
+		a := attendance(t, visit)
+		o := outcome(0, a)
+		o.Record, o.Ask = nil, time.Time{}
+		o.Alerts[0].Alert.Version = version
+		o.Alerts[0].Alert.ID = safeguard.AlertID(visit)
+		if err := j.Settle(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle("V1", 1)
+	settle("V1", 2)
+	settle("V2", 1)
+	now := time.Now()
+	first, _, err := j.Next(t.Context(), "epr", now)
+	if err != nil || first.Alert.Version != 1 {
+		t.Fatal("first is not version 1", err)
+	}
+	if err := j.Postpone(t.Context(), first.ID, "AE", now.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	next, _, err := j.Next(t.Context(), "epr", now)
+	if err != nil || next.Alert.ID != "V2" {
+		t.Fatalf("version 2 must wait for version 1, and the other attendance must not: got %s %v", next.Alert.ID, err)
+	}
+	if err := j.Done(t.Context(), next.ID, safeguard.Receipt{Outcome: safeguard.Delivered, At: now}); err != nil {
+		t.Fatal(err)
+	}
+	none, due, err := j.Next(t.Context(), "epr", now)
+	if err != nil || none.ID != 0 || due.Sub(now) < 59*time.Second {
+		t.Errorf("want nothing before a minute has gone: item %d, due in %v, %v", none.ID, due.Sub(now), err)
+	}
+	again, _, err := j.Next(t.Context(), "epr", now.Add(time.Minute))
+	if err != nil || again.ID != first.ID || again.Tries != 1 {
+		t.Errorf("the postponed one must come first, with one try: %d %d %v", again.ID, again.Tries, err)
+	}
+}
+
+// TestFilesTellNothingAboutAPerson greps every file for what was written.
+func TestFilesTellNothingAboutAPerson(t *testing.T) {
+	b := newBench(t)
+	j := b.open(t)
+	append1(t, j, message("CONTROL77", "FERNSBY"))
+	if err := j.Settle(t.Context(), outcome(1, attendance(t, "VISIT4711"))); err != nil {
+		t.Fatal(err)
+	}
+	var files int
+	err := filepath.Walk(filepath.Join(b.dir, "journal"), func(path string, info os.FileInfo, err error) error {
+		if err != nil || info.IsDir() {
+			return err
+		}
+		files++
+		raw, err := os.ReadFile(path)
+		for _, secret := range []string{"9990000344", "FERNSBY", "TOBIAS", "H100001", "VISIT4711", "2019-02-03", "20190203", "Ashmere", "CPP", "CONTROL77"} {
+			if strings.Contains(string(raw), secret) {
+				t.Errorf("%s holds %s", filepath.Base(path), secret)
+			}
+		}
+		return err
+	})
+	if err != nil || files == 0 {
+		t.Fatalf("%d files: %v", files, err)
+	}
+}
+
+func TestOtherKeysDoNotOpenTheJournal(t *testing.T) {
+	b := newBench(t)
+	j := b.open(t)
+	append1(t, j, message("C1", "FERNSBY"))
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other := newBench(t)
+	other.dir = b.dir
+	entries := unsettled(t, other.open(t))
+	if len(entries) != 1 || entries[0].Broken == nil || entries[0].Body != nil {
+		t.Error("an entry sealed by other keys must be there, and not be readable")
+	}
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	b := newBench(t)
+	j := b.open(t)
+	if err := journal.SetSchema(j, 99); err != nil {
+		t.Fatal(err)
+	}
+	_ = j.Close()
+	_, err := journal.Open(filepath.Join(b.dir, "journal"), b.ring)
+	if err == nil || !strings.Contains(err.Error(), "schema 99") {
+		t.Errorf("got %v, want one that names schema 99", err)
+	}
+}
