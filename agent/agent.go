@@ -47,9 +47,11 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer closing(&err, centre.Close)
-	answers, err := openCache(c, ring, log)
+	policy := cache.DefaultPolicy()
+	policy.Agreement = c.Cache.Agreement
+	answers, err := cache.Open(filepath.Join(c.Data, "cache"), ring, policy, cache.WithLog(log))
 	if err != nil {
-		return err
+		return fmt.Errorf("open cache: %w", err)
 	}
 	defer closing(&err, answers.Close)
 	entries, err := journal.Open(filepath.Join(c.Data, "journal"), ring)
@@ -79,6 +81,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return answers.Run(ctx) })
 	g.Go(func() error { return p.Run(ctx) })
 	for _, l := range listeners {
 		g.Go(func() error { return l.Run(ctx, entries.Append) })

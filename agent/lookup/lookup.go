@@ -12,10 +12,11 @@ import (
 	"github.com/safeguard-edge/safeguard"
 )
 
-// Cache keeps answers of the centre. What it does not give is unknown.
+// Cache keeps answers of the centre. What it does not give is unknown, for the
+// reason in its answer.
 type Cache interface {
-	Get(n safeguard.NHSNumber, now time.Time) (safeguard.Answer, bool)
-	Put(ctx context.Context, n safeguard.NHSNumber, a safeguard.Answer) error
+	GetFor(q safeguard.Query, now time.Time) (safeguard.Answer, bool)
+	PutFor(ctx context.Context, q safeguard.Query, a safeguard.Answer) error
 }
 
 // Lookup asks the centre first. Make one with New.
@@ -44,7 +45,7 @@ func (l *Lookup) Lookup(ctx context.Context, q safeguard.Query) safeguard.Answer
 	case err == nil:
 		l.reached()
 		answer.Source = safeguard.FromCentre
-		l.keep(ctx, q.Number, answer)
+		l.keep(ctx, q, answer)
 		return answer
 	case errors.Is(err, safeguard.ErrRefused):
 		l.reached()
@@ -56,19 +57,20 @@ func (l *Lookup) Lookup(ctx context.Context, q safeguard.Query) safeguard.Answer
 		return safeguard.UnknownBecause(safeguard.CentreUnreachable)
 	}
 	l.unreached(err)
-	if cached, ok := l.cache.Get(q.Number, time.Now()); ok {
-		return cached
+	cached, ok := l.cache.GetFor(q, time.Now())
+	if !ok && cached.Reason == safeguard.NoReason {
+		return safeguard.UnknownBecause(safeguard.CentreUnreachable)
 	}
-	return safeguard.UnknownBecause(safeguard.CentreUnreachable)
+	return cached
 }
 
 // keep remembers what was answered. An answer that could not be kept costs
 // nothing but resilience, so it is only logged.
-func (l *Lookup) keep(ctx context.Context, n safeguard.NHSNumber, a safeguard.Answer) {
+func (l *Lookup) keep(ctx context.Context, q safeguard.Query, a safeguard.Answer) {
 	if a.Status == safeguard.Unknown {
 		return
 	}
-	if err := l.cache.Put(ctx, n, a); err != nil {
+	if err := l.cache.PutFor(ctx, q, a); err != nil {
 		l.log.Warn("answer not cached", "err", err)
 	}
 }

@@ -1,0 +1,223 @@
+// Package world runs a centre, an agent and a simulated hospital on the loopback
+// interface: the two programs as processes of their own, as they are built, the
+// hospital in this process.
+package world
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/safeguard-edge/safeguard/test/hospital"
+)
+
+// World is all of it. What is exported as JSON is what another process needs to
+// join in.
+type World struct {
+	Dir      string        `json:"dir"`      // everything that is written lies here
+	Programs string        `json:"programs"` // folder of the two programs
+	Central  string        `json:"central"`  // address
+	Feed     string        `json:"feed"`     // address
+	EPR      *hospital.EPR `json:"-"`
+	PAS      *hospital.PAS `json:"-"`
+
+	central *exec.Cmd
+	agent   *exec.Cmd
+}
+
+const (
+	organisation = "RX1"
+	site         = "RX101"
+	authority    = "906"
+)
+
+// New makes certificates and configurations in the folder, and starts nothing but
+// the EPR. A world that comes with an error is still to be closed.
+func New(ctx context.Context, dir, programs string) (*World, error) {
+	w := &World{Dir: dir, Programs: programs}
+	var err error
+	if w.Central, err = freeAddress(); err != nil {
+		return w, err
+	}
+	if w.Feed, err = freeAddress(); err != nil {
+		return w, err
+	}
+	if w.EPR, err = hospital.NewEPR("127.0.0.1:0"); err != nil {
+		return w, err
+	}
+	w.PAS = hospital.NewPAS(w.Feed, site)
+	if _, err := w.Run(ctx, "safeguard-central", "dev-ca", w.Path("certificates"), "--agent", organisation, "--authority", authority); err != nil {
+		return w, err
+	}
+	for name, text := range map[string]string{"central.yaml": w.centralConfig(), "agent.yaml": w.agentConfig(), "flags.csv": flags()} {
+		if err := os.WriteFile(w.Path(name), []byte(text), 0o600); err != nil {
+			return w, err
+		}
+	}
+	state, err := json.Marshal(w)
+	if err != nil {
+		return w, err
+	}
+	return w, os.WriteFile(w.Path("world.json"), state, 0o600)
+}
+
+// Join is the world that another process keeps running.
+func Join(dir string) (*World, error) {
+	state, err := os.ReadFile(filepath.Join(dir, "world.json"))
+	if err != nil {
+		return nil, fmt.Errorf("nothing is running in %s: %w", dir, err)
+	}
+	w := &World{}
+	if err := json.Unmarshal(state, w); err != nil {
+		return nil, err
+	}
+	w.PAS = hospital.NewPAS(w.Feed, site)
+	return w, nil
+}
+
+// Close stops everything. What was written stays.
+func (w *World) Close() error {
+	if w.PAS != nil {
+		w.PAS.Close()
+	}
+	err := errors.Join(w.StopAgent(), w.StopCentral())
+	if w.EPR != nil {
+		w.EPR.Close()
+	}
+	return err
+}
+
+// Path is of a file in the world's folder.
+func (w *World) Path(name ...string) string {
+	return filepath.Join(append([]string{w.Dir}, name...)...)
+}
+
+// StartCentral starts the centre and waits until it listens.
+func (w *World) StartCentral(ctx context.Context) (err error) {
+	w.central, err = w.start(ctx, "safeguard-central", "central.yaml", w.Central)
+	return err
+}
+
+// StopCentral stops the centre in order.
+func (w *World) StopCentral() error {
+	cmd := w.central
+	w.central = nil
+	return stop(cmd)
+}
+
+// StartAgent starts the agent and waits until its feed listens.
+func (w *World) StartAgent(ctx context.Context) (err error) {
+	w.agent, err = w.start(ctx, "safeguard-agent", "agent.yaml", w.Feed)
+	return err
+}
+
+// StopAgent stops the agent in order.
+func (w *World) StopAgent() error {
+	cmd := w.agent
+	w.agent = nil
+	return stop(cmd)
+}
+
+// KillAgent ends the agent as a power cut does: kill -9.
+func (w *World) KillAgent() error {
+	cmd := w.agent
+	w.agent = nil
+	if err := cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("kill agent: %w", err)
+	}
+	_ = cmd.Wait() // says that it was killed
+	return nil
+}
+
+// start runs a program and waits until it listens.
+func (w *World) start(ctx context.Context, program, config, address string) (*exec.Cmd, error) {
+	log, err := os.OpenFile(w.Path(program+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(filepath.Join(w.Programs, program), "run", "--config", w.Path(config))
+	cmd.Stdout, cmd.Stderr = log, log
+	// A child of its own group is not interrupted with this process: it is
+	// stopped in order.
+	ownGroup(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+		if err == nil {
+			return cmd, conn.Close()
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			_ = stop(cmd)
+			text, _ := os.ReadFile(w.Path(program + ".log"))
+			return nil, fmt.Errorf("%s does not listen on %s; it said:\n%s", program, address, text)
+		}
+	}
+}
+
+// stop ends a program and waits for it.
+func stop(cmd *exec.Cmd) error {
+	if cmd == nil || cmd.Process == nil {
+		return nil
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		_ = cmd.Process.Kill()
+	}
+	killer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	defer killer.Stop()
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("stop %s: %w", filepath.Base(cmd.Path), err)
+	}
+	return nil
+}
+
+// Run runs a command of one of the programs and returns what it printed.
+func (w *World) Run(ctx context.Context, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(w.Programs, program), args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s %s: %w: %s", program, args[0], err, strings.TrimSpace(stderr.String()))
+	}
+	return stdout.String(), nil
+}
+
+// AsAuthority runs a command of the central program with the local authority's
+// certificate.
+func (w *World) AsAuthority(ctx context.Context, args ...string) (string, error) {
+	return w.Run(ctx, "safeguard-central", append(args, w.AuthorityFlags()...)...)
+}
+
+// AuthorityFlags are those of every command that speaks for the local authority.
+func (w *World) AuthorityFlags() []string {
+	return []string{
+		"--server", w.Central,
+		"--cert", w.Path("certificates", "authority-"+authority+".pem"),
+		"--key", w.Path("certificates", "authority-"+authority+"-key.pem"),
+		"--ca", w.Path("certificates", "ca.pem"),
+	}
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
