@@ -147,9 +147,47 @@ func (s *Store) begin() error {
 	return err
 }
 
+// Destroy removes a store, and what was moved aside from it. Nothing else in dir
+// is touched, and a store that is open is ErrInUse.
+func Destroy(dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	lock, err := lockFile(filepath.Join(dir, lockName))
+	if err != nil {
+		return fmt.Errorf("destroy sealed store %s: %w", dir, err)
+	}
+	defer func() { _ = lock.Close() }()
+	s := &Store{dir: dir}
+	err = s.moveAside()
+	if err == nil {
+		err = s.dropAside()
+	}
+	if err != nil {
+		return fmt.Errorf("destroy sealed store %s: %w", dir, err)
+	}
+	s.trust()
+	return nil
+}
+
 // moveAside keeps what was found for whoever wants to know what happened, and
 // drops what was kept so before. All of it is sealed.
 func (s *Store) moveAside() error {
+	if err := s.dropAside(); err != nil {
+		return err
+	}
+	err := os.Rename(s.badgerDir(), filepath.Join(s.dir, asidePrefix+time.Now().UTC().Format("20060102T150405Z")))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	err = os.Remove(filepath.Join(s.dir, checkpointName))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (s *Store) dropAside() error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return err
@@ -160,14 +198,6 @@ func (s *Store) moveAside() error {
 				return err
 			}
 		}
-	}
-	err = os.Rename(s.badgerDir(), filepath.Join(s.dir, asidePrefix+time.Now().UTC().Format("20060102T150405Z")))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	err = os.Remove(filepath.Join(s.dir, checkpointName))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
 	}
 	return nil
 }

@@ -273,6 +273,9 @@ func (s *Store) serves() error {
 	return nil
 }
 
+// Room tells whether there is enough free space to write: nil, or ErrNoSpace.
+func (s *Store) Room() error { return s.room() }
+
 // room refuses to write below the floor. Where free space can not be told, that
 // counts as none.
 func (s *Store) room() error {

@@ -1,0 +1,128 @@
+package cache
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+)
+
+// kept is what is stored about one NHS number.
+type kept struct {
+	answer   safeguard.Answer
+	attended time.Time // begin of the last attendance that asked
+	born     []byte    // token of the date of birth that the centre confirmed; may be none
+}
+
+// The stored encoding is of its own, so that a change of the domain does not
+// change quietly what is on disk. It has no field for a person.
+type (
+	storedAnswer struct {
+		Format   int          `json:"v"`
+		Status   string       `json:"s"` // held or none
+		AsOf     int64        `json:"t"` // nanoseconds of Unix time
+		Attended int64        `json:"a"` // seconds of Unix time
+		Born     []byte       `json:"b,omitempty"`
+		Flags    []storedFlag `json:"f,omitempty"`
+	}
+	storedFlag struct {
+		Plan      string `json:"p"` // CPP, LAC or UCPP
+		Start     string `json:"s"` // YYYY-MM-DD, or empty
+		End       string `json:"e,omitempty"`
+		Code      string `json:"c"` // ODS code of the authority
+		Name      string `json:"n"`
+		Emergency string `json:"d,omitempty"` // phone of its emergency duty team
+		Office    string `json:"o,omitempty"` // phone in office hours
+	}
+)
+
+const (
+	storedFormat = 1
+	storedHeld   = "held"
+	storedNone   = "none"
+)
+
+var errNotKept = errors.New("want an answer of the centre, held with flags or none held without, and its time")
+
+// encode refuses what decode would not give back the same.
+func (k kept) encode() ([]byte, error) {
+	a := k.answer
+	s := storedAnswer{Format: storedFormat, AsOf: a.AsOf.UnixNano(), Attended: k.attended.Unix(), Born: k.born}
+	switch {
+	case a.Source != safeguard.FromCentre || a.Reason != safeguard.NoReason || a.AsOf.IsZero():
+		return nil, errNotKept
+	case a.Status == safeguard.Held && len(a.Flags) > 0:
+		s.Status = storedHeld
+	case a.Status == safeguard.NoneHeld && len(a.Flags) == 0:
+		s.Status = storedNone
+	default:
+		return nil, errNotKept
+	}
+	for _, f := range a.Flags {
+		s.Flags = append(s.Flags, storedFlag{
+			Plan: f.Plan.String(), Start: f.Start.String(), End: f.End.String(),
+			Code: f.Authority.Code.String(), Name: f.Authority.Name,
+			Emergency: f.Authority.EmergencyDutyPhone, Office: f.Authority.OfficeHoursPhone,
+		})
+	}
+	body, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	back, err := decode(body)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(back.answer.Flags, a.Flags) || !back.answer.AsOf.Equal(a.AsOf) {
+		return nil, errors.New("answer does not encode: a date, code or text of a flag is not what it should be")
+	}
+	return body, nil
+}
+
+func decode(body []byte) (kept, error) {
+	var s storedAnswer
+	if err := json.Unmarshal(body, &s); err != nil {
+		return kept{}, errors.New("stored answer: not readable")
+	}
+	if s.Format != storedFormat {
+		return kept{}, fmt.Errorf("stored answer: format %d, want %d", s.Format, storedFormat)
+	}
+	k := kept{
+		answer:   safeguard.Answer{AsOf: time.Unix(0, s.AsOf).UTC(), Source: safeguard.FromCache},
+		attended: time.Unix(s.Attended, 0).UTC(),
+		born:     s.Born,
+	}
+	switch {
+	case s.Status == storedHeld && len(s.Flags) > 0:
+		k.answer.Status = safeguard.Held
+	case s.Status == storedNone && len(s.Flags) == 0:
+		k.answer.Status = safeguard.NoneHeld
+	default:
+		return kept{}, errors.New("stored answer: neither held with flags nor none held without")
+	}
+	for _, f := range s.Flags {
+		flag, err := f.decode()
+		if err != nil {
+			return kept{}, fmt.Errorf("stored answer: %w", err)
+		}
+		k.answer.Flags = append(k.answer.Flags, flag)
+	}
+	return k, nil
+}
+
+func (s storedFlag) decode() (f safeguard.Flag, err error) {
+	f.Authority = safeguard.Authority{Name: s.Name, EmergencyDutyPhone: s.Emergency, OfficeHoursPhone: s.Office}
+	if err := f.Plan.UnmarshalText([]byte(s.Plan)); err != nil {
+		return safeguard.Flag{}, err
+	}
+	if err := f.Start.UnmarshalText([]byte(s.Start)); err != nil {
+		return safeguard.Flag{}, err
+	}
+	if err := f.End.UnmarshalText([]byte(s.End)); err != nil {
+		return safeguard.Flag{}, err
+	}
+	return f, f.Authority.Code.UnmarshalText([]byte(s.Code))
+}
