@@ -1,0 +1,68 @@
+// Package e2e tests the programs as they are built, as processes, over sockets.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/safeguard-edge/safeguard/test/world"
+)
+
+// programs is the folder that TestMain builds the programs into.
+var programs string
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "safeguard-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	programs = dir
+	for _, program := range []string{"agent", "central"} {
+		build := exec.Command("go", "build", "-o", filepath.Join(dir, "safeguard-"+program), "../../"+program+"/cmd/safeguard-"+program)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as they are shipped
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", program, err, out)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// newWorld is a world with the centre and the agent running and flags uploaded.
+func newWorld(t *testing.T) *world.World {
+	t.Helper()
+	w, err := world.New(t.Context(), t.TempDir(), programs)
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			for _, program := range []string{"safeguard-central", "safeguard-agent"} {
+				text, _ := os.ReadFile(w.Path(program + ".log"))
+				t.Logf("%s logged:\n%s", program, text)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.StartCentral(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if verdict, sentence, err := w.Upload(t.Context()); err != nil || verdict != "CPF02" {
+		t.Fatalf("upload: %s %s %v", verdict, sentence, err)
+	}
+	if err := w.StartAgent(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
