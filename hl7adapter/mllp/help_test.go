@@ -117,6 +117,11 @@ func connect(t testing.TB, addr net.Addr) *peer {
 	return &peer{t, conn, bufio.NewReader(conn)}
 }
 
+// accepted is a peer at the listening end.
+func accepted(t testing.TB, conn net.Conn) *peer {
+	return &peer{t, conn, bufio.NewReader(conn)}
+}
+
 func (p *peer) write(b ...string) {
 	p.t.Helper()
 	if _, err := io.WriteString(p.conn, strings.Join(b, "")); err != nil {
