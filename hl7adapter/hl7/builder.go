@@ -111,7 +111,7 @@ func (s *SegmentBuilder) Repeat(n int, components ...string) *SegmentBuilder {
 	if !s.room(n) {
 		return s
 	}
-	rep := len(s.fields[n]) + 1
+	rep := max(len(s.fields[n]), 1) // element 0 is not used
 	for i, text := range components {
 		if text != "" {
 			s.put(n, rep, i+1, 1, s.b.encode(text))

@@ -19,8 +19,9 @@ type EPR struct {
 	changed chan struct{}
 	ledger  []Received
 	conns   map[net.Conn]bool
-	mute    int  // how many messages to take without an answer
-	closed  bool // no more connections
+	code    string // MSA-1 of what it answers
+	mute    int    // how many messages to take without an answer
+	closed  bool   // no more connections
 }
 
 // Received is one message as it came.
@@ -37,7 +38,7 @@ func NewEPR(address string) (*EPR, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epr: %w", err)
 	}
-	e := &EPR{listener: listener, changed: make(chan struct{}), conns: map[net.Conn]bool{}}
+	e := &EPR{listener: listener, code: "AA", changed: make(chan struct{}), conns: map[net.Conn]bool{}}
 	e.wg.Go(e.accept)
 	return e, nil
 }
@@ -63,6 +64,13 @@ func (e *EPR) Mute(n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.mute = n
+}
+
+// Answer makes it acknowledge with that code, instead of AA.
+func (e *EPR) Answer(code string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.code = code
 }
 
 // Ledger is every message that came, repeats included.
@@ -123,20 +131,21 @@ func (e *EPR) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		if !e.record(body) {
+		code, answer := e.record(body)
+		if !answer {
 			return
 		}
 		now := time.Now().Format("20060102150405")
-		ack := fmt.Appendf(nil, "MSH|^~\\&|EPR|%s|SAFEGUARD||%s||ACK^R01|E%s|P|2.4\rMSA|AA|%s\r",
-			Field(body, "MSH", 6), now, Field(body, "MSH", 10), Field(body, "MSH", 10))
+		ack := fmt.Appendf(nil, "MSH|^~\\&|EPR|%s|SAFEGUARD||%s||ACK^R01|E%s|P|2.4\rMSA|%s|%s\r",
+			Field(body, "MSH", 6), now, Field(body, "MSH", 10), code, Field(body, "MSH", 10))
 		if _, err := conn.Write(frame(ack)); err != nil {
 			return
 		}
 	}
 }
 
-// record writes the ledger, and tells whether to answer.
-func (e *EPR) record(body []byte) (answer bool) {
+// record writes the ledger, and tells whether and what to answer.
+func (e *EPR) record(body []byte) (code string, answer bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	answer = e.mute == 0
@@ -146,5 +155,5 @@ func (e *EPR) record(body []byte) (answer bool) {
 	e.ledger = append(e.ledger, Received{Field(body, "MSH", 10), string(body), time.Now(), answer})
 	close(e.changed)
 	e.changed = make(chan struct{})
-	return answer
+	return e.code, answer
 }
