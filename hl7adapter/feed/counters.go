@@ -122,9 +122,15 @@ func (c *Counters) received(m Message) {
 	c.last.Store(m.Received.UnixNano())
 }
 
-func (c *Counters) sent(code hl7.AckCode) {
-	for i, known := range hl7.Codes {
-		if code == known {
+// sent counts an acknowledgement by its code.
+func (c *Counters) sent(a Ack) {
+	m, err := hl7.ParseHeader(a)
+	if err != nil {
+		return
+	}
+	msa, _ := m.Segment("MSA")
+	for i, code := range hl7.Codes {
+		if msa.Field(1).Is(string(code)) {
 			c.acknowledged[i].Add(1)
 		}
 	}

@@ -102,9 +102,7 @@ func (in *Intake) reply(v Verdict, reason string, acks []Ack) Reply {
 		in.counters.silent.Add(1)
 	}
 	for _, a := range acks {
-		if r, err := hl7.ParseAck(a); err == nil {
-			in.counters.sent(r.Code)
-		}
+		in.counters.sent(a)
 	}
 	return Reply{v, reason, acks}
 }

@@ -98,75 +98,159 @@ type Ack struct {
 // tells an error as m's version does. The zero Message stands for one whose
 // header could not be read.
 func (a Ack) To(m Message) []byte {
-	b := NewBuilder()
+	w := ackWriter{d: DefaultDelimiters(), charset: m.sx.charset}
 	if !m.IsZero() {
-		b = NewBuilderWith(m.Delimiters())
-		b.charset = m.sx.charset
+		w.d = m.Delimiters()
 	}
 	h := m.Header()
-	a.header(b.Header(), m, h)
-	msa := b.Add("MSA").Set(1, string(a.Code)).SetRaw(2, h.ControlID).Set(3, a.Text)
+	version := versionOf(h.Version)
+	w.out = make([]byte, 0, 256+len(h.ControlID)+len(a.Text))
+	a.header(&w, h, version)
+	w.segment("MSA")
+	w.text(string(a.Code))
+	w.raw(h.ControlID)
+	w.text(a.Text)
+	if a.Error != 0 && version < 2_05_00 {
+		w.skip(2)
+		w.coded(a.Error)
+	}
+	w.end()
 	if a.Error != 0 {
-		a.error(b, msa, versionOf(h.Version))
+		a.error(&w, version)
 	}
-	out, err := b.Build()
-	if err != nil {
-		// All that comes from m is whole fields of m in its own delimiters,
-		// and a message without a delimiter gets no parts that need one.
-		panic("hl7: acknowledgement: " + err.Error())
-	}
-	return out
+	return w.out
 }
 
-func (a Ack) header(msh *SegmentBuilder, m Message, h Header) {
-	msh.SetRaw(3, h.ReceivingApplication.Raw()).SetRaw(4, h.ReceivingFacility.Raw())
-	msh.SetRaw(5, h.Application.Raw()).SetRaw(6, h.Facility.Raw())
-	msh.Set(7, FormatTime(a.Time))
-	version := versionOf(h.Version)
-	switch event := h.Event.Text(); {
-	case version >= 2_03_01 && event != "":
-		msh.Set(9, "ACK", event, "ACK")
-	default:
-		msh.Set(9, "ACK", event)
+func (a Ack) header(w *ackWriter, h Header, version int) {
+	w.segment("MSH")
+	w.out = append(w.out, w.d.Field)
+	w.out = w.d.appendNamed(w.out)
+	for _, f := range [...]Field{h.ReceivingApplication, h.ReceivingFacility, h.Application, h.Facility} {
+		w.raw(f.raw)
 	}
-	msh.Set(10, a.ControlID)
-	msh.Set(11, "P").Set(12, "2.4") // required, should the sender have left them out
-	if !h.Processing.IsAbsent() {
-		msh.SetRaw(11, h.Processing.Raw())
+	w.text(FormatTime(a.Time))
+	w.skip(1)
+	w.text("ACK")
+	if event := h.Event.first(); len(event) > 0 {
+		w.out = append(append(w.out, w.d.Component), event...)
+		if version >= 2_03_01 {
+			w.out = append(append(w.out, w.d.Component), "ACK"...)
+		}
 	}
-	if !h.Version.IsAbsent() {
-		msh.SetRaw(12, h.Version.Raw())
-	}
-	msh.SetRaw(18, h.Charset.Raw())
+	w.text(a.ControlID)
+	// These two are required, should the sender have left them out.
+	w.rawOr(h.Processing, "P")
+	w.rawOr(h.Version, "2.4")
+	w.skip(5)
+	w.raw(h.Charset.raw)
+	w.end()
 }
 
 // error writes ERR: as ELD in ERR-1 up to 2.4, in ERR-2 to ERR-8 since 2.5.
-func (a Ack) error(b *Builder, msa *SegmentBuilder, version int) {
-	code := strconv.Itoa(int(a.Error))
-	seq, field := "", ""
-	if a.At.Segment != "" {
-		seq = strconv.Itoa(max(a.At.Occurrence, 1))
-		if a.At.Field > 0 {
-			field = strconv.Itoa(a.At.Field)
+func (a Ack) error(w *ackWriter, version int) {
+	w.segment("ERR")
+	if version < 2_05_00 {
+		w.skip(1)
+		w.flush()
+		w.location(a.At, 2)
+		w.out = append(w.out, w.d.Component)
+		w.out = strconv.AppendInt(w.out, int64(a.Error), 10)
+		if w.d.Sub != 0 {
+			w.out = append(append(w.out, w.d.Sub), a.Error.String()...)
+			w.out = append(append(w.out, w.d.Sub), "HL70357"...)
 		}
-	}
-	err := b.Add("ERR")
-	if version >= 2_05_00 {
-		err.Set(2, a.At.Segment, seq, field)
-		for i, n := range []int{a.At.Repetition, a.At.Component, a.At.Sub} {
-			if n > 0 {
-				err.Put(Path{Field: 2, Component: 4 + i}, strconv.Itoa(n))
-			}
-		}
-		err.Set(3, code, a.Error.String(), "HL70357").Set(4, "E").Set(8, a.Text)
+		w.end()
 		return
 	}
-	msa.Set(6, code, a.Error.String(), "HL70357")
-	err.Set(1, a.At.Segment, seq, field, code)
-	if b.delimiters.Sub != 0 {
-		err.Put(Path{Field: 1, Component: 4, Sub: 2}, a.Error.String())
-		err.Put(Path{Field: 1, Component: 4, Sub: 3}, "HL70357")
+	w.skip(1)
+	if w.skip(1); a.At.Segment != "" {
+		w.flush()
+		w.location(a.At, 5)
+		w.out = bytes.TrimRight(w.out, string(w.d.Component))
 	}
+	w.coded(a.Error)
+	w.text("E")
+	w.skip(3)
+	w.text(a.Text)
+	w.end()
+}
+
+// ackWriter writes segments. Separators are written before the next value
+// that is there, so that none stands at the end of a segment.
+type ackWriter struct {
+	out     []byte
+	d       Delimiters
+	charset charset
+	pending int // separators not yet written
+}
+
+func (w *ackWriter) segment(name string) { w.out = append(w.out, name...) }
+
+func (w *ackWriter) skip(fields int) { w.pending += fields }
+
+func (w *ackWriter) flush() {
+	for ; w.pending > 0; w.pending-- {
+		w.out = append(w.out, w.d.Field)
+	}
+}
+
+// raw writes a field as the sender wrote it.
+func (w *ackWriter) raw(value []byte) {
+	if w.pending++; len(value) > 0 {
+		w.flush()
+		w.out = append(w.out, value...)
+	}
+}
+
+func (w *ackWriter) rawOr(f Field, preset string) {
+	if f.IsAbsent() {
+		w.text(preset)
+		return
+	}
+	w.raw(f.raw)
+}
+
+func (w *ackWriter) text(value string) {
+	if w.pending++; value != "" {
+		w.flush()
+		w.out = w.charset.fromUTF8(w.out, string(w.d.AppendEscaped(nil, value)))
+	}
+}
+
+// coded writes an error as CE or CWE.
+func (w *ackWriter) coded(e ErrorCode) {
+	w.skip(1)
+	w.flush()
+	w.out = strconv.AppendInt(w.out, int64(e), 10)
+	w.out = append(append(w.out, w.d.Component), e.String()...)
+	w.out = append(append(w.out, w.d.Component), "HL70357"...)
+}
+
+// location writes the segment of p and so many of its numbers.
+func (w *ackWriter) location(p Path, numbers int) {
+	w.out = append(w.out, p.Segment...)
+	if p.Segment != "" {
+		p.Occurrence = max(p.Occurrence, 1)
+	}
+	for i, n := range [...]int{p.Occurrence, p.Field, p.Repetition, p.Component, p.Sub} {
+		if i == numbers {
+			return
+		}
+		w.out = append(w.out, w.d.Component)
+		if n > 0 {
+			w.out = strconv.AppendInt(w.out, int64(n), 10)
+		}
+	}
+}
+
+// end ends the segment.
+func (w *ackWriter) end() {
+	w.pending = 0
+	// A frame ends with FS and CR: raw bytes that end with FS must not make one.
+	if w.out[len(w.out)-1] == fileSeparator {
+		w.out = append(w.out, w.d.Field)
+	}
+	w.out = append(w.out, '\r')
 }
 
 // versionOf reads MSH-12.1: 2.3.1 is 2_03_01. It is 0 for what is no version.

@@ -46,6 +46,16 @@ func (d Delimiters) check() error {
 	return nil
 }
 
+// appendNamed appends MSH-2.
+func (d Delimiters) appendNamed(out []byte) []byte {
+	for _, c := range [...]byte{d.Component, d.Repetition, d.Escape, d.Sub, d.Truncation} {
+		if c != 0 {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // Charset writes the message in the named character set, and the name in
 // MSH-18. Characters that it does not have become question marks.
 func (b *Builder) Charset(name string) *Builder {
@@ -208,11 +218,7 @@ func (s *SegmentBuilder) append(out []byte) []byte {
 	first := 1
 	if s.name == "MSH" {
 		out = append(out, d.Field)
-		for _, c := range []byte{d.Component, d.Repetition, d.Escape, d.Sub, d.Truncation} {
-			if c != 0 {
-				out = append(out, c)
-			}
-		}
+		out = d.appendNamed(out)
 		first = 3
 	}
 	end := len(out) // behind the last byte that is not a delimiter

@@ -189,3 +189,8 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		}
 	}
 }
+
+// textLog logs everything to w.
+func textLog(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}

@@ -333,7 +333,7 @@ func TestListenerLogsNoContent(t *testing.T) {
 	var log lockedBuffer
 	c := testConfig()
 	c.MaxFrame, c.FrameIdle = 2<<10, 50*time.Millisecond
-	l, err := Listen(c, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	l, err := Listen(c, textLog(&log))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,300 @@
+package mllp
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/safeguard-edge/safeguard/hl7adapter/hl7"
+)
+
+// authority signs certificates in a folder of the test.
+type authority struct {
+	t    testing.TB
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	next int64
+}
+
+func newAuthority(t testing.TB, name string) *authority {
+	t.Helper()
+	a := &authority{t: t, dir: t.TempDir()}
+	a.key = a.newKey()
+	a.cert = a.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}, nil, &a.key.PublicKey)
+	a.write("ca.pem", "CERTIFICATE", a.cert.Raw)
+	return a
+}
+
+func (a *authority) newKey() *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return key
+}
+
+func (a *authority) sign(c *x509.Certificate, parent *x509.Certificate, key *ecdsa.PublicKey) *x509.Certificate {
+	a.next++
+	c.SerialNumber = big.NewInt(a.next)
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if parent == nil {
+		parent = c
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, key, a.key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return cert
+}
+
+func (a *authority) write(name, kind string, der []byte) string {
+	file := filepath.Join(a.dir, name)
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+	return file
+}
+
+func (a *authority) ca() string { return filepath.Join(a.dir, "ca.pem") }
+
+// issue writes a certificate for 127.0.0.1, and returns its serial number.
+func (a *authority) issue(name string) (TLS, int64) {
+	key := a.newKey()
+	cert := a.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"epr.test"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, a.cert, &key.PublicKey)
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return TLS{
+		Cert: a.write(name+".pem", "CERTIFICATE", cert.Raw),
+		Key:  a.write(name+".key", "EC PRIVATE KEY", der),
+	}, a.next
+}
+
+func TestTLS(t *testing.T) {
+	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
+	server, _ := ours.issue("server")
+	mutual := server
+	mutual.CA = ours.ca()
+	client, _ := ours.issue("client")
+	stranger, _ := theirs.issue("stranger")
+	with := func(t TLS, ca, name string) *TLS { t.CA, t.ServerName = ca, name; return &t }
+	for _, c := range []struct {
+		name     string
+		listener TLS
+		sender   *TLS
+		ok       bool
+	}{
+		{"a client that trusts the listener", server, &TLS{CA: ours.ca()}, true},
+		{"a client that does not", server, &TLS{CA: theirs.ca()}, false},
+		{"the name that is asked for", server, &TLS{CA: ours.ca(), ServerName: "epr.test"}, true},
+		{"another name", server, &TLS{CA: ours.ca(), ServerName: "other.test"}, false},
+		{"plain TCP to a TLS listener", server, nil, false},
+		{"mutual", mutual, with(client, ours.ca(), ""), true},
+		{"mutual, without a certificate", mutual, &TLS{CA: ours.ca()}, false},
+		{"mutual, with a stranger's certificate", mutual, with(stranger, ours.ca(), ""), false},
+		{"a CA file that is none", server, &TLS{CA: server.Key}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := testConfig()
+			config.TLS = &c.listener
+			d := newDisk()
+			l := listen(t, config, d.accept)
+			sc := DefaultSenderConfig()
+			sc.Address, sc.TLS, sc.AckTimeout = l.Addr().String(), c.sender, deadline
+			if c.sender == nil {
+				sc.AckTimeout = 200 * time.Millisecond
+			}
+			s, err := NewSender(sc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			got, err := s.Send(context.Background(), a04("1"))
+			if ok := err == nil && got.Code == hl7.AA; ok != c.ok {
+				t.Fatalf("got %s, %v, want it to work: %v", got.Code, err, c.ok)
+			}
+			if !c.ok && len(d.bodies) > 0 {
+				t.Error("the message was accepted")
+			}
+		})
+	}
+}
+
+func TestTLSIsNewEnough(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	server, _ := ours.issue("server")
+	config := testConfig()
+	config.TLS = &server
+	l := listen(t, config, newDisk().accept)
+	_, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
+	if err == nil {
+		t.Error("TLS 1.1 was accepted")
+	}
+	eventually(t, "counted as denied", func() bool { return l.Stats().Denied == 1 })
+}
+
+// A load balancer that only connects is not denied anything.
+func TestTLSProbeIsAProbe(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	server, _ := ours.issue("server")
+	config := testConfig()
+	config.TLS = &server
+	l := listen(t, config, newDisk().accept)
+	connect(t, l.Addr()).conn.Close()
+	eventually(t, "counted as a probe", func() bool { s := l.Stats(); return s.Probes == 1 && s.Denied == 0 })
+}
+
+func TestTLSIsReloaded(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	server, first := ours.issue("server")
+	config := testConfig()
+	config.TLS = &server
+	l := listen(t, config, newDisk().accept)
+	presents := func() int64 {
+		conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	}
+	if got := presents(); got != first {
+		t.Fatalf("presents %d, want %d", got, first)
+	}
+	held, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+
+	_, second := ours.issue("server")
+	if got := presents(); got != second {
+		t.Errorf("after a new certificate it presents %d, want %d", got, second)
+	}
+	if err := os.WriteFile(server.Cert, []byte("half a file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := presents(); got != second {
+		t.Errorf("after a broken file it presents %d, want %d still", got, second)
+	}
+	_, third := ours.issue("server")
+	if got := presents(); got != third {
+		t.Errorf("after the file was mended it presents %d, want %d", got, third)
+	}
+	// Connections that are there go on.
+	held.SetDeadline(time.Now().Add(deadline))
+	if _, err := held.Write(AppendFrame(nil, a04("1"))); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 1)
+	if _, err := io.ReadFull(held, answer); err != nil || answer[0] != startBlock {
+		t.Errorf("got %q, %v", answer, err)
+	}
+}
+
+func TestClientDialsTLS(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	server, _ := ours.issue("server")
+	client, _ := ours.issue("client")
+	client.CA = ours.ca()
+	server.CA = ours.ca()
+	files, err := server.server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	config := testConfig()
+	config.Address, config.TLS = ln.Addr().String(), &client
+	c, err := NewClient(config, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDisk()
+	run(t, c, d.accept)
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(deadline))
+	p := accepted(t, conn)
+	p.write(frame(a04("1")))
+	p.wantAck("AA", "1")
+}
+
+// The client calls until the sender is there, and again when it has gone.
+func TestClientComesBack(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	ln.Close()
+	config := testConfig()
+	config.Address = address
+	var log lockedBuffer
+	c, err := NewClient(config, textLog(&log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDisk()
+	run(t, c, d.accept)
+	eventually(t, "it has called in vain", func() bool { return strings.Contains(log.String(), "not connected") })
+	if ln, err = net.Listen("tcp", address); err != nil {
+		t.Skipf("the port was taken meanwhile: %v", err)
+	}
+	defer ln.Close()
+	for _, id := range []string{"1", "2", "3"} {
+		conn, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(deadline))
+		p := accepted(t, conn)
+		p.write(frame(a04(id)))
+		p.wantAck("AA", id)
+		conn.Close()
+	}
+	if n := strings.Count(log.String(), "not connected"); n > 4 {
+		t.Errorf("logged %d times that it is not connected, want once for each time:\n%s", n, log.String())
+	}
+	if s := c.Stats(); s.Accepted != 3 || s.Opened != 3 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestAppendFrameIsOneBuffer(t *testing.T) {
+	got := AppendFrame([]byte("x"), []byte("MSH|\r"))
+	if want := "x\vMSH|\r\x1c\r"; !bytes.Equal(got, []byte(want)) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
