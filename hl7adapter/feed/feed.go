@@ -12,7 +12,9 @@ import (
 // Message is one HL7 message as it came off the wire.
 type Message struct {
 	Feed       string    // the feed's name in the configuration
-	Peer       string    // who sent it: an address, a file's name, a topic
+	Peer       string    // who sent it: an address, a file's reference; never what may name a patient
+	Site       string    // ODS code of the site, where the transport tells it
+	Source     string    // names this very message, where the transport can: the same Source is the same message
 	Received   time.Time // when its last byte was read
 	Charset    string    // the feed's override of MSH-18; empty means none
 	Processing string    // the feed's override of MSH-11; empty means none
