@@ -1,0 +1,141 @@
+// Command safeguard-central is the flag service, and what its operators and
+// local authorities do with it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central"
+	"github.com/safeguard-edge/safeguard/central/identity"
+)
+
+// version is set when the program is built.
+var version = "development"
+
+// The exit codes.
+const (
+	exitFailed   = 1
+	exitRejected = 3 // some rows of an upload
+)
+
+type commands struct {
+	Run struct {
+		Config string `required:"" type:"path" placeholder:"FILE" help:"The configuration, YAML."`
+	} `cmd:"" help:"Run the flag service until it is told to stop."`
+
+	Flags struct {
+		Import struct {
+			caller
+			File string `arg:"" help:"CSV with the columns nhs_number,date_of_birth,plan,start and, if wanted, end,delete; - is standard input."`
+			JSON bool   `help:"Write the report as JSON."`
+		} `cmd:"" help:"Upload a local authority's flags. Exit code 0: all rows loaded, 3: some were rejected, 1: failed."`
+	} `cmd:"" help:"A local authority's flags."`
+
+	Notifications struct {
+		List struct {
+			caller
+			JSON   bool `help:"Write JSON."`
+			Reveal bool `help:"Show NHS numbers and dates of birth in full."`
+			Limit  int  `help:"At most so many; 0 is all."`
+		} `cmd:"" help:"List the notifications that wait for the local authority."`
+		Ack struct {
+			caller
+			IDs []string `arg:"" optional:"" name:"id" help:"What to take over."`
+			All bool     `help:"Take over everything that waits."`
+		} `cmd:"" help:"Acknowledge notifications: they are not given again."`
+	} `cmd:"" help:"Who attended where, for a local authority."`
+
+	DevCA struct {
+		Dir       string              `arg:"" type:"path" help:"Folder for the certificates; a CA that is there is used."`
+		Agent     []safeguard.ODSCode `placeholder:"RX1" help:"Organisations that get a certificate for an agent."`
+		Authority []safeguard.ODSCode `placeholder:"806" help:"Local authorities that get a certificate."`
+		Host      []string            `placeholder:"NAME" help:"Names or addresses the centre is called by, besides localhost."`
+	} `cmd:"" name:"dev-ca" help:"Make certificates for development and tests. Not for real patients."`
+
+	Version struct{} `cmd:"" help:"Say which version this is."`
+}
+
+// caller are the flags of every command that speaks for a local authority.
+type caller struct {
+	Server string `required:"" placeholder:"HOST:PORT" help:"Where the centre listens."`
+	Cert   string `required:"" type:"path" placeholder:"FILE" help:"The local authority's certificate, PEM."`
+	Key    string `required:"" type:"path" placeholder:"FILE" help:"Its key, PEM."`
+	CA     string `required:"" name:"ca" type:"path" placeholder:"FILE" help:"Certificate of the authority that issued the centre's."`
+}
+
+func (c caller) to() central.Caller {
+	return central.Caller{Server: c.Server, Certificate: c.Cert, Key: c.Key, CA: c.CA}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var c commands
+	line := kong.Parse(&c, kong.Name("safeguard-central"), kong.Description("The flag service of Safeguard."),
+		kong.Exit(func(code int) {
+			if code != 0 {
+				code = exitFailed // kong has its own for a command line it can not read
+			}
+			os.Exit(code)
+		}))
+	rejected, err := do(ctx, line.Command(), &c)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "safeguard-central: "+err.Error())
+		os.Exit(exitFailed)
+	}
+	if rejected {
+		os.Exit(exitRejected)
+	}
+}
+
+func do(ctx context.Context, command string, c *commands) (rejected bool, err error) {
+	switch strings.Fields(command)[0] {
+	case "run":
+		config, err := central.Load(c.Run.Config)
+		if err != nil {
+			return false, err
+		}
+		return false, central.Run(ctx, config, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	case "flags":
+		report, err := central.ImportFlags(ctx, c.Flags.Import.to(), c.Flags.Import.File, os.Stdout, c.Flags.Import.JSON)
+		return report.Rejected > 0, err
+	case "notifications":
+		if list := c.Notifications.List; strings.HasPrefix(command, "notifications list") {
+			how := central.Listing{JSON: list.JSON, Reveal: list.Reveal, Limit: list.Limit}
+			return false, central.ListNotifications(ctx, list.to(), how, os.Stdout)
+		}
+		ack := c.Notifications.Ack
+		return false, central.AcknowledgeNotifications(ctx, ack.to(), ack.IDs, ack.All, os.Stdout)
+	case "dev-ca":
+		d := identity.Development{Hosts: c.DevCA.Host, Agents: c.DevCA.Agent, Authorities: c.DevCA.Authority}
+		return false, central.WriteDevelopmentCA(c.DevCA.Dir, d, os.Stdout)
+	case "version":
+		_, err := fmt.Println("safeguard-central " + version + " " + revision())
+		return false, err
+	}
+	return false, fmt.Errorf("unknown command %q", command)
+}
+
+// revision is the commit that the program was built from, where that is known.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,322 @@
+package central
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/central/server"
+)
+
+// Config is what the centre is told when it starts. Paths in a file are taken
+// from the folder that the file is in.
+type Config struct {
+	Listen      string `yaml:"listen"`       // host:port; port 0 is any free one
+	AddressFile string `yaml:"address_file"` // where the address is written once the centre listens; empty for nowhere
+	Data        string `yaml:"data"`         // folder of the store and of its wrapped keys
+	MasterKey   string `yaml:"master_key"`   // file of the key that wraps them, outside Data; made when there is none
+	TLS         TLS    `yaml:"tls"`
+
+	// ProductionChecks refuses test numbers (999). Off for demonstrations and
+	// tests, and for nothing else.
+	ProductionChecks bool `yaml:"production_checks"`
+
+	Sites       []Site      `yaml:"sites"`
+	Authorities []Authority `yaml:"authorities"`
+}
+
+// TLS are the PEM files of the centre.
+type TLS struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	ClientsCA   string `yaml:"clients_ca"` // the authority that issues the callers' certificates
+}
+
+// Site is a place that may ask.
+type Site struct {
+	Organisation string      `yaml:"organisation"` // ODS code, as in its agents' certificates
+	Site         string      `yaml:"site"`         // ODS code
+	Name         string      `yaml:"name"`
+	CareSettings []string    `yaml:"care_settings"`
+	Accountable  Accountable `yaml:"accountable"` // answers for lookups that name nobody
+}
+
+// Accountable is a person and the role in which they answer.
+type Accountable struct {
+	Name string `yaml:"name"`
+	Role string `yaml:"role"`
+}
+
+// Authority is a local authority that may upload flags.
+type Authority struct {
+	Code               string `yaml:"code"`
+	Name               string `yaml:"name"`
+	EmergencyDutyPhone string `yaml:"emergency_duty_phone"`
+	OfficeHoursPhone   string `yaml:"office_hours_phone"` // may be empty
+}
+
+// DefaultConfig listens on the port of the service, with production checks. It
+// names no files and nobody who may call.
+func DefaultConfig() Config {
+	return Config{Listen: ":7443", ProductionChecks: true}
+}
+
+// Load reads the file at path over the defaults, and checks what comes of it.
+func Load(path string) (Config, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Config{}, fmt.Errorf("configuration %s: no such file", path)
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration: %w", err)
+	}
+	c, err := parse(text)
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration %s:%w", path, err)
+	}
+	dir := filepath.Dir(path)
+	for _, p := range []*string{&c.AddressFile, &c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientsCA} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// parse reads YAML, and refuses what it does not know. Its errors begin with
+// line:column where that is known.
+func parse(text []byte) (c Config, err error) {
+	c = DefaultConfig()
+	defer func() {
+		// The library panics on some rare YAML, such as a tag where a list is due.
+		if recover() != nil {
+			err = errors.New(" the YAML can not be read, want plain keys and values without tags")
+		}
+	}()
+	file, err := parser.ParseBytes(text, 0)
+	if err == nil && len(file.Docs) > 1 {
+		at := file.Docs[1].Start.Position
+		return c, fmt.Errorf("%d:%d: a second document (---), want one", at.Line, at.Column)
+	}
+	if err == nil {
+		var numbers numbers
+		for _, doc := range file.Docs {
+			ast.Walk(&numbers, doc)
+		}
+		if numbers.err != nil {
+			return c, numbers.err
+		}
+		if empty(file) {
+			return c, nil // decoding nothing would clear the defaults
+		}
+		err = yaml.UnmarshalWithOptions(text, &c, yaml.Strict())
+	}
+	var unknown *yaml.UnknownFieldError
+	var known yaml.Error
+	switch {
+	case err == nil:
+		return c, nil
+	case errors.As(err, &unknown):
+		at := unknown.Token
+		return c, fmt.Errorf("%d:%d: unknown key %q, did you mean %q?", at.Position.Line, at.Position.Column, at.Value, nearest(at.Value, keysOf(reflect.TypeFor[Config]())))
+	case errors.As(err, &known):
+		at := known.GetToken().Position
+		return c, fmt.Errorf("%d:%d: %s", at.Line, at.Column, known.GetMessage())
+	}
+	return c, fmt.Errorf(" %w", err)
+}
+
+// empty tells whether there is nothing in the file but comments.
+func empty(file *ast.File) bool {
+	for _, doc := range file.Docs {
+		switch doc.Body.(type) {
+		case nil, *ast.NullNode, *ast.CommentGroupNode:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// numbers looks for numbers that YAML reads as other than they look: the code
+// 0401 would become 257, and a telephone number likewise.
+type numbers struct{ err error }
+
+// Visit implements ast.Visitor.
+func (n *numbers) Visit(node ast.Node) ast.Visitor {
+	scalar, ok := node.(ast.ScalarNode)
+	if !ok || n.err != nil {
+		return n
+	}
+	switch node.(type) {
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		if text := node.GetToken().Value; fmt.Sprint(scalar.GetValue()) != text {
+			at := node.GetToken().Position
+			n.err = fmt.Errorf("%d:%d: %s is not a plain number, want it in quotes: %q", at.Line, at.Column, text, text)
+		}
+	}
+	return n
+}
+
+// keysOf gives every key that the configuration knows.
+func keysOf(t reflect.Type) []string {
+	var keys []string
+	for t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	for i := range t.NumField() {
+		keys = append(keys, t.Field(i).Tag.Get("yaml"))
+		keys = append(keys, keysOf(t.Field(i).Type)...)
+	}
+	return keys
+}
+
+// nearest gives the known key that takes the fewest changes of a letter.
+func nearest(key string, known []string) string {
+	return slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
+}
+
+// distance is Levenshtein's.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := before
+			if a[i] != b[j] {
+				change++
+			}
+			before = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// Validate tells the first thing that is wrong: the field, its value, and what
+// would be right.
+func (c Config) Validate() error {
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
+		return fmt.Errorf("listen: %q, want host:port such as 0.0.0.0:7443", c.Listen)
+	}
+	for _, f := range []struct{ field, value, want string }{
+		{"data", c.Data, "a folder for the store"},
+		{"master_key", c.MasterKey, "a file outside the data folder for the master key"},
+		{"tls.certificate", c.TLS.Certificate, "the PEM file of the centre's certificate"},
+		{"tls.key", c.TLS.Key, "the PEM file of its key"},
+		{"tls.clients_ca", c.TLS.ClientsCA, "the PEM file of the authority that issues the callers' certificates"},
+	} {
+		if f.value == "" {
+			return fmt.Errorf("%s: missing, want %s", f.field, f.want)
+		}
+	}
+	if inside(c.Data, c.MasterKey) {
+		return fmt.Errorf("master_key: %s is within data, want it outside: whoever copies one must not have the other", c.MasterKey)
+	}
+	_, err := c.directory()
+	return err
+}
+
+func inside(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// directory is who takes part.
+func (c Config) directory() (*server.Directory, error) {
+	var sites []server.Site
+	seen := map[string]string{}
+	for i, s := range c.Sites {
+		field := fmt.Sprintf("sites[%d]", i)
+		site, err := s.parse(field)
+		if err != nil {
+			return nil, err
+		}
+		key := site.Organisation.String() + " " + site.Code.String()
+		if first, ok := seen[key]; ok {
+			return nil, fmt.Errorf("%s: site %s is at %s already, want each once", field, key, first)
+		}
+		seen[key] = field
+		sites = append(sites, site)
+	}
+	var authorities []safeguard.Authority
+	for i, a := range c.Authorities {
+		field := fmt.Sprintf("authorities[%d]", i)
+		authority, err := a.parse(field)
+		if err != nil {
+			return nil, err
+		}
+		key := authority.Code.String()
+		if first, ok := seen[key]; ok {
+			return nil, fmt.Errorf("%s: local authority %s is at %s already, want each once", field, key, first)
+		}
+		seen[key] = field
+		authorities = append(authorities, authority)
+	}
+	return server.NewDirectory(sites, authorities), nil
+}
+
+func (s Site) parse(field string) (site server.Site, err error) {
+	if site.Organisation, err = safeguard.ParseODSCode(s.Organisation); err != nil {
+		return site, fmt.Errorf("%s.organisation: %w", field, err)
+	}
+	if site.Code, err = safeguard.ParseODSCode(s.Site); err != nil {
+		return site, fmt.Errorf("%s.site: %w", field, err)
+	}
+	if s.Name == "" {
+		return site, fmt.Errorf("%s.name: missing, want the name that local authorities are to read", field)
+	}
+	if len(s.CareSettings) == 0 {
+		return site, fmt.Errorf("%s.care_settings: missing, want a list such as [emergency-department]", field)
+	}
+	for i, word := range s.CareSettings {
+		var setting safeguard.CareSetting
+		if err := setting.UnmarshalText([]byte(word)); err != nil {
+			return site, fmt.Errorf("%s.care_settings[%d]: %w", field, i, err)
+		}
+		site.Settings = append(site.Settings, setting)
+	}
+	site.Name = s.Name
+	site.Accountable = safeguard.Accountable{Name: s.Accountable.Name, Role: s.Accountable.Role}
+	return site, nil
+}
+
+func (a Authority) parse(field string) (out safeguard.Authority, err error) {
+	if out.Code, err = safeguard.ParseODSCode(a.Code); err != nil {
+		return out, fmt.Errorf("%s.code: %w", field, err)
+	}
+	if a.Name == "" {
+		return out, fmt.Errorf("%s.name: missing, want the name that clinicians are to read", field)
+	}
+	if a.EmergencyDutyPhone == "" {
+		return out, fmt.Errorf("%s.emergency_duty_phone: missing, want the number to call outside office hours", field)
+	}
+	out.Name, out.EmergencyDutyPhone, out.OfficeHoursPhone = a.Name, a.EmergencyDutyPhone, a.OfficeHoursPhone
+	return out, nil
+}
+
+func (t TLS) files() identity.Files {
+	return identity.Files{Certificate: t.Certificate, Key: t.Key, CA: t.ClientsCA}
+}
