@@ -5,54 +5,122 @@ package configs
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // Load reads the YAML file into v, a pointer to a struct that holds the
-// defaults. Keys that v does not have are refused, with line, column and the
-// nearest key that it has.
+// defaults. Keys that v does not have are refused, with the nearest key that it
+// has. Errors are one line, with line and column.
 func Load(path string, v any) error {
-	f, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("open configuration: %w", err)
+		return fmt.Errorf("read configuration: %w", err)
 	}
-	defer f.Close()
-	err = yaml.NewDecoder(f, yaml.Strict(), yaml.UseJSONUnmarshaler()).Decode(v)
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("configuration %s is empty", path)
-	}
+	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
-		return fmt.Errorf("configuration %s%s", path, describe(err, v))
+		return fmt.Errorf("configuration %s%s", path, describe(err, nil))
+	}
+	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
+		return fmt.Errorf("configuration %s: %d documents with keys in them, want one", path, len(file.Docs))
+	}
+	body := file.Docs[0].Body
+	if err := yaml.NodeToValue(body, v, yaml.Strict()); err != nil {
+		return fmt.Errorf("configuration %s%s", path, describe(blame(body, reflect.TypeOf(v).Elem(), "", err)))
 	}
 	return nil
 }
 
-// describe puts a YAML error on one line: where, what, and what would be right.
-func describe(err error, v any) string {
-	var at yaml.Error
-	if !errors.As(err, &at) {
-		return ": " + err.Error()
+// blame finds the smallest part of node that can not be read as its type, and
+// how that fails.
+func blame(node ast.Node, t reflect.Type, path string, err error) (error, *culprit) {
+	try := func(part ast.Node, t reflect.Type, path string) (error, *culprit) {
+		err := yaml.NodeToValue(part, reflect.New(t).Interface(), yaml.Strict())
+		if err == nil {
+			return nil, nil
+		}
+		return blame(part, t, path, err)
 	}
-	text := at.GetMessage()
-	var unknown *yaml.UnknownFieldError
-	if errors.As(err, &unknown) {
-		if key, ok := quoted(text); ok {
-			text = fmt.Sprintf("unknown key %q", key)
-			if near := nearest(key, keysOf(reflect.TypeOf(v), nil)); near != "" {
-				text += fmt.Sprintf(", did you mean %q?", near)
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		for _, v := range n.Values {
+			key := v.Key.String()
+			if f, ok := fieldOf(t, key); ok {
+				if err, c := try(v.Value, f, strings.TrimPrefix(path+"."+key, ".")); err != nil {
+					return err, c
+				}
+			}
+		}
+	case *ast.MappingValueNode:
+		return blame(ast.Mapping(n.Start, false, n), t, path, err)
+	case *ast.SequenceNode:
+		for i, v := range n.Values {
+			if t.Kind() == reflect.Slice {
+				if err, c := try(v, t.Elem(), fmt.Sprintf("%s[%d]", path, i)); err != nil {
+					return err, c
+				}
 			}
 		}
 	}
-	if token := at.GetToken(); token != nil && token.Position != nil {
-		return fmt.Sprintf(":%d:%d: %s", token.Position.Line, token.Position.Column, text)
+	return err, &culprit{path, node.GetToken().Position, t}
+}
+
+// culprit is what could not be read.
+type culprit struct {
+	path string // of keys
+	at   *token.Position
+	as   reflect.Type
+}
+
+func fieldOf(t reflect.Type, key string) (reflect.Type, bool) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
 	}
-	return ": " + text
+	if t.Kind() != reflect.Struct {
+		return nil, false
+	}
+	for i := range t.NumField() {
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name == key {
+			return t.Field(i).Type, true
+		}
+	}
+	return nil, false
+}
+
+// describe puts an error on one line: where, what, and what would be right.
+func describe(err error, c *culprit) string {
+	var at yaml.Error
+	var unknown *yaml.UnknownFieldError
+	switch {
+	case errors.As(err, &unknown):
+		key, _ := quoted(unknown.GetMessage())
+		text := fmt.Sprintf("unknown key %q", key)
+		if near := nearest(key, keysOf(c.as, nil)); near != "" {
+			text += fmt.Sprintf(", did you mean %q?", near)
+		}
+		return position(unknown.GetToken().Position) + text
+	case c != nil && errors.As(err, &at):
+		return position(c.at) + c.path + ": " + at.GetMessage()
+	case c != nil:
+		return position(c.at) + c.path + ": " + err.Error()
+	case errors.As(err, &at) && at.GetToken() != nil:
+		return position(at.GetToken().Position) + at.GetMessage()
+	}
+	return ": " + err.Error()
+}
+
+func position(p *token.Position) string {
+	if p == nil {
+		return ": "
+	}
+	return fmt.Sprintf(":%d:%d: ", p.Line, p.Column)
 }
 
 func quoted(s string) (string, bool) {
