@@ -1,0 +1,351 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/store"
+)
+
+// The people here are made up; their numbers are of the range for tests.
+const (
+	alice = "9990000107"
+	bob   = "9990000115"
+)
+
+var rules = Rules{Today: safeguard.Date{Year: 2026, Month: time.March, Day: 1}}
+
+func TestRows(t *testing.T) {
+	good := Row{Line: 7, NHSNumber: alice, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}
+	with := func(change func(*Row)) Row {
+		row := good
+		change(&row)
+		return row
+	}
+	tests := []struct {
+		name         string
+		row          Row
+		code, column string
+		sentence     string // what it must say
+	}{
+		{"good", good, Loaded, "", ""},
+		{"number with spaces", with(func(r *Row) { r.NHSNumber = " 999 000 0107 " }), Loaded, "", ""},
+		{"small letters", with(func(r *Row) { r.Plan = "cpp" }), Loaded, "", ""},
+		{"ended", with(func(r *Row) { r.End = "2025-12-01" }), Loaded, "", ""},
+		{"ends the day it starts", with(func(r *Row) { r.End = r.Start }), Loaded, "", ""},
+		{"starts at birth", with(func(r *Row) { r.Start = r.DateOfBirth }), Loaded, "", ""},
+		{"unborn child of an adult", with(func(r *Row) { r.Plan, r.DateOfBirth = "UCPP", "1995-06-07" }), Loaded, "", ""},
+		{"withdrawn", with(func(r *Row) { r.Delete = "2026-03-01" }), Loaded, "", ""},
+
+		{"no number", with(func(r *Row) { r.NHSNumber = " " }), NotANumber, "nhs_number", "no NHS number"},
+		{"old format", with(func(r *Row) { r.NHSNumber = "ABCD 123" }), NotANumber, "nhs_number", "not a digit"},
+		{"check digit", with(func(r *Row) { r.NHSNumber = "9990000108" }), NotANumber, "nhs_number", "check digit"},
+		{"too short", with(func(r *Row) { r.NHSNumber = "999000010" }), NotANumber, "nhs_number", "9 digits"},
+		{"spreadsheet's number", with(func(r *Row) { r.NHSNumber = "9.99E+09" }), NotANumber, "nhs_number", "text column"},
+		{"test patient", with(func(r *Row) { r.NHSNumber = "999 000 0018" }), Rejected, "nhs_number", "test patient"},
+		{"no date of birth", with(func(r *Row) { r.DateOfBirth = "" }), Rejected, "date_of_birth", "missing, want YYYY-MM-DD"},
+		{"British date", with(func(r *Row) { r.DateOfBirth = "07/06/2015" }), Rejected, "date_of_birth", "slashes"},
+		{"no such day", with(func(r *Row) { r.DateOfBirth = "2015-02-29" }), Rejected, "date_of_birth", "no day of the calendar"},
+		{"spreadsheet's zero", with(func(r *Row) { r.DateOfBirth = "1899-12-30" }), Rejected, "date_of_birth", "before 1900"},
+		{"not born yet", with(func(r *Row) { r.DateOfBirth = "2026-03-02" }), Rejected, "date_of_birth", "mother's"},
+		{"no plan", with(func(r *Row) { r.Plan = "" }), Rejected, "plan", "CPP, LAC or UCPP"},
+		{"unknown plan", with(func(r *Row) { r.Plan = "CIN" }), Rejected, "plan", "CPP, LAC or UCPP"},
+		{"no start", with(func(r *Row) { r.Start = "" }), Rejected, "start", "missing"},
+		{"start before birth", with(func(r *Row) { r.Start = "2015-06-06" }), Rejected, "start", "UCPP"},
+		{"start at 18", with(func(r *Row) { r.DateOfBirth, r.Start = "2007-01-02", "2025-01-02" }), Rejected, "start", "18th birthday"},
+		{"end is no date", with(func(r *Row) { r.End = "soon" }), Rejected, "end", "nothing while the plan is active"},
+		{"end before start", with(func(r *Row) { r.End = "2025-01-01" }), Rejected, "end", "before the start"},
+		{"delete is no date", with(func(r *Row) { r.Delete = "yes" }), Rejected, "delete", "YYYY-MM-DD, or nothing"},
+		{"delete later", with(func(r *Row) { r.Delete = "2026-03-02" }), Rejected, "delete", "after today"},
+		{"unreadable", Row{Line: 7, Unreadable: "3 fields"}, Rejected, "", "3 fields"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, v := rules.read(tt.row)
+			if v.Code != tt.code || v.Column != tt.column || !strings.Contains(v.Sentence, tt.sentence) {
+				t.Errorf("verdict %+v, want %s %s %q", v, tt.code, tt.column, tt.sentence)
+			}
+		})
+	}
+	strict := rules
+	strict.RefuseTest = true
+	if _, v := strict.read(good); v.Code != Rejected || !strings.Contains(v.Sentence, "test number") {
+		t.Errorf("a test number in production: %+v, want it rejected", v)
+	}
+}
+
+// A shifted column puts an NHS number or a date of birth into any field: no
+// verdict may repeat what a field holds.
+func TestVerdictsRepeatNoField(t *testing.T) {
+	const secret = "9434765919"
+	for column := range 6 {
+		row := Row{NHSNumber: alice, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}
+		*[]*string{&row.NHSNumber, &row.DateOfBirth, &row.Plan, &row.Start, &row.End, &row.Delete}[column] = secret + "7"
+		if _, v := rules.read(row); v.Code == Loaded || strings.Contains(v.Sentence, "5919") {
+			t.Errorf("column %d: verdict %+v", column, v)
+		}
+	}
+	for _, file := range []string{
+		secret + ",2015-06-07,CPP,2025-01-02\n",                        // no header
+		"nhs_number;date_of_birth\n" + secret,                          // semicolons
+		"nhs_number,date_of_birth,plan,start\n" + secret + "\"x\",a\n", // stray quotes
+		"nhs_number,date_of_birth,plan,start\n" + secret + ",,,,,,\n",
+	} {
+		rows, err := CSV(strings.NewReader(file))
+		if err != nil && strings.Contains(err.Error(), "5919") {
+			t.Errorf("error %v", err)
+		}
+		for row := range orNone(rows) {
+			if _, v := rules.read(row); strings.Contains(v.Sentence, "5919") {
+				t.Errorf("verdict %+v", v)
+			}
+		}
+	}
+}
+
+func orNone[A, B any](seq func(func(A, B) bool)) func(func(A, B) bool) {
+	if seq == nil {
+		return func(func(A, B) bool) {}
+	}
+	return seq
+}
+
+// fake applies nothing, and has the given effects.
+type fake struct {
+	effects []store.Effect
+	err     error
+	got     store.Upload
+}
+
+func (f *fake) Apply(_ context.Context, u store.Upload) ([]store.Effect, error) {
+	f.got = u
+	return f.effects, f.err
+}
+
+func TestBatch(t *testing.T) {
+	authority, err := safeguard.ParseODSCode("806")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := func(line int, number string) Row {
+		return Row{Line: line, NHSNumber: number, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}
+	}
+	tests := []struct {
+		name    string
+		rows    []Row
+		effects []store.Effect
+		want    string // verdict, counts, codes
+	}{
+		{"all", []Row{row(2, alice), row(3, bob)}, []store.Effect{store.Added, store.Replaced}, "CPF02 2 of 2: CPR06 CPR06"},
+		{"some", []Row{row(2, alice), row(3, "1"), row(4, bob)}, []store.Effect{store.Unchanged, store.Withdrawn}, "CPF03 2 of 3: CPR06 CPR04 CPR06"},
+		{"nothing to withdraw", []Row{row(2, alice), row(3, bob)}, []store.Effect{store.NotHeld, store.Added}, "CPF03 1 of 2: CPR07 CPR06"},
+		{"none", []Row{row(2, "1"), row(3, "2")}, nil, "CPF04 0 of 2: CPR04 CPR04"},
+		{"no rows", nil, nil, "CPF02 0 of 0:"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := New(authority, "me", time.Now(), rules)
+			for _, r := range tt.rows {
+				b.Add(r)
+			}
+			s := &fake{effects: tt.effects}
+			r, err := b.Apply(t.Context(), s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := fmt.Sprintf("%s %d of %d:", r.Verdict, r.Loaded, r.Rows)
+			for i, v := range r.Verdicts {
+				got += " " + v.Code
+				if v.Line != tt.rows[i].Line || v.Sentence == "" {
+					t.Errorf("verdict %+v, want line %d and a sentence", v, tt.rows[i].Line)
+				}
+			}
+			if got != tt.want || r.Rejected != r.Rows-r.Loaded {
+				t.Errorf("report %s, want %s", got, tt.want)
+			}
+			if s.got.Rows != len(tt.rows) || s.got.Authority != authority || s.got.ID == "" || s.got.ID != r.ID {
+				t.Errorf("stored %+v", s.got)
+			}
+		})
+	}
+	broken := errors.New("disk full")
+	if _, err := New(authority, "me", time.Now(), rules).Apply(t.Context(), &fake{err: broken}); !errors.Is(err, broken) {
+		t.Errorf("error %v, want the store's", err)
+	}
+}
+
+func TestCSV(t *testing.T) {
+	const head = "nhs_number,date_of_birth,plan,start,end\n"
+	one := Row{Line: 2, NHSNumber: alice, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}
+	tests := []struct {
+		name, file string
+		want       []Row
+	}{
+		{"plain", head + alice + ",2015-06-07,CPP,2025-01-02,\n", []Row{one}},
+		{"no last newline", head + alice + ",2015-06-07,CPP,2025-01-02,", []Row{one}},
+		{"byte order mark, CRLF", "\ufeff" + strings.ReplaceAll(head+alice+",2015-06-07,CPP,2025-01-02,\n", "\n", "\r\n"), []Row{one}},
+		{"other order, other spelling", "Start, Plan,NHS Number,date-of-birth\n2025-01-02,CPP," + alice + ",2015-06-07\n", []Row{one}},
+		{"quotes", head + `"` + alice + `", "2015-06-07" ,"CPP",2025-01-02,""` + "\n", []Row{one}},
+		{"a quote quoted", head + `"a ""b"" c",,,,` + "\n", []Row{{Line: 2, NHSNumber: `a "b" c`}}},
+		{"empty lines", head + "\n  \n,,,,\n" + alice + ",2015-06-07,CPP,2025-01-02,\n\n", []Row{{Line: 5, NHSNumber: alice, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}}},
+		{"a stray quote spoils its line only", head + "\"1,2,3,4,5\n" + alice + ",2015-06-07,CPP,2025-01-02,\n",
+			[]Row{{Line: 2, Unreadable: "character 1: a double quote without its second"}, {Line: 3, NHSNumber: alice, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}}},
+		{"a quote within", head + "1,é2\"3,4,5,6\n", []Row{{Line: 2, Unreadable: "character 5: a double quote within a field, want the whole field in quotes"}}},
+		{"more after quotes", head + "1,\"2\"x,4,5,6\n", []Row{{Line: 2, Unreadable: "character 6: more after a quoted field, want a comma"}}},
+		{"too few fields", head + "1,2,3\n", []Row{{Line: 2, Unreadable: "3 fields, want 5 as the first line names"}}},
+		{"too many fields", head + "1,2,3,4,5,6\n", []Row{{Line: 2, Unreadable: "6 fields, want 5 as the first line names"}}},
+		{"not UTF-8", head + "1,2,3,4,\xff\n", []Row{{Line: 2, Unreadable: "the line is not UTF-8 text, want CSV saved as UTF-8"}}},
+		{"long line", head + strings.Repeat("x", 3*maxLine) + "\n" + alice + ",2015-06-07,CPP,2025-01-02,\n",
+			[]Row{{Line: 2, Unreadable: "the line is longer than 4096 bytes"}, {Line: 3, NHSNumber: alice, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}}},
+		{"header only", head, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			rows, err := CSV(iotest.OneByteReader(strings.NewReader(tt.file)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []Row
+			for row, err := range rows {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, row)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("rows %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestCSVHeader(t *testing.T) {
+	tests := []struct{ name, file, want string }{
+		{"empty", "", "line 1: the file is empty"},
+		{"blank", "\n \n", "line 1: the file is empty"},
+		{"no header", alice + ",2015-06-07,CPP,2025-01-02\n", "line 1: no column nhs_number, want a first line"},
+		{"column missing", "nhs_number,plan,start\n", "no column date_of_birth"},
+		{"column twice", "nhs_number,NHS Number,plan\n", "column 2: nhs_number is there twice"},
+		{"unknown column", "nhs_number,date_of_birth,plan,start,surname\n", `column 5: "surname" is not known, want only nhs_number`},
+		{"semicolons", "nhs_number;date_of_birth;plan;start\n", "separated by commas"},
+		{"UTF-16", "\xff\xfen\x00h\x00s\x00", "not UTF-8 text"},
+		{"program", "MZ\x90\x00\x03\n", "not UTF-8 text"},
+		{"long", strings.Repeat("x", 2*maxLine), "longer than"},
+		{"after empty lines", "\n\nplan\n", "line 3: no column"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := CSV(strings.NewReader(tt.file))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestCSVReadError(t *testing.T) {
+	broken := errors.New("cable pulled")
+	if _, err := CSV(iotest.ErrReader(broken)); !errors.Is(err, broken) {
+		t.Errorf("first line: %v, want the reader's error", err)
+	}
+	half := iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader("nhs")))
+	if _, err := CSV(half); !errors.Is(err, iotest.ErrTimeout) {
+		t.Errorf("first line: %v, want the reader's error", err)
+	}
+	file := strings.NewReader("nhs_number,date_of_birth,plan,start\n1,2,3,4\n")
+	rows, err := CSV(iotest.DataErrReader(&thenError{file, broken}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last error
+	n := 0
+	for _, err := range rows {
+		n, last = n+1, err
+	}
+	if n != 2 || !errors.Is(last, broken) {
+		t.Errorf("%d rows, the last with %v, want 2 and the reader's error", n, last)
+	}
+}
+
+// thenError ends with an error where another reader ends.
+type thenError struct {
+	r   *strings.Reader
+	err error
+}
+
+func (t *thenError) Read(p []byte) (int, error) {
+	if t.r.Len() == 0 {
+		return 0, t.err
+	}
+	return t.r.Read(p)
+}
+
+// FuzzCSV: the reader never panics, gives each line at most one row, in order,
+// with fields that hold no line end and are UTF-8; and what it accepts reads the
+// same when written back.
+func FuzzCSV(f *testing.F) {
+	f.Add("nhs_number,date_of_birth,plan,start,end\n" + alice + ",2015-06-07,CPP,2025-01-02,\n")
+	f.Add("\ufeffplan,\"start\",nhs_number,date_of_birth,delete\r\n\"a\"\"b\", \"c\" ,,\"\",x\r\n\"\n")
+	f.Fuzz(func(t *testing.T, file string) {
+		rows, err := CSV(strings.NewReader(file))
+		if err != nil {
+			return
+		}
+		var accepted []Row
+		var back strings.Builder
+		back.WriteString(strings.Join(columns, ",") + "\n")
+		last := 1
+		for row, err := range rows {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if row.Line <= last {
+				t.Fatalf("line %d after %d", row.Line, last)
+			}
+			last = row.Line
+			rules.read(row)
+			fields := []string{row.NHSNumber, row.DateOfBirth, row.Plan, row.Start, row.End, row.Delete}
+			all := strings.Join(fields, "")
+			if row.Unreadable != "" && all != "" || strings.ContainsAny(all, "\n") || strings.ToValidUTF8(all, "") != all {
+				t.Fatalf("row %+v", row)
+			}
+			if row.Unreadable != "" || strings.Trim(strings.Join(fields, ""), ", \t\r") == "" {
+				continue
+			}
+			row.Line = 0
+			accepted = append(accepted, row)
+			for i, field := range fields {
+				fields[i] = `"` + strings.ReplaceAll(field, `"`, `""`) + `"`
+			}
+			back.WriteString(strings.Join(fields, ",") + "\n")
+		}
+		if last > strings.Count(file, "\n")+1 {
+			t.Fatalf("line %d of a file with %d", last, strings.Count(file, "\n")+1)
+		}
+		again, err := CSV(strings.NewReader(back.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read []Row
+		for row, err := range again {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if row.Unreadable == "the line is longer than 4096 bytes" {
+				return // quotes made it longer
+			}
+			row.Line = 0
+			read = append(read, row)
+		}
+		if !slices.Equal(read, accepted) {
+			t.Fatalf("read back %+v, want %+v", read, accepted)
+		}
+	})
+}
