@@ -27,12 +27,20 @@ func TestMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	for name, env := range map[string][]string{
-		"as the agent sets it": {"GOMEMLIMIT=40MiB", "GOGC=50"},
-		"as it comes":          nil,
+	limits := []string{"GOMEMLIMIT=40MiB", "GOGC=50"}
+	home, other := t.TempDir(), t.TempDir()
+	for _, c := range []struct {
+		name, home string
+		env        []string
+	}{
+		{"filled and used, with limits", home, limits},
+		{"restarted and used, with limits", home, limits},
+		{"filled and used, no limits", other, nil},
+		{"restarted and used, no limits", other, nil},
 	} {
+		name, env := c.name, c.env
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(append(os.Environ(), memoryHome+"="+t.TempDir()), env...)
+		cmd.Env = append(append(os.Environ(), memoryHome+"="+c.home), env...)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%s: %v: %s", name, err, out)
@@ -69,7 +77,11 @@ func measureMemory(dir string) int {
 		}
 	}
 	ctx := context.Background()
+	filled := c.Stats().Entries == manyAnswers
 	for i, n := range numbers {
+		if filled {
+			break
+		}
 		a := none(then)
 		if i%10 == 0 {
 			a = held(then)

@@ -139,7 +139,7 @@ func (m Master) place() string {
 
 func (m Master) classify(path string, err error) error {
 	switch {
-	case errors.Is(err, ErrMasterExposed):
+	case errors.Is(err, ErrMasterExposed), errors.Is(err, ErrMasterWrong):
 		return err
 	case errors.Is(err, os.ErrNotExist) && m.credential:
 		return fmt.Errorf("%w: neither credential %s nor file %s: bring one of them back; what is stored can not be read without it",

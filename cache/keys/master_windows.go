@@ -26,7 +26,7 @@ func readProtected(path string) ([]byte, error) {
 	}
 	var out windows.DataBlob
 	if err := windows.CryptUnprotectData(blob(sealed), nil, blob(entropy), 0, nil, windows.CRYPTPROTECT_UI_FORBIDDEN, &out); err != nil {
-		return nil, fmt.Errorf("unprotect %s, which opens on the machine that made it only: %w", path, err)
+		return nil, fmt.Errorf("%w: DPAPI does not open %s: it opens only on the machine that made it: bring back the right file: %w", ErrMasterWrong, path, err)
 	}
 	return take(out), nil
 }
