@@ -105,6 +105,7 @@ type Patient struct {
 	Sex          Sex
 	Family       Private[string]
 	Given        Private[string]
+	Mother       NHSNumber // of an infant under 28 days: an unborn child's plan is held under it (PID-21)
 }
 
 // Identifier is a hospital's number for a patient or visit (HL7 data type CX).
@@ -248,6 +249,9 @@ func (a Attendance) Updated(by Attendance) Attendance {
 	}
 	if p.Family.IsZero() {
 		p.Family, p.Given = q.Family, q.Given
+	}
+	if p.Mother.IsZero() && p.Number == q.Number {
+		p.Mother = q.Mother
 	}
 	return out
 }

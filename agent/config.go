@@ -64,28 +64,20 @@ type Rules struct {
 
 // Feed is one of the hospital's feeds.
 type Feed struct {
-	Name              string                `yaml:"name"`
-	MLLP              mllp.Config           `yaml:"mllp"`
-	Site              safeguard.ODSCode     `yaml:"site"` // where PV1-3.4 names no other
-	CareSetting       safeguard.CareSetting `yaml:"care_setting"`
-	Locations         []Location            `yaml:"locations"`
-	NumberAuthorities []string              `yaml:"nhs_number_authorities"` // CX-4, besides the usual
-	NumberTypes       []string              `yaml:"nhs_number_types"`       // CX-5, besides the usual
+	Name        string                `yaml:"name"`
+	MLLP        mllp.Config           `yaml:"mllp"`
+	Site        safeguard.ODSCode     `yaml:"site"`         // where PV1-3.4 names no other
+	CareSetting safeguard.CareSetting `yaml:"care_setting"` // where neither rule nor location says another
+	ADT         adt.Config            `yaml:"adt"`          // how its messages are understood
 }
 
-// UnmarshalYAML reads a feed over the defaults of its transport.
+// UnmarshalYAML reads a feed over the defaults of its transport and messages.
 func (f *Feed) UnmarshalYAML(unmarshal func(any) error) error {
-	f.MLLP = mllp.DefaultConfig()
+	f.MLLP, f.ADT = mllp.DefaultConfig(), adt.DefaultConfig()
 	type plain Feed
 	err := unmarshal((*plain)(f))
 	f.MLLP.Name = f.Name
 	return err
-}
-
-// Location is a place of care by its name in PV1-3.
-type Location struct {
-	Name        string                `yaml:"name"`
-	CareSetting safeguard.CareSetting `yaml:"care_setting"`
 }
 
 // Sink is one EPR that takes alerts.
@@ -188,6 +180,9 @@ func (f Feed) validate(c Config, names map[string]bool) error {
 	if err := f.MLLP.Validate(); err != nil {
 		return fmt.Errorf("mllp: %w", err)
 	}
+	if err := f.ADT.Validate(); err != nil {
+		return fmt.Errorf("adt: %w", err)
+	}
 	return nil
 }
 
@@ -224,18 +219,13 @@ func (c Config) rules() safeguard.Rules {
 
 // site is what the feed says about its messages.
 func (c Config) site(f Feed, zone *time.Location) adt.Site {
-	s := adt.Site{
-		Organisation:      c.Organisation,
-		Default:           f.Site,
-		Sites:             c.Sites,
-		Setting:           f.CareSetting,
-		NumberAuthorities: f.NumberAuthorities,
-		NumberTypes:       f.NumberTypes,
-		Production:        c.ProductionChecks,
-		Zone:              zone,
+	return adt.Site{
+		Organisation: c.Organisation,
+		Default:      f.Site,
+		Sites:        c.Sites,
+		Setting:      f.CareSetting,
+		Production:   c.ProductionChecks,
+		Zone:         zone,
+		Config:       f.ADT,
 	}
-	for _, l := range f.Locations {
-		s.Locations = append(s.Locations, adt.Location{Name: l.Name, Setting: l.CareSetting})
-	}
-	return s
 }

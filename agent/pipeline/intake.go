@@ -23,9 +23,10 @@ func (p *Pipeline) Process(ctx context.Context, e journal.Entry, m adt.Movement,
 	case unread != nil:
 		p.Log.Warn("message set aside", "feed", e.Feed, "entry", e.Seq, "err", unread)
 		return p.Journal.Settle(ctx, journal.Outcome{Entry: e.Seq, State: journal.SetAside, Note: unread.Error()})
-	case m.Kind == adt.Other:
+	case m.Kind == adt.Other, m.Kind == adt.PreAdmission, m.Kind == adt.CancelPreAdmission, m.Kind == adt.PersonUpdate,
+		m.Kind == adt.Link, m.Kind == adt.Unlink:
 		return p.Journal.Settle(ctx, journal.Outcome{Entry: e.Seq, State: journal.Ignored, Note: m.Rule})
-	case m.Kind == adt.Unsupported:
+	case m.Kind == adt.Merge, m.Kind == adt.Change, m.Kind == adt.Move, m.Kind == adt.Swap:
 		p.Log.Warn("message set aside", "feed", e.Feed, "entry", e.Seq, "trigger", m.Trigger, "rule", m.Rule)
 		return p.Journal.Settle(ctx, journal.Outcome{Entry: e.Seq, State: journal.SetAside, Note: m.Rule})
 	}

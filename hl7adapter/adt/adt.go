@@ -2,12 +2,14 @@
 // NHS ITK use it) says about a patient's attendance.
 //
 // It follows what the message means, not its version: fields are taken where the
-// standard has them, and what a site leaves out is left out.
+// standard has them, and what a site leaves out is left out. What it can not use
+// it names as a doubt, or refuses with a reason; neither holds anything of the
+// message.
 package adt
 
 import (
-	"fmt"
-	"slices"
+	"errors"
+	"strings"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
@@ -21,52 +23,14 @@ const Application = "SAFEGUARD"
 // Movement is what one message says.
 type Movement struct {
 	Kind       Kind
-	Trigger    string // MSH-9.2, such as A04
+	Trigger    string    // MSH-9.2, else EVN-1: A01 to A62, or none of them
+	Rule       string    // why it is of this kind
+	Occurred   time.Time // EVN-6, else MSH-7, else when it was received
+	Sequence   int64     // MSH-13; 0 for none
 	Attendance safeguard.Attendance
-	Rule       string // why it is of this kind
-	Doubt      string // what was there but could not be used; no patient data
-}
-
-// Kind is what a movement does to its attendance.
-type Kind int
-
-// The kinds. The zero value does nothing.
-const (
-	Other       Kind = iota // says nothing about an attendance
-	Register                // begins one, or repeats its beginning
-	Update                  // changes what is known of one
-	Discharge               // ends one
-	Reopen                  // takes the end back
-	Cancel                  // it did not happen
-	Unsupported             // needs a person: acting on it wrongly could cross two patients
-)
-
-// kindOf is the treatment of each trigger event. Those not listed say nothing
-// about an attendance.
-var kindOf = map[string]Kind{
-	"A01": Register,  // admit
-	"A02": Update,    // transfer
-	"A03": Discharge, // end of the visit
-	"A04": Register,  // register
-	"A06": Update,    // outpatient becomes inpatient
-	"A07": Update,    // inpatient becomes outpatient
-	"A08": Update,    // update
-	"A11": Cancel,    // cancel admit or register
-	"A13": Reopen,    // cancel discharge
-
-	"A17": Unsupported, // swap patients
-	"A18": Unsupported, // merge patient information
-	"A34": Unsupported, // merge patient id
-	"A35": Unsupported, // merge account
-	"A36": Unsupported, // merge patient id and account
-	"A39": Unsupported, // merge person
-	"A40": Unsupported, // merge patient identifiers
-	"A41": Unsupported, // merge account
-	"A42": Unsupported, // merge visit
-	"A43": Unsupported, // move patient information
-	"A44": Unsupported, // move account
-	"A45": Unsupported, // move visit
-	"A47": Unsupported, // change patient identifier
+	Second     safeguard.Attendance // the second patient of a swap, a link or an unlink
+	Replaced   []Replacement        // what a merge, move or change of identifier says
+	Doubts     []string             // what was there but could not be used
 }
 
 // Message is what there is to read.
@@ -82,8 +46,7 @@ type Parser struct {
 	Site Site
 }
 
-// Parse reads one message. An error says what is missing and where, and repeats
-// nothing of the message.
+// Parse reads one message. An error says what is missing and where.
 func (p Parser) Parse(in Message) (Movement, error) {
 	m, err := hl7.Parse(in.Body)
 	if err != nil {
@@ -92,26 +55,37 @@ func (p Parser) Parse(in Message) (Movement, error) {
 	if in.Charset != "" {
 		m = m.WithCharset(in.Charset)
 	}
-	h := m.Header()
-	trigger := h.Event.Text()
-	switch {
-	case !h.Type.Is("ADT"):
-		return Movement{Trigger: trigger, Rule: "not an ADT message"}, nil
-	case h.Application.Is(Application):
-		return Movement{Trigger: trigger, Rule: "echo of our own message"}, nil
-	}
-	kind, listed := kindOf[trigger]
-	mv := Movement{Kind: kind, Trigger: trigger, Rule: "trigger event " + trigger}
-	switch {
-	case !listed:
-		mv.Rule = "trigger event says nothing about an attendance"
-		return mv, nil
-	case kind == Unsupported:
-		mv.Rule = trigger + " merges or moves identities, which a person must look at"
+	r := reader{site: &p.Site, in: in, header: m.Header()}
+	mv := Movement{Rule: r.notForUs()}
+	if mv.Rule != "" {
 		return mv, nil
 	}
-	r := reader{site: p.Site, in: in, message: m, header: h, movement: &mv}
-	return mv, r.read()
+	r.collect(m)
+	event := r.header.Event.Text()
+	if event == "" {
+		event = r.evn.Field(1).Text() // before 2.3, MSH-9 names the type only
+	}
+	t, listed := TriggerOf(strings.ToUpper(event))
+	if !listed {
+		mv.Rule = "not an event that HL7 defines"
+		return mv, nil
+	}
+	mv.Trigger = t.Event
+	mv.Kind, mv.Rule = t.Kind, t.Event+": "+t.Reason
+	if t.Event == arriving && p.Site.Arriving == ArrivingRegisters {
+		mv.Kind, mv.Rule = Register, "A10: the site's configuration says that it begins an attendance"
+	}
+	if t.Event == cancelArriving && p.Site.Arriving == ArrivingRegisters {
+		mv.Kind, mv.Rule = Cancel, "A32: takes back an A10, which begins an attendance here"
+	}
+	if mv.Kind == Other {
+		return mv, nil
+	}
+	r.movement = &mv
+	if err := r.read(); err != nil {
+		return Movement{}, err
+	}
+	return mv, nil
 }
 
 // Order names the patient whose messages are to stay in order.
@@ -119,122 +93,115 @@ func (m Movement) Order() string {
 	p := m.Attendance.Patient
 	switch {
 	case !p.MRN.IsZero():
-		id := p.MRN.Reveal()
-		return "mrn " + id.Authority + " " + id.Value
+		return mrnKey(p.MRN.Reveal())
 	case !p.Number.IsZero():
 		return "nhs " + p.Number.Reveal()
 	}
 	return "attendance " + m.Attendance.ID.String()
 }
 
+// Orders names every patient that the movement is about: one, but two or more
+// where it merges, moves, changes, swaps, links or unlinks. All of their
+// messages before it come first, and those after it last.
+func (m Movement) Orders() []string {
+	keys := []string{m.Order()}
+	add := func(key string) {
+		for _, k := range keys {
+			if k == key {
+				return
+			}
+		}
+		keys = append(keys, key)
+	}
+	if p := m.Second.Patient; !p.MRN.IsZero() || !p.Number.IsZero() {
+		add(Movement{Attendance: m.Second}.Order())
+	}
+	for _, r := range m.Replaced {
+		add(Movement{Attendance: safeguard.Attendance{Patient: r.Survivor}}.Order())
+		for _, id := range r.Prior.Local {
+			add(mrnKey(id.Reveal()))
+		}
+		for _, n := range r.Prior.Numbers {
+			add("nhs " + n.Reveal())
+		}
+	}
+	return keys
+}
+
+func mrnKey(id safeguard.Identifier) string { return "mrn " + id.Authority + " " + id.Value }
+
 // reader fills a movement from its message.
 type reader struct {
-	site     Site
+	site     *Site
 	in       Message
-	message  hl7.Message
 	header   hl7.Header
 	movement *Movement
 
-	evn, pid, pv1 hl7.Segment
+	evn, pv2, zu1, zu8 hl7.Segment
+	groups             []group
+	room               [2]group // for groups, so that most messages need no more
 }
 
-func (r *reader) read() error {
-	var ok bool
-	if r.pid, ok = r.message.Segment("PID"); !ok {
-		return fmt.Errorf("ADT^%s without a PID segment, want the patient", r.movement.Trigger)
-	}
-	if r.pv1, ok = r.message.Segment("PV1"); !ok {
-		return fmt.Errorf("ADT^%s without a PV1 segment, want the visit", r.movement.Trigger)
-	}
-	r.evn, _ = r.message.Segment("EVN")
-
-	a := &r.movement.Attendance
-	a.Patient = r.patient()
-	a.Organisation, a.Site = r.site.Organisation, r.siteCode()
-	a.Class = r.pv1.Field(2).Text()
-	a.Location = r.pv1.Field(3).Text()
-	a.Begun = r.time(r.pv1.Field(44))
-	a.State = stateAfter[r.movement.Kind]
-	if a.State == safeguard.Ended {
-		a.Finished = r.time(r.pv1.Field(45))
-	}
-	a.Purpose, a.Setting, a.Rule = r.site.purpose(a.Class, r.pv1.Field(4).Text(), a.Location, r.movement.Trigger)
-	a.Maternity = a.Class == "B" || a.Setting == safeguard.Maternity
-	a.Sensitive = r.sensitive()
-	a.Test = r.test(a.Patient.Number)
-	return r.identify(a)
+// group is one patient of the message: PID with the visit and what it replaces.
+type group struct {
+	pid, mrg, pv1 hl7.Segment
 }
 
-// stateAfter is what each kind makes of the attendance. An update leaves it.
-var stateAfter = map[Kind]safeguard.State{
-	Register:  safeguard.Open,
-	Reopen:    safeguard.Open,
-	Discharge: safeguard.Ended,
-	Cancel:    safeguard.Cancelled,
+func has(s hl7.Segment) bool { return len(s.Raw()) > 0 }
+
+// notForUs says why the header alone is enough.
+func (r *reader) notForUs() string {
+	switch {
+	case !r.header.Type.Is("ADT"):
+		return "not an ADT message"
+	case r.header.Application.Is(Application):
+		return "echo of our own message"
+	}
+	return ""
 }
 
-// identify derives the attendance's id from the visit number; without one, from
-// the hospital number, the admit time and the site.
-func (r *reader) identify(a *safeguard.Attendance) error {
-	if visit := identifier(r.pv1.Field(19).Repetition(1)); visit.Value != "" {
-		a.Visit = safeguard.Hide(visit)
-		a.ID = safeguard.NewAttendanceID(a.Organisation, "visit", visit.Authority, visit.Value)
-		return nil
-	}
-	patient := a.Patient.MRN.Reveal()
-	if patient.Value == "" {
-		return fmt.Errorf("ADT^%s with neither a visit number in PV1-19 nor a hospital number in PID-3, want one to tell the attendance by", r.movement.Trigger)
-	}
-	admitted := a.Begun.UTC().Format(time.RFC3339)
-	if r.pv1.Field(44).IsAbsent() {
-		// What stands in for the admit time differs from message to message;
-		// its day seldom does.
-		admitted = safeguard.DateOf(a.Begun).String()
-	}
-	a.ID = safeguard.NewAttendanceID(a.Organisation, "patient", patient.Authority, patient.Value, admitted, a.Site.String())
-	return nil
-}
-
-// time reads f, or else when the event occurred (EVN-6), or else when the
-// message was made (MSH-7), or else when it was received.
-func (r *reader) time(f hl7.Field) time.Time {
-	for _, f := range []hl7.Field{f, r.evn.Field(6), r.header.Time} {
-		if t, precision, err := hl7.ParseTime(f.Component(1).Text(), r.site.zone()); err == nil && precision >= hl7.Hour {
-			return t
+// collect finds the segments that are read. A PID begins a group; in a group, an
+// MRG or PV1 of its own makes one more for the same patient, as in A45 and A50.
+func (r *reader) collect(m hl7.Message) {
+	r.groups = r.room[:0]
+	var loose hl7.Segment // PV1 before its PID or MRG
+	for s := range m.Segments() {
+		last := len(r.groups) - 1
+		switch {
+		case s.Is("PID"):
+			r.groups = append(r.groups, group{pid: s, pv1: loose})
+			loose = hl7.Segment{}
+		case s.Is("PV1"):
+			switch {
+			case last < 0:
+				loose = s
+			case !has(r.groups[last].pv1):
+				r.groups[last].pv1 = s
+			}
+		case s.Is("MRG"):
+			switch {
+			case last < 0:
+				r.groups = append(r.groups, group{mrg: s})
+			case !has(r.groups[last].mrg):
+				r.groups[last].mrg = s
+			default:
+				r.groups = append(r.groups, group{pid: r.groups[last].pid, mrg: s})
+			}
+		case s.Is("EVN") && !has(r.evn):
+			r.evn = s
+		case s.Is("PV2") && !has(r.pv2):
+			r.pv2 = s
+		case s.Is("ZU1") && !has(r.zu1):
+			r.zu1 = s
+		case s.Is("ZU8") && !has(r.zu8):
+			r.zu8 = s
 		}
 	}
-	return r.in.Received
 }
 
-// siteCode is PV1-3.4 where it is one of the organisation's sites, else the
-// feed's.
-func (r *reader) siteCode() safeguard.ODSCode {
-	code, err := safeguard.ParseODSCode(r.pv1.Field(3).Component(4).Text())
-	if err == nil && slices.Contains(r.site.Sites, code) {
-		return code
-	}
-	return r.site.Default
-}
+func (r *reader) doubt(text string) { r.movement.Doubts = append(r.movement.Doubts, text) }
 
-// sensitive tells whether the location is to be hidden (ZU8-4: 1 locally, 2
-// nationally).
-func (r *reader) sensitive() bool {
-	zu8, ok := r.message.Segment("ZU8")
-	hide := zu8.Field(4)
-	return ok && (hide.Is("1") || hide.Is("2"))
-}
-
-func (r *reader) test(number safeguard.NHSNumber) bool {
-	processing := r.in.Processing
-	if processing == "" {
-		processing = r.header.Processing.Text()
-	}
-	return processing != "" && processing != "P" || number.IsTest() && r.site.Production
-}
-
-func identifier(cx hl7.Repetition) safeguard.Identifier {
-	if cx.IsNull() {
-		return safeguard.Identifier{}
-	}
-	return safeguard.Identifier{Value: cx.Component(1).Text(), Authority: cx.Component(4).Text(), Type: cx.Component(5).Text()}
+// trouble is an error of the message's event.
+func (r *reader) trouble(text string) error {
+	return errors.New("ADT^" + r.movement.Trigger + " " + text)
 }

@@ -1,8 +1,7 @@
 package adt
 
 import (
-	"fmt"
-	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/safeguard-edge/safeguard"
@@ -10,51 +9,99 @@ import (
 )
 
 // patient reads PID. What can not be used, such as an impossible date of birth,
-// is left unknown and named in the movement's doubt.
-func (r *reader) patient() safeguard.Patient {
+// is left unknown and named as a doubt.
+func (r *reader) patient(pid hl7.Segment) safeguard.Patient {
 	p := safeguard.Patient{
-		NumberStatus: r.numberStatus(),
-		Born:         r.born(),
-		Sex:          sexOf[strings.ToUpper(r.pid.Field(8).Text())],
+		NumberStatus: r.numberStatus(pid),
+		Born:         r.born(pid),
+		Sex:          sexOf(pid.Field(8)),
 	}
-	if name := r.pid.Field(5).Repetition(1); !name.IsNull() {
+	if name := legalName(pid.Field(5)); !name.IsNull() {
 		p.Family = safeguard.Hide(name.Component(1).Text())
 		p.Given = safeguard.Hide(name.Component(2).Text())
 	}
-	r.identifiers(&p)
+	r.numbers(pid, &p)
+	if pid.Field(31).Is("Y") {
+		r.doubt("PID-31: the hospital does not know who this is")
+	}
 	return p
 }
 
-// identifiers takes the NHS number from whichever repetition of PID-3 is marked
-// as one, and the hospital's own number from the best of the others.
-func (r *reader) identifiers(p *safeguard.Patient) {
+// legalName is the repetition of PID-5 of type L (XPN-7), else the first.
+func legalName(names hl7.Field) hl7.Repetition {
+	for name := range names.Repetitions() {
+		if name.Component(7).Is("L") {
+			return name
+		}
+	}
+	return names.Repetition(1)
+}
+
+// numbers takes the NHS number from whichever repetition of PID-3 is marked as
+// one, and the hospital's own number from the best of the others.
+func (r *reader) numbers(pid hl7.Segment, p *safeguard.Patient) {
 	n, best := 0, 0
-	for cx := range r.pid.Field(3).Repetitions() {
+	for v := range pid.Field(3).Repetitions() {
 		n++
-		id := identifier(cx)
-		if id.Value == "" {
-			continue
-		}
-		if r.site.isNHSNumber(id) {
-			number, err := safeguard.ParseNHSNumber(id.Value)
-			if err != nil {
-				r.doubt(fmt.Sprintf("PID-3[%d]: %v", n, err))
-			} else if p.Number.IsZero() {
-				p.Number = number
-			} else if p.Number != number {
-				r.doubt(fmt.Sprintf("PID-3[%d]: a second NHS number, the first is taken", n))
+		id := r.cx(v)
+		switch {
+		case id.Value == "":
+		case r.site.isNHSNumber(&id):
+			r.number(p, &id, "PID-3["+strconv.Itoa(n)+"]")
+		case !id.expired:
+			if rank := r.site.rank(&id); rank > best {
+				p.MRN, best = safeguard.Hide(id.Identifier), rank
 			}
-			continue
 		}
-		if rank := mrnRank(id); rank > best {
-			p.MRN, best = safeguard.Hide(id), rank
+	}
+	for _, name := range r.site.NHSNumber.Fields {
+		if !p.Number.IsZero() {
+			break
 		}
+		for v := range pid.Field(identifierFields[name]).Repetitions() {
+			id := r.cx(v)
+			if id.Value != "" && (id.Authority == "" && id.Type == "" || r.site.isNHSNumber(&id)) {
+				r.number(p, &id, name)
+			}
+		}
+	}
+	if p.Number.IsZero() && p.NumberStatus == safeguard.Verified {
+		r.doubt("PID-32: an NHS number that is verified, but none is recognised: its authority or type may have to be configured")
 	}
 }
 
-// mrnRank prefers what is marked as a hospital number (HL7 table 0203: MR medical
-// record, PI patient internal) to what is not marked.
-func mrnRank(id safeguard.Identifier) int {
+// number takes what is marked as an NHS number. A second one that differs makes
+// the number one in conflict: the hospital must say whose this attendance is.
+func (r *reader) number(p *safeguard.Patient, id *cx, where string) {
+	number, err := safeguard.ParseNHSNumber(id.Value)
+	switch {
+	case err != nil:
+		r.doubt(where + ": " + err.Error())
+		return
+	case id.expired:
+		r.doubt(where + ": an NHS number past its last day (CX-8), not taken")
+		return
+	case p.Number.IsZero():
+		p.Number = number
+	case p.Number != number:
+		r.doubt(where + ": a second NHS number that differs, the number is in conflict")
+		p.NumberStatus = safeguard.InConflict
+		return
+	}
+	if id.status != "" {
+		r.stated(&p.NumberStatus, id.status)
+	}
+}
+
+// rank prefers the hospital's own number: the authorities that the site names,
+// then what is marked as such (HL7 table 0203: MR medical record, PI patient
+// internal), then what is not marked.
+func (c *Config) rank(id *cx) int {
+	for i, a := range c.HospitalNumber.Authorities {
+		if strings.EqualFold(a, id.Authority) {
+			return 1000 - i
+		}
+	}
 	switch id.Type {
 	case "MR", "PI":
 		return 3
@@ -64,74 +111,78 @@ func mrnRank(id safeguard.Identifier) int {
 	return 1
 }
 
-// nhsNumberOID is the NHS number's object identifier.
-const nhsNumberOID = "2.16.840.1.113883.2.1.4.1"
+// eldest is the age above which a date of birth is taken as a filler, such as
+// 1 January 1900.
+const eldest = 120
 
-// isNHSNumber goes by the assigning authority (CX-4), else by the identifier type
-// NH (CX-5). A Scottish CHI number is of type NH too, and is none.
-func (s Site) isNHSNumber(id safeguard.Identifier) bool {
-	switch {
-	case strings.EqualFold(id.Authority, "CHI"):
-		return false
-	case id.Authority == "NHS", id.Authority == nhsNumberOID, id.Type == "NH", id.Type == "NHS":
-		return true
+// born reads the date of PID-7 and leaves its time. PID-32 may say that it is
+// unknown or estimated (HL7 UK table 0445).
+func (r *reader) born(pid hl7.Segment) safeguard.Private[safeguard.Date] {
+	none := safeguard.Private[safeguard.Date]{}
+	value := pid.Field(7).Component(1)
+	if value.IsAbsent() || value.IsNull() {
+		return none
 	}
-	return id.Authority != "" && slices.Contains(s.NumberAuthorities, id.Authority) || id.Type != "" && slices.Contains(s.NumberTypes, id.Type)
-}
-
-// numberStatus reads PID-32, whose repetitions have no order, else ZU1-27.
-func (r *reader) numberStatus() safeguard.NumberStatus {
-	for status := range r.pid.Field(32).Repetitions() {
-		if s, ok := statusOf(status.Text()); ok {
-			return s
+	for said := range pid.Field(32).Repetitions() {
+		switch {
+		case said.Is("UD"):
+			r.doubt("PID-32: the date of birth is unknown")
+			return none
+		case said.Is("ED"):
+			r.doubt("PID-32: the date of birth is estimated")
 		}
 	}
-	if zu1, ok := r.message.Segment("ZU1"); ok {
-		if s, ok := statusOf(zu1.Field(27).Text()); ok {
-			return s
-		}
-	}
-	return safeguard.StatusNotStated
-}
-
-// statusOf reads NSTS01, PDS01, 01 or 1 (HL7 UK table 0445). Other codes of that
-// table, such as ED for an estimated date of birth, are not about the number.
-func statusOf(code string) (safeguard.NumberStatus, bool) {
-	code = strings.ToUpper(code)
-	digits := strings.TrimLeft(strings.TrimPrefix(strings.TrimPrefix(code, "NSTS"), "PDS"), "0")
-	if len(digits) == 1 && digits[0] >= '1' && digits[0] <= '8' {
-		return safeguard.Verified + safeguard.NumberStatus(digits[0]-'1'), true
-	}
-	if strings.HasPrefix(code, "NSTS") || strings.HasPrefix(code, "PDS") {
-		return safeguard.UnrecognisedNumberCode, true
-	}
-	return 0, false
-}
-
-// born reads the date of PID-7 and leaves its time.
-func (r *reader) born() safeguard.Private[safeguard.Date] {
-	text := r.pid.Field(7).Component(1).Text()
-	if text == "" || text == `""` {
-		return safeguard.Private[safeguard.Date]{}
-	}
-	t, precision, err := hl7.ParseDate(text)
+	t, precision, err := hl7.ParseDate(value.Raw())
 	if err != nil || precision < hl7.Day {
 		r.doubt("PID-7: not a whole date, taken as unknown")
-		return safeguard.Private[safeguard.Date]{}
+		return none
 	}
-	return safeguard.Hide(safeguard.DateOf(t))
+	born, on := safeguard.DateOf(t), safeguard.DateOf(r.movement.Occurred)
+	if born.YearsAt(on) > eldest || on.Add(0, 0, 1).Before(born) {
+		r.doubt("PID-7: more than 120 years before, or after, the event; taken as unknown")
+		return none
+	}
+	return safeguard.Hide(born)
 }
 
-// sexOf reads letters (HL7 table 0001) and digits (NHS Data Dictionary).
-var sexOf = map[string]safeguard.Sex{
-	"M": safeguard.Male, "1": safeguard.Male,
-	"F": safeguard.Female, "2": safeguard.Female,
-	"9": safeguard.UnspecifiedSex, "A": safeguard.UnspecifiedSex, "O": safeguard.UnspecifiedSex, "N": safeguard.UnspecifiedSex,
+// sexOf reads letters (HL7 table 0001) and digits (NHS Data Dictionary, PERSON
+// STATED GENDER CODE). What is neither is unknown, never male.
+func sexOf(f hl7.Field) safeguard.Sex {
+	switch strings.ToUpper(f.Text()) {
+	case "M", "1", "MALE":
+		return safeguard.Male
+	case "F", "2", "FEMALE":
+		return safeguard.Female
+	case "9", "A", "O", "N", "X", "I":
+		return safeguard.UnspecifiedSex
+	}
+	return safeguard.UnknownSex
 }
 
-func (r *reader) doubt(text string) {
-	if r.movement.Doubt != "" {
-		r.movement.Doubt += "; "
+// newborn is the age in days under which an infant is also asked about under
+// its mother's number, which an unborn child's plan is held under.
+const newborn = 28
+
+// mother reads the mother's NHS number from PID-21, of a newborn.
+func (r *reader) mother(pid hl7.Segment, p safeguard.Patient, on safeguard.Date) safeguard.NHSNumber {
+	born := p.Born.Reveal()
+	if born.IsZero() || !on.Before(born.Add(0, 0, newborn)) {
+		return safeguard.NHSNumber{}
 	}
-	r.movement.Doubt += text
+	for v := range pid.Field(21).Repetitions() {
+		id := r.cx(v)
+		if id.Value == "" || !r.site.isNHSNumber(&id) {
+			continue
+		}
+		number, err := safeguard.ParseNHSNumber(id.Value)
+		switch {
+		case err != nil:
+			r.doubt("PID-21: " + err.Error())
+		case number == p.Number:
+			r.doubt("PID-21: the infant's own NHS number, not the mother's")
+		default:
+			return number
+		}
+	}
+	return safeguard.NHSNumber{}
 }
