@@ -50,7 +50,7 @@ func TestBadConfigurationIsNamed(t *testing.T) {
 		"unknown key":             {"care_setting: emergency", "care_seting: emergency", `:30:5: unknown key "care_seting", did you mean "care_setting"?`},
 		"unknown key in a list":   {"address: epr.", "adress: epr.", `unknown key "adress", did you mean "address"?`},
 		"unknown value":           {"care_setting: emergency-department", "care_setting: casualty", `:30:19: feeds[0].care_setting: care setting "casualty": want one of`},
-		"wrong type":              {"deadline: 800ms", "deadline: soon", `:19:13: central.deadline: time: invalid duration "soon"`},
+		"wrong type":              {"deadline: 800ms", "deadline: soon", `:18:13: central.deadline: time: invalid duration "soon"`},
 		"not YAML":                {"device: rx1-ed-1", "device: [", "agent.yaml:"},
 		"bad ODS code":            {"organisation: RX1 ", "organisation: R! ", "ODS code"},
 		"site not served":         {"site: RX101 ", "site: RX102 ", `feeds[0]: site "RX102": want one of sites`},

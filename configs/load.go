@@ -24,18 +24,27 @@ func Load(path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
+	if fault := decode(text, v); fault != "" {
+		return fmt.Errorf("configuration %s%s", path, fault)
+	}
+	return nil
+}
+
+// decode reads text into v, and says where and why it can not; nothing when it
+// can.
+func decode(text []byte, v any) (fault string) {
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
-		return fmt.Errorf("configuration %s%s", path, describe(err, nil))
+		return describe(err, nil)
 	}
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		return fmt.Errorf("configuration %s: %d documents with keys in them, want one", path, len(file.Docs))
+		return fmt.Sprintf(": %d documents, want one with keys in it", len(file.Docs))
 	}
 	body := file.Docs[0].Body
 	if err := yaml.NodeToValue(body, v, yaml.Strict()); err != nil {
-		return fmt.Errorf("configuration %s%s", path, describe(blame(body, reflect.TypeOf(v).Elem(), "", err)))
+		return describe(blame(body, reflect.TypeOf(v).Elem(), "", err))
 	}
-	return nil
+	return ""
 }
 
 // blame finds the smallest part of node that can not be read as its type, and
