@@ -1,0 +1,162 @@
+// Bench runs the module's benchmarks, sets each beside its floor of the same run,
+// prints a table and writes bench.json.
+//
+// A benchmark .../bare/... is the floor of the one named .../safeguard/...: what
+// the machine can do at most. Only the ratio of the two says something on a
+// machine that is not this one.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// Measure is one line of the table, and one element of bench.json.
+type Measure struct {
+	Name   string  `json:"name"`
+	Value  float64 `json:"value"`
+	Unit   string  `json:"unit"`
+	Floor  float64 `json:"floor,omitempty"`
+	Ratio  float64 `json:"ratio,omitempty"`  // of value to floor
+	Target float64 `json:"target,omitempty"` // for the ratio where there is a floor, else for the value
+}
+
+// targets are what is to be reached, by the beginning of a measure's name.
+var targets = []struct {
+	prefix string
+	unit   string
+	target float64
+}{}
+
+func main() {
+	only := flag.String("only", ".", "run the benchmarks whose name matches this regular expression")
+	count := flag.Int("count", 3, "how often each is run; the median counts")
+	out := flag.String("out", "bench.json", "file to write")
+	flag.Parse()
+	measures, err := run(*only, *count)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	show(measures)
+	text, err := json.MarshalIndent(measures, "", "  ")
+	if err == nil {
+		err = os.WriteFile(*out, append(text, '\n'), 0o644)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// line is a result as go test prints it, such as
+//
+//	BenchmarkReader/bytes=1024-2   1000   1234 ns/op   0 allocs/op
+var line = regexp.MustCompile(`^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+(.*)$`)
+
+func run(only string, count int) ([]Measure, error) {
+	cmd := exec.Command("go", "test", "-run", "^$", "-bench", only, "-count", strconv.Itoa(count), "./...")
+	cmd.Stderr = os.Stderr
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	terminal := isTerminal(os.Stderr)
+	samples := map[string][]float64{} // by name and unit
+	var order []string
+	for in := bufio.NewScanner(pipe); in.Scan(); {
+		m := line.FindStringSubmatch(in.Text())
+		if m == nil {
+			if strings.HasPrefix(in.Text(), "FAIL") || strings.HasPrefix(in.Text(), "---") {
+				fmt.Fprintln(os.Stderr, in.Text())
+			}
+			continue
+		}
+		if terminal {
+			fmt.Fprintf(os.Stderr, "\r\033[K%s", m[1])
+		}
+		values := strings.Fields(m[2])
+		for i := 0; i+1 < len(values); i += 2 {
+			v, err := strconv.ParseFloat(values[i], 64)
+			if err != nil {
+				return nil, fmt.Errorf("read %q: %w", in.Text(), err)
+			}
+			key := m[1] + "\t" + values[i+1]
+			if samples[key] == nil {
+				order = append(order, key)
+			}
+			samples[key] = append(samples[key], v)
+		}
+	}
+	if terminal {
+		fmt.Fprint(os.Stderr, "\r\033[K")
+	}
+	if err := cmd.Wait(); err != nil {
+		return nil, fmt.Errorf("go test: %w", err)
+	}
+	return pair(order, samples), nil
+}
+
+// pair sets each measure beside its floor. Of a benchmark that gives a rate, the
+// time of one operation says the same and is left out.
+func pair(order []string, samples map[string][]float64) []Measure {
+	var measures []Measure
+	for _, key := range order {
+		name, unit, _ := strings.Cut(key, "\t")
+		if strings.Contains("/"+name+"/", "/bare/") || unit == "MB/s" || unit == "B/op" {
+			continue
+		}
+		if _, rate := samples[name+"\tmsg/s"]; rate && unit == "ns/op" {
+			continue
+		}
+		m := Measure{Name: name, Value: median(samples[key]), Unit: unit}
+		if floor := samples[strings.Replace(name, "/safeguard", "/bare", 1)+"\t"+unit]; strings.Contains(name, "/safeguard") && floor != nil {
+			m.Floor = median(floor)
+			m.Ratio = m.Value / m.Floor
+		}
+		for _, t := range targets {
+			if strings.HasPrefix(name, t.prefix) && unit == t.unit {
+				m.Target = t.target
+			}
+		}
+		measures = append(measures, m)
+	}
+	return measures
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}
+
+func show(measures []Measure) {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "measure\tvalue\tunit\tfloor\tratio\ttarget")
+	number := func(v float64) string {
+		if v == 0 {
+			return ""
+		}
+		return strconv.FormatFloat(v, 'g', 4, 64)
+	}
+	for _, m := range measures {
+		fmt.Fprintf(w, "%s\t%.4g\t%s\t%s\t%s\t%s\n", m.Name, m.Value, m.Unit, number(m.Floor), number(m.Ratio), number(m.Target))
+	}
+	_ = w.Flush()
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
