@@ -216,6 +216,17 @@ func TestNewerAnswerWins(t *testing.T) {
 	}
 }
 
+func TestWhatAnotherProgramStoredIsUnknownAndGivesWay(t *testing.T) {
+	c := newHome(t).open(t)
+	n := number(t, someone)
+	for _, body := range []string{"", "{}", `{"v":2,"s":"none"}`, `{"v":1,"s":"none","f":[{}]}`, `{"v":1,"s":"held"}`, `{"v":1,"s":"held","f":[{"p":"XXX"}]}`} {
+		must(t, c.store.Put(c.key(n), []byte(body), then, then.Add(day)))
+		wantUnknown(t, c, n, then)
+		put(t, c, n, held(then))
+		wantGiven(t, c, n, then, held(then))
+	}
+}
+
 func TestRefreshIsNoAttendance(t *testing.T) {
 	c := newHome(t).open(t)
 	n := number(t, someone)

@@ -17,11 +17,14 @@ type clock struct {
 	heard  time.Time  // when newest was heard, by ours; zero when it was read from disk
 }
 
-// restart takes up the newest answer on disk. How long ago that was is unknown.
+// restart takes up the newest answer on disk, unless the centre has been heard
+// since. How long ago that answer was is unknown.
 func (c *clock) restart(newest time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.newest, c.heard = newest, time.Time{}
+	if c.heard.IsZero() {
+		c.newest = newest
+	}
 }
 
 // hear takes up the time of an answer that has just come. The centre's last word

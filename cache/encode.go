@@ -45,6 +45,10 @@ const (
 	storedNone   = "none"
 )
 
+// errUnreadable says that what is stored is not what this program stores, as
+// after a newer one ran here.
+var errUnreadable = errors.New("stored answer not readable")
+
 var errNotKept = errors.New("want an answer of the centre, held with flags or none held without, and its time")
 
 // encode refuses what decode would not give back the same.
@@ -85,10 +89,10 @@ func (k kept) encode() ([]byte, error) {
 func decode(body []byte) (kept, error) {
 	var s storedAnswer
 	if err := json.Unmarshal(body, &s); err != nil {
-		return kept{}, errors.New("stored answer: not readable")
+		return kept{}, errUnreadable
 	}
 	if s.Format != storedFormat {
-		return kept{}, fmt.Errorf("stored answer: format %d, want %d", s.Format, storedFormat)
+		return kept{}, fmt.Errorf("%w: format %d, want %d", errUnreadable, s.Format, storedFormat)
 	}
 	k := kept{
 		answer:   safeguard.Answer{AsOf: time.Unix(0, s.AsOf).UTC(), Source: safeguard.FromCache},
@@ -101,12 +105,12 @@ func decode(body []byte) (kept, error) {
 	case s.Status == storedNone && len(s.Flags) == 0:
 		k.answer.Status = safeguard.NoneHeld
 	default:
-		return kept{}, errors.New("stored answer: neither held with flags nor none held without")
+		return kept{}, fmt.Errorf("%w: neither held with flags nor none held without", errUnreadable)
 	}
 	for _, f := range s.Flags {
 		flag, err := f.decode()
 		if err != nil {
-			return kept{}, fmt.Errorf("stored answer: %w", err)
+			return kept{}, fmt.Errorf("%w: %w", errUnreadable, err)
 		}
 		k.answer.Flags = append(k.answer.Flags, flag)
 	}
