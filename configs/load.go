@@ -42,15 +42,16 @@ func decode(text []byte, v any) (fault string) {
 	}
 	body := file.Docs[0].Body
 	if err := yaml.NodeToValue(body, v, yaml.Strict()); err != nil {
-		return describe(blame(body, reflect.TypeOf(v).Elem(), "", err))
+		c, err := blame(body, reflect.TypeOf(v).Elem(), "", err)
+		return describe(err, c)
 	}
 	return ""
 }
 
 // blame finds the smallest part of node that can not be read as its type, and
-// how that fails.
-func blame(node ast.Node, t reflect.Type, path string, err error) (error, *culprit) {
-	try := func(part ast.Node, t reflect.Type, path string) (error, *culprit) {
+// how that fails, given how the whole does.
+func blame(node ast.Node, t reflect.Type, path string, whole error) (*culprit, error) {
+	try := func(part ast.Node, t reflect.Type, path string) (*culprit, error) {
 		err := yaml.NodeToValue(part, reflect.New(t).Interface(), yaml.Strict())
 		if err == nil {
 			return nil, nil
@@ -62,23 +63,21 @@ func blame(node ast.Node, t reflect.Type, path string, err error) (error, *culpr
 		for _, v := range n.Values {
 			key := v.Key.String()
 			if f, ok := fieldOf(t, key); ok {
-				if err, c := try(v.Value, f, strings.TrimPrefix(path+"."+key, ".")); err != nil {
-					return err, c
+				if c, err := try(v.Value, f, strings.TrimPrefix(path+"."+key, ".")); err != nil {
+					return c, err
 				}
 			}
 		}
-	case *ast.MappingValueNode:
-		return blame(ast.Mapping(n.Start, false, n), t, path, err)
 	case *ast.SequenceNode:
 		for i, v := range n.Values {
 			if t.Kind() == reflect.Slice {
-				if err, c := try(v, t.Elem(), fmt.Sprintf("%s[%d]", path, i)); err != nil {
-					return err, c
+				if c, err := try(v, t.Elem(), fmt.Sprintf("%s[%d]", path, i)); err != nil {
+					return c, err
 				}
 			}
 		}
 	}
-	return err, &culprit{path, node.GetToken().Position, t}
+	return &culprit{path, node.GetToken().Position, t}, whole
 }
 
 // culprit is what could not be read.

@@ -11,10 +11,7 @@ func TestPairSetsEachBesideItsFloor(t *testing.T) {
 		"Parse\tns/op":     {400},
 		"Parse\tallocs/op": {0},
 	}
-	var order []string
-	for _, k := range []string{"Listener/bare/connections=1\tmsg/s", "Listener/safeguard/connections=1\tmsg/s", "Listener/safeguard/connections=1\tns/op", "Parse\tns/op", "Parse\tallocs/op"} {
-		order = append(order, k)
-	}
+	order := []string{"Listener/bare/connections=1\tmsg/s", "Listener/safeguard/connections=1\tmsg/s", "Listener/safeguard/connections=1\tns/op", "Parse\tns/op", "Parse\tallocs/op"}
 	got := pair(order, samples)
 	if len(got) != 3 {
 		t.Fatalf("%d measures, want 3: %+v", len(got), got)

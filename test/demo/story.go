@@ -16,7 +16,6 @@ type story struct {
 	*world.World
 	out    io.Writer
 	visits int
-	seen   int // how much of the EPR's ledger was told
 }
 
 // tell runs the whole demonstration.
