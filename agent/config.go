@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -151,6 +152,9 @@ func (c Config) Validate() error {
 		if need.absent {
 			return fmt.Errorf("%s: want %s", need.key, need.want)
 		}
+	}
+	if rel, err := filepath.Rel(c.Data, c.MasterKey); err == nil && filepath.IsLocal(rel) {
+		return fmt.Errorf("master_key: %s is within data, want it outside: whoever copies one must not have the other", c.MasterKey)
 	}
 	names := map[string]bool{}
 	for i, f := range c.Feeds {

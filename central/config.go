@@ -1,23 +1,15 @@
 package central
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
-	"reflect"
-	"slices"
 	"strings"
-
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/central/server"
+	"github.com/safeguard-edge/safeguard/configs"
 )
 
 // Config is what the centre is told when it starts. Paths in a file are taken
@@ -75,144 +67,17 @@ func DefaultConfig() Config {
 
 // Load reads the file at path over the defaults, and checks what comes of it.
 func Load(path string) (Config, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Config{}, fmt.Errorf("configuration %s: no such file", path)
+	c := DefaultConfig()
+	if err := configs.Load(path, &c); err != nil {
+		return Config{}, err
 	}
-	if err != nil {
-		return Config{}, fmt.Errorf("configuration: %w", err)
-	}
-	c, err := parse(text)
-	if err != nil {
-		return Config{}, fmt.Errorf("configuration %s:%w", path, err)
-	}
-	dir := filepath.Dir(path)
 	for _, p := range []*string{&c.AddressFile, &c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientsCA} {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
-		}
+		*p = configs.Beside(path, *p)
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	return c, nil
-}
-
-// parse reads YAML, and refuses what it does not know. Its errors begin with
-// line:column where that is known.
-func parse(text []byte) (c Config, err error) {
-	c = DefaultConfig()
-	defer func() {
-		// The library panics on some rare YAML, such as a tag where a list is due.
-		if recover() != nil {
-			err = errors.New(" the YAML can not be read, want plain keys and values without tags")
-		}
-	}()
-	file, err := parser.ParseBytes(text, 0)
-	if err == nil && len(file.Docs) > 1 {
-		at := file.Docs[1].Start.Position
-		return c, fmt.Errorf("%d:%d: a second document (---), want one", at.Line, at.Column)
-	}
-	if err == nil {
-		var numbers numbers
-		for _, doc := range file.Docs {
-			ast.Walk(&numbers, doc)
-		}
-		if numbers.err != nil {
-			return c, numbers.err
-		}
-		if empty(file) {
-			return c, nil // decoding nothing would clear the defaults
-		}
-		err = yaml.UnmarshalWithOptions(text, &c, yaml.Strict())
-	}
-	var unknown *yaml.UnknownFieldError
-	var known yaml.Error
-	switch {
-	case err == nil:
-		return c, nil
-	case errors.As(err, &unknown):
-		at := unknown.Token
-		return c, fmt.Errorf("%d:%d: unknown key %q, did you mean %q?", at.Position.Line, at.Position.Column, at.Value, nearest(at.Value, keysOf(reflect.TypeFor[Config]())))
-	case errors.As(err, &known):
-		at := known.GetToken().Position
-		return c, fmt.Errorf("%d:%d: %s", at.Line, at.Column, known.GetMessage())
-	}
-	return c, fmt.Errorf(" %w", err)
-}
-
-// empty tells whether there is nothing in the file but comments.
-func empty(file *ast.File) bool {
-	for _, doc := range file.Docs {
-		switch doc.Body.(type) {
-		case nil, *ast.NullNode, *ast.CommentGroupNode:
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// numbers looks for numbers that YAML reads as other than they look: the code
-// 0401 would become 257, and a telephone number likewise.
-type numbers struct{ err error }
-
-// Visit implements ast.Visitor.
-func (n *numbers) Visit(node ast.Node) ast.Visitor {
-	scalar, ok := node.(ast.ScalarNode)
-	if !ok || n.err != nil {
-		return n
-	}
-	switch node.(type) {
-	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		if text := node.GetToken().Value; fmt.Sprint(scalar.GetValue()) != text {
-			at := node.GetToken().Position
-			n.err = fmt.Errorf("%d:%d: %s is not a plain number, want it in quotes: %q", at.Line, at.Column, text, text)
-		}
-	}
-	return n
-}
-
-// keysOf gives every key that the configuration knows.
-func keysOf(t reflect.Type) []string {
-	var keys []string
-	for t.Kind() == reflect.Slice {
-		t = t.Elem()
-	}
-	if t.Kind() != reflect.Struct {
-		return nil
-	}
-	for i := range t.NumField() {
-		keys = append(keys, t.Field(i).Tag.Get("yaml"))
-		keys = append(keys, keysOf(t.Field(i).Type)...)
-	}
-	return keys
-}
-
-// nearest gives the known key that takes the fewest changes of a letter.
-func nearest(key string, known []string) string {
-	return slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := before
-			if a[i] != b[j] {
-				change++
-			}
-			before = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // Validate tells the first thing that is wrong: the field, its value, and what

@@ -105,19 +105,3 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("empty file: %v, want what is missing", err)
 	}
 }
-
-// FuzzConfig: no text makes the reader panic, and what it accepts is valid in
-// the sense of Validate or refused by it, on one line.
-func FuzzConfig(f *testing.F) {
-	f.Add([]byte(goodConfig))
-	f.Add([]byte("a: &x [*x]\n---\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		c, err := parse(text)
-		if err == nil {
-			err = c.Validate()
-		}
-		if err != nil && strings.Contains(err.Error(), "\n") {
-			t.Errorf("%q is more than one line", err)
-		}
-	})
-}

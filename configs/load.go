@@ -5,6 +5,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -18,9 +19,13 @@ import (
 
 // Load reads the YAML file into v, a pointer to a struct that holds the
 // defaults. Keys that v does not have are refused, with the nearest key that it
-// has. Errors are one line, with line and column.
+// has, and so are numbers that YAML reads as others than they look. Errors are
+// one line, with line and column.
 func Load(path string, v any) error {
 	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("configuration %s: no such file", path)
+	}
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
@@ -33,19 +38,60 @@ func Load(path string, v any) error {
 // decode reads text into v, and says where and why it can not; nothing when it
 // can.
 func decode(text []byte, v any) (fault string) {
+	defer func() {
+		// The library panics on some rare YAML, such as a tag where a list is due.
+		if recover() != nil {
+			fault = ": can not be read, want plain keys and values without tags"
+		}
+	}()
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		return describe(err, nil)
 	}
-	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		return fmt.Sprintf(": %d documents, want one with keys in it", len(file.Docs))
+	if len(file.Docs) > 1 {
+		return position(file.Docs[1].Start.Position) + "a second document (---), want one"
+	}
+	if len(file.Docs) == 0 || hollow(file.Docs[0].Body) {
+		return "" // decoding nothing would clear the defaults
 	}
 	body := file.Docs[0].Body
+	var numbers numbers
+	if ast.Walk(&numbers, body); numbers.fault != "" {
+		return numbers.fault
+	}
 	if err := yaml.NodeToValue(body, v, yaml.Strict()); err != nil {
 		c, err := blame(body, reflect.TypeOf(v).Elem(), "", err)
 		return describe(err, c)
 	}
 	return ""
+}
+
+// hollow tells whether there is nothing but comments.
+func hollow(body ast.Node) bool {
+	switch body.(type) {
+	case nil, *ast.NullNode, *ast.CommentGroupNode:
+		return true
+	}
+	return false
+}
+
+// numbers looks for numbers that YAML reads as other than they look: the code
+// 0401 would become 257, and a telephone number likewise.
+type numbers struct{ fault string }
+
+// Visit implements ast.Visitor.
+func (n *numbers) Visit(node ast.Node) ast.Visitor {
+	scalar, ok := node.(ast.ScalarNode)
+	if !ok || n.fault != "" {
+		return n
+	}
+	switch node.(type) {
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		if text := node.GetToken().Value; fmt.Sprint(scalar.GetValue()) != text {
+			n.fault = fmt.Sprintf("%s%s is not a plain number, want it in quotes: %q", position(node.GetToken().Position), text, text)
+		}
+	}
+	return n
 }
 
 // blame finds the smallest part of node that can not be read as its type, and

@@ -31,9 +31,10 @@ func TestDecode(t *testing.T) {
 		{"wrong number", "deep:\n  port: many\n", `:2:9: deep.port: cannot unmarshal string into Go value of type int`},
 		{"wrong number in a list", "list:\n  - size: 1\n  - size: big\n", `:3:11: list[1].size: cannot unmarshal string into Go value of type int`},
 		{"the same key twice", "name: a\nname: b\n", `mapping key "name" already defined`},
-		{"two documents", "name: a\n---\nname: b\n", ": 2 documents, want one with keys in it"},
-		{"empty", "", ": 1 documents, want one with keys in it"},
-		{"only a comment", "# nothing\n", "documents, want one with keys in it"},
+		{"two documents", "name: a\n---\nname: b\n", ":2:1: a second document (---), want one"},
+		{"empty", "", ""},
+		{"only a comment", "# nothing\n", ""},
+		{"octal code", "name: 0401\n", `:1:7: 0401 is not a plain number, want it in quotes: "0401"`},
 		{"no YAML", "name: [a\n", ":1:"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
