@@ -246,8 +246,10 @@ func (w *ackWriter) location(p Path, numbers int) {
 // end ends the segment.
 func (w *ackWriter) end() {
 	w.pending = 0
-	// A frame ends with FS and CR: raw bytes that end with FS must not make one.
-	if w.out[len(w.out)-1] == fileSeparator {
+	// A frame ends with FS and CR: raw bytes that end with FS must not make
+	// one. Spaces and NULs at the end of a segment are cut off by some.
+	switch w.out[len(w.out)-1] {
+	case fileSeparator, ' ', 0:
 		w.out = append(w.out, w.d.Field)
 	}
 	w.out = append(w.out, '\r')

@@ -76,12 +76,17 @@ func (b *Batch) Next() (Part, error) {
 			return Part{}, err
 		}
 		lead := skipFiller(l.text)
+		head := l.text[lead:]
+		if bytes.HasSuffix(l.text[:lead], bom) {
+			lead -= len(bom) // stays with the message it stands before
+		}
 		l = line{l.text[lead:], l.at + int64(lead)}
 		switch {
-		case framing(l.text):
-		case b.control(l.text):
-		case begins(l.text, "MSH"):
-			return b.message(l)
+		case framing(head):
+		case b.control(head):
+		case begins(head, "MSH"):
+			b.begin(head)
+			return b.gather(l, MessagePart)
 		default:
 			return b.gather(l, StrayPart)
 		}
@@ -105,18 +110,17 @@ func begins(line []byte, name string) bool {
 		(len(line) == len(name) || delimits(line[len(name)]) || filler(line[len(name)]))
 }
 
-// message reads on from the first line of a message to its end.
-func (b *Batch) message(l line) (Part, error) {
-	if b.own == nil && len(l.text) > 4 {
+// begin takes note of the first line of a message.
+func (b *Batch) begin(head []byte) {
+	if b.own == nil && len(head) > 4 {
 		end := 4
-		for end < len(l.text) && end < 9 && delimits(l.text[end]) && l.text[end] != l.text[3] {
+		for end < len(head) && end < 9 && delimits(head[end]) && head[end] != head[3] {
 			end++
 		}
-		b.own = bytes.Clone(l.text[:end])
+		b.own = bytes.Clone(head[:end])
 	}
 	b.counts.messages++
 	b.counts.inBatch++
-	return b.gather(l, MessagePart)
 }
 
 // gather reads lines up to one that begins something else.
@@ -276,21 +280,25 @@ func (b *Batch) line() (line, error) {
 }
 
 // cut returns how much of chunk belongs to the line, and whether the line ends
-// there. The last chunk is taken whole; of others, what may be the start of a
-// message is left until more is there.
+// there. The last chunk is taken whole; of others, what may be half of a line
+// end, or the start of a message, is left until more is there.
 func (b *Batch) cut(chunk []byte, begun, last bool) (n int, done bool) {
 	if b.feedEnds || !b.ended {
 		for i, c := range chunk {
-			if c == '\r' || c == '\n' {
-				b.feedEnds, b.ended = b.feedEnds || c == '\n', true
+			if c == '\n' {
+				b.feedEnds, b.ended = true, true
 				return i + 1, true
+			}
+			if c == '\r' {
+				b.ended = true
+				return pastCR(chunk, i, last)
 			}
 		}
 		return len(chunk), false
 	}
 	n = len(chunk)
 	if i := bytes.IndexByte(chunk, '\r'); i >= 0 {
-		n, done = i+1, true
+		n, done = pastCR(chunk, i, last)
 	}
 	at := 1
 	if !begun {
@@ -309,4 +317,16 @@ func (b *Batch) cut(chunk []byte, begun, last bool) (n int, done bool) {
 		n -= min(len(b.own), n-1)
 	}
 	return n, done
+}
+
+// pastCR returns where the line ends whose CR is at i: behind the CR, or the LF
+// that follows it. A CR at the end of chunk is left until that is known.
+func pastCR(chunk []byte, i int, last bool) (n int, done bool) {
+	switch {
+	case i+1 < len(chunk) && chunk[i+1] == '\n':
+		return i + 2, true
+	case i+1 == len(chunk) && !last:
+		return i, false
+	}
+	return i + 1, true
 }

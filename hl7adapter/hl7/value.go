@@ -87,8 +87,11 @@ func (v Value) AppendText(dst []byte) []byte {
 // Is says whether Text is s, without making it.
 func (v Value) Is(s string) bool {
 	raw := v.first()
+	if isNull(raw) {
+		return s == ""
+	}
 	if v.plain(raw) {
-		return string(raw) == s && !isNull(raw)
+		return string(raw) == s
 	}
 	var room [64]byte
 	return string(v.appendText(room[:0], raw)) == s

@@ -1,0 +1,1 @@
+MSH|^~\&|SG|RZZ|PAS|RZZ01|20261123101513||ACK^A04|SG1|P|2.3MSA|AE|4711|PID-3 holds no identifier|||101^Required field missing^HL70357ERR|PID^1^3^101&Required field missing&HL70357

@@ -1,0 +1,1 @@
+MSH|^~\&|SG|RZZ|PAS|RZZ01|20261123101513||ACK^R01^ACK|SG1|P|2.4MSA|AR|4711||||200^Unsupported message type^HL70357ERR|^^^200&Unsupported message type&HL70357

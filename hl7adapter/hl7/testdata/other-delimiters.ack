@@ -1,0 +1,1 @@
+MSH$%*!+$SG$RZZ$PAS$RZZ01$20261123101513$$ACK%A04%ACK$SG1$P$2.4MSA$AE$47|11$not now (100!S!|!F!)$$$207%Application internal error%HL70357ERR$%%%207+Application internal error+HL70357

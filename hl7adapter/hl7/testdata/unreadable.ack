@@ -1,0 +1,1 @@
+MSH|^~\&|||||20261123101513||ACK|SG1|P|2.4MSA|AR||no MSH|||100^Segment sequence error^HL70357ERR|^^^100&Segment sequence error&HL70357
