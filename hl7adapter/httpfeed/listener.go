@@ -94,6 +94,7 @@ func (l *Listener) Run(ctx context.Context, accept feed.Accept) error {
 	paths := make(map[string]*posted)
 	for _, f := range l.feeds {
 		f.intake = feed.NewIntake(f.config.Name, f.config.Policy, accept, &f.counters, f.log)
+		f.stopping = ctx.Done()
 		paths[f.config.Path] = f
 	}
 	// HTTP/1.1 alone: HTTP/2 would let one connection be as many requests.

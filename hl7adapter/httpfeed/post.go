@@ -21,6 +21,7 @@ type posted struct {
 	config   Config
 	counters feed.Counters
 	intake   *feed.Intake
+	stopping <-chan struct{}
 	large    chan struct{} // has a place for each large message held at once
 	log      *slog.Logger
 	refusals feed.Occasional
@@ -113,11 +114,17 @@ func (f *posted) refuse(w http.ResponseWriter, r *http.Request, status int, text
 
 // incomplete replies to a message that was not read to its end.
 func (f *posted) incomplete(w http.ResponseWriter, r *http.Request, err error) {
+	stopping := false
+	select {
+	case <-f.stopping:
+		stopping = true
+	default:
+	}
 	switch {
 	case errors.Is(err, errTooLong):
 		f.counters.Framing(feed.TooLong)
 		f.refuse(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("longer than %d bytes, the most that this feed takes", f.config.MaxMessage))
-	case r.Context().Err() != nil:
+	case stopping:
 		f.retry(w)
 		turnAway(w, http.StatusServiceUnavailable, "stopping, send again")
 	case errors.Is(err, os.ErrDeadlineExceeded):
