@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -102,6 +105,34 @@ func peerIdentity(ctx context.Context) (identity.Identity, error) {
 		return identity.Identity{}, errors.New("no verified certificate")
 	}
 	return identity.Of(info.State.VerifiedChains[0][0])
+}
+
+// handshakes says in the log whose certificate was refused. The caller often
+// learns no more than that the connection broke.
+type handshakes struct {
+	credentials.TransportCredentials
+	server *Server
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (h handshakes) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	secured, info, err := h.TransportCredentials.ServerHandshake(conn)
+	var network net.Error
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &network) && network.Timeout():
+		// Load balancers and port scans connect, and say nothing.
+	default:
+		host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
+		if n := h.server.quiet.due(host + err.Error()); n > 0 {
+			h.server.log.Warn("connection refused", "from", host, "err", err, "times", n)
+		}
+	}
+	return secured, info, err
+}
+
+// Clone implements credentials.TransportCredentials.
+func (h handshakes) Clone() credentials.TransportCredentials {
+	return handshakes{h.TransportCredentials.Clone(), h.server}
 }
 
 // quiet lets the same line be logged once a minute, with how often it was due.

@@ -79,7 +79,7 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 		uploading: map[safeguard.ODSCode]bool{},
 	}
 	server.grpc = grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(config)),
+		grpc.Creds(handshakes{credentials.NewTLS(config), server}),
 		grpc.ConnectionTimeout(handshake),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
