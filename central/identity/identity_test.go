@@ -332,3 +332,14 @@ func TestRenewedCertificateIsUsed(t *testing.T) {
 		t.Errorf("half a renewal: %v, want the certificate of before", err)
 	}
 }
+
+// FuzzParse: what Parse accepts, it writes back the same.
+func FuzzParse(f *testing.F) {
+	f.Add("spiffe://safeguard/agent/RX1/a1")
+	f.Add("spiffe://safeguard/centre/DEV/..")
+	f.Fuzz(func(t *testing.T, s string) {
+		if id, err := Parse(s); err == nil && (id.String() != s || id.Kind == NoKind || id.Code.IsZero()) {
+			t.Errorf("Parse(%q) = %q", s, id)
+		}
+	})
+}
