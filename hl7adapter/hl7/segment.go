@@ -2,7 +2,9 @@ package hl7
 
 import (
 	"bytes"
+	"encoding/binary"
 	"iter"
+	"math/bits"
 )
 
 // Segment is one segment of a message, without its end.
@@ -60,12 +62,8 @@ func (s Segment) Field(n int) Field {
 			sx = sx.literal()
 		}
 	}
-	for ; n > 1; n-- {
-		i := bytes.IndexByte(rest, s.sx.field)
-		if i < 0 {
-			return Field{Value{nil, sx}}
-		}
-		rest = rest[i+1:]
+	if rest, ok = after(rest, s.sx.field, n-1); !ok {
+		return Field{Value{nil, sx}}
 	}
 	if i := bytes.IndexByte(rest, s.sx.field); i >= 0 {
 		rest = rest[:i:i]
@@ -73,8 +71,41 @@ func (s Segment) Field(n int) Field {
 	return Field{Value{rest, sx}}
 }
 
+// after returns what follows the n-th delimiter in text. It looks at eight bytes
+// at once: most fields are shorter than that, and an attendance asks for many
+// that stand far behind in their segment.
+func after(text []byte, delimiter byte, n int) (rest []byte, ok bool) {
+	const low = 0x7f7f7f7f7f7f7f7f
+	pattern := uint64(delimiter) * 0x0101010101010101
+	for n > 0 && len(text) >= 8 {
+		x := binary.LittleEndian.Uint64(text) ^ pattern
+		// The high bit of each byte that is the delimiter, and no other bit.
+		found := ^((x&low + low) | x | low)
+		if c := bits.OnesCount64(found); c < n {
+			n -= c
+			text = text[8:]
+			continue
+		}
+		for ; n > 1; n-- {
+			found &= found - 1
+		}
+		return text[bits.TrailingZeros64(found)/8+1:], true
+	}
+	for ; n > 0; n-- {
+		i := bytes.IndexByte(text, delimiter)
+		if i < 0 {
+			return nil, false
+		}
+		text = text[i+1:]
+	}
+	return text, true
+}
+
 // rest returns what follows the name and its separator.
 func (s Segment) rest() ([]byte, bool) {
+	if sep := s.sx.field; len(s.raw) > 3 && s.raw[3] == sep && s.raw[0] != sep && s.raw[1] != sep && s.raw[2] != sep {
+		return s.raw[4:], true // as nearly always
+	}
 	n := len(s.name())
 	if n >= len(s.raw) {
 		return nil, false

@@ -42,9 +42,18 @@ func (v Value) IsNull() bool { return isNull(v.raw) }
 
 func isNull(raw []byte) bool { return string(raw) == `""` }
 
-// first returns the bytes of the first subcomponent.
+// first returns the bytes of the first subcomponent. Most values are short:
+// those are gone through once, and only long ones searched three times.
 func (v Value) first() []byte {
 	raw := v.raw
+	if len(raw) <= 32 {
+		for i, c := range raw {
+			if c == v.sx.repetition || c == v.sx.component || c == v.sx.sub {
+				return raw[:i]
+			}
+		}
+		return raw
+	}
 	for _, c := range [...]byte{v.sx.repetition, v.sx.component, v.sx.sub} {
 		if i := bytes.IndexByte(raw, c); i >= 0 {
 			raw = raw[:i]
@@ -78,8 +87,11 @@ func (v Value) WholeText() string {
 // AppendText appends Text to dst. It does not allocate when dst has room.
 func (v Value) AppendText(dst []byte) []byte {
 	raw := v.first()
-	if isNull(raw) {
+	switch {
+	case isNull(raw):
 		return dst
+	case v.plain(raw):
+		return append(dst, raw...)
 	}
 	return v.appendText(dst, raw)
 }
