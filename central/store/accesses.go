@@ -11,7 +11,10 @@ import (
 // Settle implements Store.
 func (s *SQLite) Settle(ctx context.Context, access Access, owed []safeguard.Notification) error {
 	// Sealed before the writer's turn, which is everyone's.
-	person := s.person(access.Number)
+	person, err := s.person(access.Number)
+	if err != nil {
+		return fmt.Errorf("settle lookup: %w", err)
+	}
 	content, err := s.sealAccess(person, access)
 	if err != nil {
 		return fmt.Errorf("settle lookup: %w", err)
@@ -49,7 +52,10 @@ func (s *SQLite) Settle(ctx context.Context, access Access, owed []safeguard.Not
 
 // Accesses implements Store.
 func (s *SQLite) Accesses(ctx context.Context, number safeguard.NHSNumber, limit int) ([]Access, error) {
-	person := s.person(number)
+	person, err := s.person(number)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := s.read.QueryContext(ctx, `SELECT organisation, attendance, content, recorded_at FROM lookups
 		WHERE person = ? ORDER BY recorded_at DESC, id DESC LIMIT ?`, person, limit)
 	if err != nil {

@@ -10,7 +10,10 @@ import (
 
 // Flags implements Store.
 func (s *SQLite) Flags(ctx context.Context, number safeguard.NHSNumber) ([]Flag, error) {
-	person := s.person(number)
+	person, err := s.person(number)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := s.stmt.held.QueryContext(ctx, person)
 	if err != nil {
 		return nil, fmt.Errorf("read flags: %w", err)
@@ -95,7 +98,10 @@ func (a applying) all() ([]Effect, error) {
 }
 
 func (a applying) one(c Change) (Effect, error) {
-	person := a.person(c.Number)
+	person, err := a.person(c.Number)
+	if err != nil {
+		return NoEffect, err
+	}
 	before, err := a.find(person, c.Flag)
 	if err != nil {
 		return NoEffect, err

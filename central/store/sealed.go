@@ -1,7 +1,9 @@
 package store
 
 import (
+	"crypto/hmac"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,11 +16,22 @@ import (
 // so that no value can be moved to another.
 type vault struct {
 	ring *keys.Ring
+	mark []byte // what the ring's keys made of nothing when the store was opened
 }
 
-// person is the keyed hash under which a number is found.
-func (v vault) person(number safeguard.NHSNumber) []byte {
-	return v.ring.Token("central person", []byte(number.Reveal()))
+func newVault(ring *keys.Ring) vault { return vault{ring, markOf(ring)} }
+
+func markOf(ring *keys.Ring) []byte { return ring.Token("central mark", nil) }
+
+// person is the keyed hash under which a number is found. Under keys that are
+// no more the same, such as those of a ring that was destroyed meanwhile, it
+// would find nobody, which must not read as "none held".
+func (v vault) person(number safeguard.NHSNumber) ([]byte, error) {
+	person := v.ring.Token("central person", []byte(number.Reveal()))
+	if !hmac.Equal(markOf(v.ring), v.mark) {
+		return nil, errors.New("find person: the keys are not those that the store was opened with")
+	}
+	return person, nil
 }
 
 // notificationID follows from what makes a notification one, so that it is the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,7 +56,7 @@ const readers = 8
 // persons are sealed under other keys, or that a newer version wrote, is
 // refused.
 func OpenSQLite(ctx context.Context, path string, ring *keys.Ring) (*SQLite, error) {
-	s := &SQLite{vault: vault{ring}, work: make(chan work), closing: make(chan struct{}), closed: make(chan struct{})}
+	s := &SQLite{vault: newVault(ring), work: make(chan work), closing: make(chan struct{}), closed: make(chan struct{})}
 	if err := s.open(ctx, path); err != nil {
 		s.closeFiles()
 		return nil, fmt.Errorf("open store %s: %w", path, err)
@@ -157,16 +158,18 @@ func migrate(ctx context.Context, db *sql.DB) error {
 // checkRing writes down which keys the store belongs to, or compares. Under
 // other keys every person would seem to have no flag.
 func (s *SQLite) checkRing(ctx context.Context) error {
-	id := s.ring.ID()
-	if _, err := s.write.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('key_ring', ?) ON CONFLICT DO NOTHING`, id); err != nil {
+	mark := hex.EncodeToString(s.mark)
+	if _, err := s.write.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('key_ring', ?), ('key_mark', ?) ON CONFLICT DO NOTHING`, s.ring.ID(), mark); err != nil {
 		return err
 	}
-	var have string
-	if err := s.write.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'key_ring'`).Scan(&have); err != nil {
-		return err
-	}
-	if have != id {
-		return fmt.Errorf("it was written under key ring %s, these keys are ring %s; want the keys from the same backup", have, id)
+	for name, own := range map[string]string{"key_ring": s.ring.ID(), "key_mark": mark} {
+		var have string
+		if err := s.write.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = ?`, name).Scan(&have); err != nil {
+			return err
+		}
+		if have != own {
+			return fmt.Errorf("it was written under other keys (key ring %s here); want the keys from the same backup as the store", s.ring.ID())
+		}
 	}
 	return nil
 }

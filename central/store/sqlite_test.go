@@ -51,8 +51,31 @@ func TestSQLiteRefusesOtherKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := store.OpenSQLite(t.Context(), path, ring(t))
-	if err == nil || !strings.Contains(err.Error(), "key ring") {
+	if err == nil || !strings.Contains(err.Error(), "other keys") {
 		t.Errorf("opened with other keys: %v, want a refusal", err)
+	}
+}
+
+// Keys destroyed under a running centre: nobody would be found, and nothing may
+// be answered.
+func TestSQLiteWithDestroyedKeys(t *testing.T) {
+	r := ring(t)
+	s := open(t, filepath.Join(t.TempDir(), "central.db"), r)
+	n, err := safeguard.ParseNHSNumber("9990000107")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Flags(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Destroy(); err != nil {
+		t.Fatal(err)
+	}
+	if flags, err := s.Flags(t.Context(), n); err == nil {
+		t.Errorf("flags %v, want an error", flags)
+	}
+	if err := s.Settle(t.Context(), store.Access{Number: n}, nil); err == nil {
+		t.Error("settled a lookup without keys")
 	}
 }
 

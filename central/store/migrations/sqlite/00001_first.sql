@@ -1,7 +1,8 @@
 -- +goose Up
 
 -- What this store is. key_ring names the keys under which its persons are
--- hashed and sealed: under other keys every lookup would find nothing.
+-- hashed and sealed, key_mark is what they make of nothing: under other keys
+-- every lookup would find nothing.
 CREATE TABLE meta (
 	name  TEXT PRIMARY KEY,
 	value TEXT NOT NULL
