@@ -140,6 +140,7 @@ type reader struct {
 	evn, pv2, zu1, zu8 hl7.Segment
 	groups             []group
 	room               [2]group // for groups, so that most messages need no more
+	discarded          Identity // whom the survivor that is being read must not go by
 }
 
 // group is one patient of the message: PID with the visit and what it replaces.

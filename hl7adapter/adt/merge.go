@@ -43,9 +43,8 @@ func (r *reader) replaced() error {
 			continue
 		}
 		found = true
-		p := Replacement{Survivor: r.patient(g.pid)}
-		p.Prior = r.prior(g)
-		if err := r.replacedVisitOf(g, &p); err != nil {
+		p := r.replacement(g)
+		if err := r.visits(g, &p); err != nil {
 			return err
 		}
 		if mv.Attendance.Patient == (safeguard.Patient{}) {
@@ -66,30 +65,63 @@ func (r *reader) replaced() error {
 	return nil
 }
 
-// prior reads whom MRG names that PID does not: the identifier list MRG-1, the
-// patient id MRG-4 as PID-2, and where the site has NHS numbers there, MRG-2 as
-// PID-4 (HL7 v2.4 chapter 3.4.9).
-func (r *reader) prior(g group) Identity {
-	var stays, prior Identity
-	r.name(&stays, g.pid.Field(3), false)
-	r.name(&stays, g.pid.Field(2), slices.Contains(r.site.NHSNumber.Fields, "PID-2"))
-	r.name(&stays, g.pid.Field(4), slices.Contains(r.site.NHSNumber.Fields, "PID-4"))
+// replacement reads who survives, and whom MRG names besides: the identifier
+// list MRG-1, the patient id MRG-4 where PID-2 differs, and where the site has
+// NHS numbers in PID-4, MRG-2 (HL7 v2.4 chapter 3.4.9).
+//
+// Senders list discarded identifiers in PID-3 too, as aliases. The survivor goes
+// by the others, if there are any.
+func (r *reader) replacement(g group) Replacement {
+	var prior Identity
 	r.name(&prior, g.mrg.Field(1), false)
 	r.name(&prior, g.mrg.Field(4), slices.Contains(r.site.NHSNumber.Fields, "PID-2"))
 	if slices.Contains(r.site.NHSNumber.Fields, "PID-4") {
 		r.name(&prior, g.mrg.Field(2), true)
 	}
+	r.discarded = prior
+	survivor := r.patient(g.pid)
+	r.discarded = Identity{}
+	doubts := r.movement.Doubts
+	listed := r.patient(g.pid)
+	r.movement.Doubts = doubts
+	if survivor.MRN.IsZero() {
+		survivor.MRN = listed.MRN
+	}
+	if survivor.Number.IsZero() {
+		survivor.Number, survivor.NumberStatus = listed.Number, listed.NumberStatus
+	}
+
+	var stays Identity
+	r.name(&stays, g.pid.Field(2), slices.Contains(r.site.NHSNumber.Fields, "PID-2"))
+	if !survivor.MRN.IsZero() {
+		stays.Local = append(stays.Local, survivor.MRN)
+	}
+	if !survivor.Number.IsZero() {
+		stays.Numbers = append(stays.Numbers, survivor.Number)
+	}
+	for i, id := range prior.Local {
+		prior.Local[i] = completed(id, survivor.MRN)
+	}
 	prior.Numbers = slices.DeleteFunc(prior.Numbers, func(n safeguard.NHSNumber) bool { return slices.Contains(stays.Numbers, n) })
-	prior.Local = slices.DeleteFunc(prior.Local, func(id safeguard.Private[safeguard.Identifier]) bool { return stays.names(id) })
-	return prior
+	prior.Local = slices.DeleteFunc(prior.Local, func(id safeguard.Private[safeguard.Identifier]) bool { return stays.names(id.Reveal()) })
+	return Replacement{Survivor: survivor, Prior: prior}
 }
 
-// names goes by value and authority: senders leave the type out of MRG.
-func (i Identity) names(id safeguard.Private[safeguard.Identifier]) bool {
-	want := id.Reveal()
+// completed gives an identifier that names no authority that of the survivor:
+// senders leave it out of MRG.
+func completed(id, survivor safeguard.Private[safeguard.Identifier]) safeguard.Private[safeguard.Identifier] {
+	full := id.Reveal()
+	if full.Authority == "" {
+		full.Authority = survivor.Reveal().Authority
+	}
+	return safeguard.Hide(full)
+}
+
+// names goes by value and authority, because the type is left out too.
+func (i Identity) names(want safeguard.Identifier) bool {
 	return slices.ContainsFunc(i.Local, func(p safeguard.Private[safeguard.Identifier]) bool {
 		got := p.Reveal()
-		return got.Value == want.Value && got.Authority == want.Authority
+		return got.Value == want.Value && (got.Authority == want.Authority || got.Authority == "" || want.Authority == "")
 	})
 }
 
@@ -108,8 +140,8 @@ func (r *reader) name(to *Identity, f hl7.Field, unmarked bool) {
 				to.Numbers = append(to.Numbers, number)
 			}
 		case !r.site.isNHSNumber(&id):
-			if local := safeguard.Hide(id.Identifier); !to.names(local) {
-				to.Local = append(to.Local, local)
+			if !to.names(id.Identifier) {
+				to.Local = append(to.Local, safeguard.Hide(id.Identifier))
 			}
 		}
 	}
@@ -118,7 +150,8 @@ func (r *reader) name(to *Identity, f hl7.Field, unmarked bool) {
 // visitEvents name a visit by MRG-5 and PV1-19, and must.
 var visitEvents = []string{"A42", "A45", "A50"}
 
-func (r *reader) replacedVisitOf(g group, p *Replacement) error {
+// visits reads the visit numbers of a pair, where there are some.
+func (r *reader) visits(g group, p *Replacement) error {
 	must := slices.Contains(visitEvents, r.movement.Trigger)
 	from := r.visitNumber(g.mrg.Field(5))
 	to := r.visitNumber(g.pv1.Field(19))

@@ -1,6 +1,7 @@
 package adt
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,7 +49,7 @@ func (r *reader) numbers(pid hl7.Segment, p *safeguard.Patient) {
 		case id.Value == "":
 		case r.site.isNHSNumber(&id):
 			r.number(p, &id, "PID-3["+strconv.Itoa(n)+"]")
-		case !id.expired:
+		case !id.expired && !r.discarded.names(id.Identifier):
 			if rank := r.site.rank(&id); rank > best {
 				p.MRN, best = safeguard.Hide(id.Identifier), rank
 			}
@@ -80,6 +81,8 @@ func (r *reader) number(p *safeguard.Patient, id *cx, where string) {
 		return
 	case id.expired:
 		r.doubt(where + ": an NHS number past its last day (CX-8), not taken")
+		return
+	case slices.Contains(r.discarded.Numbers, number):
 		return
 	case p.Number.IsZero():
 		p.Number = number

@@ -138,7 +138,7 @@ func (r *reader) decide(pv1 hl7.Segment, a *safeguard.Attendance) {
 		if kind == Register || kind == Update || kind == PreAdmission {
 			r.movement.Kind, r.movement.Rule = Other, "rule "+strconv.Quote(rule.Name)+" says that this is no attendance"
 		}
-	case kind == PreAdmission:
+	case kind == PreAdmission, kind == CancelPreAdmission:
 		// Ahead of arrival nobody has attended, so nobody is told.
 		a.Purpose = safeguard.Scheduled
 	}
@@ -198,7 +198,8 @@ const ahead = 24 * time.Hour
 func (r *reader) begun(pv1 hl7.Segment) (at time.Time, exact bool) {
 	occurred := r.movement.Occurred
 	field := pv1.Field(44)
-	if r.movement.Kind == PreAdmission && field.IsAbsent() && has(r.pv2) {
+	expected := r.movement.Kind == PreAdmission || r.movement.Kind == CancelPreAdmission
+	if expected && field.IsAbsent() && has(r.pv2) {
 		field = r.pv2.Field(8) // the expected admit time
 	}
 	t, precision, err := hl7.ParseTime(field.Component(1).Raw(), r.site.zone())
@@ -208,7 +209,7 @@ func (r *reader) begun(pv1 hl7.Segment) (at time.Time, exact bool) {
 			r.doubt("PV1-44: not a time, the event's is taken")
 		}
 		return occurred, false
-	case r.movement.Kind == PreAdmission:
+	case expected:
 		return t, precision >= hl7.Hour
 	case t.After(occurred.Add(ahead)):
 		r.doubt("PV1-44: more than a day after the event, whose time is taken")
