@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/central/server"
@@ -50,7 +49,8 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 			return fmt.Errorf("address file: %w", err)
 		}
 	}
-	policy := server.Policy{ProductionChecks: c.ProductionChecks, Tails: safeguard.DefaultTails}
+	policy := server.DefaultPolicy()
+	policy.ProductionChecks = c.ProductionChecks
 	s, err := server.Listen(c.Listen, tlsConfig, flags, directory, policy, log)
 	if err != nil {
 		return err
