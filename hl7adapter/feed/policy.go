@@ -2,6 +2,8 @@ package feed
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/safeguard-edge/safeguard/hl7adapter/hl7"
 )
@@ -86,11 +88,20 @@ func (p Policy) Validate() error {
 	return fmt.Errorf("processing: %q, want P, T or D, or nothing to follow MSH-11", p.Processing)
 }
 
-func oneOf[T ~string](field string, got, preset, other T, more ...T) error {
-	for _, want := range append([]T{"", preset, other}, more...) {
-		if got == want {
-			return nil
-		}
+// oneOf checks that a setting is empty or one of the names.
+func oneOf[T ~string](field string, got T, names ...T) error {
+	if got == "" || slices.Contains(names, got) {
+		return nil
 	}
-	return fmt.Errorf("%s: %q, want %v", field, got, append([]T{preset, other}, more...))
+	var list strings.Builder
+	for i, name := range names {
+		switch {
+		case i > 0 && i == len(names)-1:
+			list.WriteString(" or ")
+		case i > 0:
+			list.WriteString(", ")
+		}
+		list.WriteString(string(name))
+	}
+	return fmt.Errorf("%s: %q, want %s", field, got, &list)
 }

@@ -21,7 +21,6 @@ type Batch struct {
 	in   *bufio.Reader
 	max  int
 	next *line // that was read and not used
-	err  error // from in
 
 	feedEnds, ended bool   // how lines end, and whether that is known
 	own             []byte // MSH and the delimiters of the first message

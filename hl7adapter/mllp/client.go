@@ -42,7 +42,7 @@ func (c *Client) Run(ctx context.Context, accept feed.Accept) error {
 	limits := c.config.limits()
 	pause, down := c.config.RetryMin, false
 	for ctx.Err() == nil {
-		conn, err := dial(ctx, c.config.Address, c.config.TLS, c.config.keepAlive())
+		conn, err := dial(ctx, c.config.Address, c.config.TLS, c.config.KeepAlive)
 		if err == nil {
 			c.log.Info("connected", "peer", c.config.Address)
 			down = false
@@ -84,10 +84,10 @@ func jitter(d time.Duration) time.Duration {
 const dialTimeout = 10 * time.Second
 
 // dial connects, and shakes hands where files for TLS are given.
-func dial(ctx context.Context, address string, files *TLS, keepAlive net.KeepAliveConfig) (net.Conn, error) {
+func dial(ctx context.Context, address string, files *TLS, silence time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	d := net.Dialer{KeepAliveConfig: keepAlive}
+	d := net.Dialer{KeepAliveConfig: keepAlive(silence), Control: giveUpAfter(3 * silence)}
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil || files == nil {
 		return conn, err

@@ -129,13 +129,17 @@ func validAddress(address string) error {
 // twice: behind its last segment and behind FS.
 const endWait = 250 * time.Millisecond
 
+// watchAfter is how long a message may wait before its sender is watched.
+const watchAfter = time.Second
+
 func (c Config) limits() limits {
 	return limits{
 		frame: c.MaxFrame, idle: c.Idle, frameIdle: c.FrameIdle, frameTimeout: c.FrameTimeout,
-		endWait: endWait, large: make(chan struct{}, c.MaxLarge),
+		endWait: endWait, watch: watchAfter, large: make(chan struct{}, c.MaxLarge),
 	}
 }
 
-func (c Config) keepAlive() net.KeepAliveConfig {
-	return net.KeepAliveConfig{Enable: true, Idle: c.KeepAlive, Interval: max(c.KeepAlive/3, time.Second), Count: 3}
+// keepAlive asks a silent peer after so long whether it lives, three times.
+func keepAlive(d time.Duration) net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: d, Interval: max(d/3, time.Second), Count: 3}
 }

@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// gate sets the read deadlines of a connection until it is shut. From then on
-// every read ends at once: a deadline set by the reader can not undo it.
+// gate sets the read deadlines of a connection. Shut or paused, it makes every
+// read end at once: a deadline that the reader sets can not undo it.
 type gate struct {
-	conn net.Conn
-	mu   sync.Mutex // guards the fields below, and the deadline of conn
-	end  time.Time  // no deadline is later; the zero time for no such end
-	shut bool
+	conn   net.Conn
+	mu     sync.Mutex // guards the fields below, and the deadline of conn
+	end    time.Time  // no deadline is later; the zero time for no such end
+	shut   bool
+	paused bool
 }
 
 var longAgo = time.Unix(1, 0)
@@ -21,7 +22,7 @@ func (g *gate) expire(t time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.shut:
+	case g.shut || g.paused:
 		t = longAgo
 	case t.IsZero() || !g.end.IsZero() && g.end.Before(t):
 		t = g.end
@@ -41,4 +42,18 @@ func (g *gate) close() {
 	defer g.mu.Unlock()
 	g.shut = true
 	g.conn.SetReadDeadline(longAgo)
+}
+
+// pause ends the read that is going on, and keeps others from waiting.
+func (g *gate) pause() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.paused = true
+	g.conn.SetReadDeadline(longAgo)
+}
+
+func (g *gate) resume() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.paused = false
 }

@@ -43,7 +43,7 @@ func Listen(c Config, log *slog.Logger) (*Listener, error) {
 			return nil, fmt.Errorf("listen mllp: %w", err)
 		}
 	}
-	lc := net.ListenConfig{KeepAliveConfig: c.keepAlive()}
+	lc := net.ListenConfig{KeepAliveConfig: keepAlive(c.KeepAlive), Control: giveUpAfter(3 * c.KeepAlive)}
 	var err error
 	if l.listener, err = lc.Listen(context.Background(), "tcp", c.Address); err != nil {
 		return nil, fmt.Errorf("listen mllp: %w", err)

@@ -205,6 +205,33 @@ func TestListenerPushesBack(t *testing.T) {
 	}
 }
 
+// While the disk is full, a sender that gives up and calls again does not leave
+// its connections behind.
+func TestListenerLetsGoOfWhoLeavesWhileOnHold(t *testing.T) {
+	d := newDisk()
+	d.fill(feed.ErrHold)
+	l := listen(t, testConfig(), d.accept)
+	for range 3 {
+		p := connect(t, l.Addr())
+		p.write(frame(a04("1")), frame(a04("2")))
+		eventually(t, "it waits", func() bool { return l.Stats().Waiting > 0 })
+		p.conn.Close()
+	}
+	stays := connect(t, l.Addr())
+	stays.write(frame(a04("3")))
+	eventually(t, "only the one that stays is left", func() bool {
+		s := l.Stats()
+		return s.Open == 1 && s.Waiting == 1 && s.Opened == 4
+	})
+	stays.write(frame(a04("4"))) // read ahead, and not lost
+	d.fill(nil)
+	stays.wantAck("AA", "3")
+	stays.wantAck("AA", "4")
+	if len(d.bodies) != 2 {
+		t.Errorf("kept %d messages, want 2", len(d.bodies))
+	}
+}
+
 // At a stop, what was acknowledged is exactly what was kept, and comes first.
 func TestListenerDrains(t *testing.T) {
 	d := newDisk()

@@ -35,6 +35,7 @@ type limits struct {
 	frameIdle    time.Duration // longest silence inside a frame
 	frameTimeout time.Duration // longest time a frame may take
 	endWait      time.Duration // silence after FS that ends a frame
+	watch        time.Duration // wait of a message after which its sender is watched
 	large        chan struct{} // has a place for each large message held at once
 }
 

@@ -134,8 +134,7 @@ func closed(err error) bool {
 
 func (s *Sender) dial(ctx context.Context) error {
 	s.drop()
-	keepAlive := Config{KeepAlive: s.config.KeepAlive}.keepAlive()
-	conn, err := dial(ctx, s.config.Address, s.config.TLS, keepAlive)
+	conn, err := dial(ctx, s.config.Address, s.config.TLS, s.config.KeepAlive)
 	if err != nil {
 		return err
 	}

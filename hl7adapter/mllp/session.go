@@ -20,12 +20,13 @@ type session struct {
 	config   *Config
 
 	gate   gate
-	frames int    // complete ones read
-	out    []byte // the last frame written
+	watch  time.Duration // see limits
+	frames int           // complete ones read
+	out    []byte        // the last frame written
 }
 
 func newSession(conn net.Conn, c *Config, l limits, in *feed.Intake, count *feed.Counters) *session {
-	s := &session{conn: conn, intake: in, counters: count, config: c, gate: gate{conn: conn}}
+	s := &session{conn: conn, intake: in, counters: count, config: c, gate: gate{conn: conn}, watch: l.watch}
 	s.reader = newReader(conn, l, s.gate.expire, count.Framing)
 	return s
 }
@@ -35,15 +36,22 @@ func newSession(conn net.Conn, c *Config, l limits, in *feed.Intake, count *feed
 func (s *session) run(ctx context.Context) error {
 	defer s.reader.release()
 	defer context.AfterFunc(ctx, s.gate.close)()
-	err := s.serve(ctx)
+	present, gone := context.WithCancel(ctx)
+	defer gone()
+	err := s.serve(present, newWatch(s.reader, &s.gate, s.watch, gone))
 	s.leave()
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil
+	case present.Err() != nil:
+		return errGone
 	}
 	return err
 }
 
-func (s *session) serve(ctx context.Context) error {
+var errGone = errors.New("peer left before its message was accepted")
+
+func (s *session) serve(ctx context.Context, w *watch) error {
 	for ctx.Err() == nil {
 		f, err := s.reader.Next(ctx)
 		if err != nil {
@@ -57,7 +65,7 @@ func (s *session) serve(ctx context.Context) error {
 			s.counters.Framing(feed.Empty)
 			continue
 		}
-		reply, err := s.take(ctx, f)
+		reply, err := s.take(ctx, f, w)
 		if err != nil {
 			return err
 		}
@@ -68,11 +76,13 @@ func (s *session) serve(ctx context.Context) error {
 	return nil
 }
 
-func (s *session) take(ctx context.Context, f Frame) (feed.Reply, error) {
+func (s *session) take(ctx context.Context, f Frame, w *watch) (feed.Reply, error) {
 	m := feed.Message{Peer: s.conn.RemoteAddr().String(), Received: time.Now(), Body: f.Body}
 	if f.Long {
 		return s.intake.TooLong(m), nil
 	}
+	w.begin()
+	defer w.end()
 	return s.intake.Take(ctx, m)
 }
 
