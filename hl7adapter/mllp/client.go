@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"time"
 
@@ -40,7 +39,7 @@ func (c *Client) Run(ctx context.Context, accept feed.Accept) error {
 	defer undrain()
 	intake := feed.NewIntake(c.config.Name, c.config.Policy, accept, &c.counters, c.log)
 	limits := c.config.limits()
-	pause, down := c.config.RetryMin, false
+	pause, down := feed.Backoff{Min: c.config.RetryMin, Max: c.config.RetryMax}, false
 	for ctx.Err() == nil {
 		conn, err := dial(ctx, c.config.Address, c.config.TLS, c.config.KeepAlive)
 		if err == nil {
@@ -48,7 +47,7 @@ func (c *Client) Run(ctx context.Context, accept feed.Accept) error {
 			down = false
 			var worked bool
 			if worked, err = c.serve(ctx, conn, intake, limits); worked {
-				pause = c.config.RetryMin
+				pause.Reset()
 			}
 		}
 		if ctx.Err() != nil {
@@ -58,8 +57,7 @@ func (c *Client) Run(ctx context.Context, accept feed.Accept) error {
 			c.log.Warn("not connected, dialling again", "peer", c.config.Address, "err", err)
 			down = true
 		}
-		sleep(ctx, jitter(pause))
-		pause = min(2*pause, c.config.RetryMax)
+		pause.Wait(ctx)
 	}
 	return nil
 }
@@ -76,15 +74,10 @@ func (c *Client) serve(ctx context.Context, conn net.Conn, in *feed.Intake, limi
 	return s.reader.touched, err
 }
 
-// jitter returns a time between half of d and d.
-func jitter(d time.Duration) time.Duration {
-	return d/2 + rand.N(d/2+1)
-}
-
 const dialTimeout = 10 * time.Second
 
 // dial connects, and shakes hands where files for TLS are given.
-func dial(ctx context.Context, address string, files *TLS, silence time.Duration) (net.Conn, error) {
+func dial(ctx context.Context, address string, files *feed.TLS, silence time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	d := net.Dialer{KeepAliveConfig: keepAlive(silence), Control: giveUpAfter(3 * silence)}
@@ -97,7 +90,7 @@ func dial(ctx context.Context, address string, files *TLS, silence time.Duration
 		conn.Close()
 		return nil, err
 	}
-	config, err := files.client(host)
+	config, err := files.Dialling(host)
 	if err != nil {
 		conn.Close()
 		return nil, err

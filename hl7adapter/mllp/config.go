@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
@@ -16,8 +15,8 @@ type Config struct {
 	Address string      `yaml:"address"` // to listen on, or to dial: host and port
 	Policy  feed.Policy `yaml:"policy"`
 
-	TLS   *TLS           `yaml:"tls"`   // nil for plain TCP
-	Allow []netip.Prefix `yaml:"allow"` // who may connect; empty for anyone
+	TLS   *feed.TLS      `yaml:"tls"`   // nil for plain TCP
+	Allow feed.AllowList `yaml:"allow"` // who may connect; empty for anyone
 
 	MaxConnections int `yaml:"max_connections"` // more are refused, and counted
 	MaxFrame       int `yaml:"max_frame"`       // bytes in one message
@@ -67,14 +66,12 @@ func (c Config) Validate() error {
 		return fmt.Errorf("policy: %w", err)
 	}
 	if c.TLS != nil {
-		if err := c.TLS.validate(); err != nil {
+		if err := c.TLS.Validate(); err != nil {
 			return fmt.Errorf("tls: %w", err)
 		}
 	}
-	for _, p := range c.Allow {
-		if !p.IsValid() {
-			return errors.New("allow: not a network, want one such as 10.1.0.0/16")
-		}
+	if err := c.Allow.Validate(); err != nil {
+		return fmt.Errorf("allow: %w", err)
 	}
 	for _, n := range []struct {
 		field    string

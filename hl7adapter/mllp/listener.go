@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -19,12 +18,12 @@ import (
 type Listener struct {
 	config   Config
 	listener net.Listener
-	tls      *reloading // nil for plain TCP
+	tls      *tls.Config // nil for plain TCP
 	counters feed.Counters
 	log      *slog.Logger
-	refusals occasional
-	denials  occasional
-	troubles occasional
+	refusals feed.Occasional
+	denials  feed.Occasional
+	troubles feed.Occasional
 }
 
 // Listen binds the address. From then on senders can connect; they are served
@@ -35,12 +34,9 @@ func Listen(c Config, log *slog.Logger) (*Listener, error) {
 	}
 	l := &Listener{config: c, log: log.With("feed", c.Name)}
 	if c.TLS != nil {
-		if c.TLS.Cert == "" {
-			return nil, errors.New("listen mllp: tls: cert: empty, want a file")
-		}
 		var err error
-		if l.tls, err = newReloading(*c.TLS, l.log); err != nil {
-			return nil, fmt.Errorf("listen mllp: %w", err)
+		if l.tls, err = c.TLS.Listening(l.log); err != nil {
+			return nil, fmt.Errorf("listen mllp: tls: %w", err)
 		}
 	}
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive(c.KeepAlive), Control: giveUpAfter(3 * c.KeepAlive)}
@@ -85,9 +81,9 @@ func (l *Listener) Run(ctx context.Context, accept feed.Accept) error {
 			}
 			return fmt.Errorf("listen mllp: %w", err)
 		}
-		if !l.allowed(conn.RemoteAddr()) {
+		if !l.config.Allow.Allows(conn.RemoteAddr()) {
 			l.counters.Denied()
-			l.denials.warn(l.log, "connection from outside the allow-list", "peer", conn.RemoteAddr().String())
+			l.denials.Warn(l.log, "connection from outside the allow-list", "peer", conn.RemoteAddr().String())
 			conn.Close()
 			continue
 		}
@@ -95,7 +91,7 @@ func (l *Listener) Run(ctx context.Context, accept feed.Accept) error {
 		case places <- struct{}{}:
 		default:
 			l.counters.Refused()
-			l.refusals.warn(l.log, "connection refused, too many are open",
+			l.refusals.Warn(l.log, "connection refused, too many are open",
 				"peer", conn.RemoteAddr().String(), "limit", l.config.MaxConnections)
 			conn.Close()
 			continue
@@ -110,47 +106,17 @@ func (l *Listener) Run(ctx context.Context, accept feed.Accept) error {
 // accept returns the next connection. Want of descriptors or memory passes, so
 // it is waited out.
 func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
-	pause := 5 * time.Millisecond
+	pause := feed.Backoff{Min: 5 * time.Millisecond, Max: time.Second}
 	for {
 		conn, err := l.listener.Accept()
 		if err == nil || errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 			return conn, err
 		}
-		l.troubles.warn(l.log, "connection not taken", "err", err)
-		if !sleep(ctx, pause) {
+		l.troubles.Warn(l.log, "connection not taken", "err", err)
+		if !pause.Wait(ctx) {
 			return nil, ctx.Err()
 		}
-		pause = min(2*pause, time.Second)
 	}
-}
-
-// sleep is false when ctx was done before d was over.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (l *Listener) allowed(addr net.Addr) bool {
-	if len(l.config.Allow) == 0 {
-		return true
-	}
-	peer, err := netip.ParseAddrPort(addr.String())
-	if err != nil {
-		return false
-	}
-	ip := peer.Addr().Unmap().WithZone("")
-	for _, p := range l.config.Allow {
-		if p.Contains(ip) {
-			return true
-		}
-	}
-	return false
 }
 
 func (l *Listener) serve(ctx context.Context, conn net.Conn, in *feed.Intake, limits limits) {
@@ -158,7 +124,7 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, in *feed.Intake, li
 	l.counters.Opened()
 	defer l.counters.Closed()
 	if l.tls != nil {
-		secured := tls.Server(conn, l.tls.listen())
+		secured := tls.Server(conn, l.tls)
 		if err := handshake(ctx, secured); err != nil {
 			conn.Close()
 			if errors.Is(err, io.EOF) {
@@ -166,7 +132,7 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, in *feed.Intake, li
 				return
 			}
 			l.counters.Denied()
-			l.denials.warn(l.log, "tls handshake failed", "peer", peer, "err", err)
+			l.denials.Warn(l.log, "tls handshake failed", "peer", peer, "err", err)
 			return
 		}
 		conn = secured
@@ -182,7 +148,7 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, in *feed.Intake, li
 		l.log.Debug("connection closed", "peer", peer)
 		return
 	}
-	l.troubles.warn(l.log, "connection lost", "peer", peer, "err", err)
+	l.troubles.Warn(l.log, "connection lost", "peer", peer, "err", err)
 }
 
 const handshakeTimeout = 10 * time.Second

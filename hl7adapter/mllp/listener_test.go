@@ -418,9 +418,9 @@ func TestListenRefuses(t *testing.T) {
 		{"no time", func(c *Config) { c.FrameIdle = 0 }, "frame_idle: 0s, want more than 0"},
 		{"retries that shrink", func(c *Config) { c.RetryMin = time.Hour }, "retry_max"},
 		{"a charset nobody knows", func(c *Config) { c.Policy.Charset = "EBCDIC" }, `policy: charset: "EBCDIC" is not known`},
-		{"tls without a certificate", func(c *Config) { c.TLS = &TLS{} }, "tls: cert: empty"},
-		{"half a key pair", func(c *Config) { c.TLS = &TLS{Cert: "x"} }, "tls: cert and key: one is empty"},
-		{"no such certificate", func(c *Config) { c.TLS = &TLS{Cert: "none.pem", Key: "none.pem"} }, "load certificate"},
+		{"tls without a certificate", func(c *Config) { c.TLS = &feed.TLS{} }, "tls: cert: empty"},
+		{"half a key pair", func(c *Config) { c.TLS = &feed.TLS{Cert: "x"} }, "tls: cert and key: one is empty"},
+		{"no such certificate", func(c *Config) { c.TLS = &feed.TLS{Cert: "none.pem", Key: "none.pem"} }, "load certificate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := testConfig()

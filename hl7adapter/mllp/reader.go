@@ -206,14 +206,20 @@ func (r *Reader) ends(b *body) (bool, error) {
 }
 
 // reserve waits for a place among the large messages. Meanwhile nothing is
-// read, so the sender waits too.
+// read, so the sender waits too, and it may be gone when a place is free: so
+// the wait has an end.
 func (r *Reader) reserve(ctx context.Context) error {
+	if d := r.limits.frameTimeout; d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, d, os.ErrDeadlineExceeded)
+		defer cancel()
+	}
 	select {
 	case r.limits.large <- struct{}{}:
 		r.large = true
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 

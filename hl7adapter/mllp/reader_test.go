@@ -252,6 +252,12 @@ func TestReaderWaitsForItsTurnWithLargeMessages(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v while another large message is held", err)
 	}
+	patient := l
+	patient.frameTimeout = time.Millisecond
+	late := newReader(strings.NewReader(stream), patient, nil, nil)
+	if _, err := late.Next(context.Background()); err != ErrUnended {
+		t.Fatalf("got %v when no place came free, want %v", err, ErrUnended)
+	}
 	if _, err := first.Next(context.Background()); err != io.EOF {
 		t.Fatalf("got %v, want the end", err)
 	}

@@ -11,13 +11,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/hl7"
 )
 
 // SenderConfig is one receiver of messages.
 type SenderConfig struct {
 	Address    string        `yaml:"address"`     // host and port
-	TLS        *TLS          `yaml:"tls"`         // nil for plain TCP
+	TLS        *feed.TLS     `yaml:"tls"`         // nil for plain TCP
 	AckTimeout time.Duration `yaml:"ack_timeout"` // for one message, from dialling to its acknowledgement
 	KeepAlive  time.Duration `yaml:"keep_alive"`
 	Release2   bool          `yaml:"release2"` // wait for the receiver's commit block too
@@ -34,7 +35,7 @@ func (c SenderConfig) Validate() error {
 		return err
 	}
 	if c.TLS != nil {
-		if err := c.TLS.validate(); err != nil {
+		if err := c.TLS.Validate(); err != nil {
 			return fmt.Errorf("tls: %w", err)
 		}
 	}

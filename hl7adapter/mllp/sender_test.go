@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/hl7"
 )
 
@@ -325,7 +326,7 @@ func TestSenderConfigIsChecked(t *testing.T) {
 		"address":     func(c *SenderConfig) { c.Address = "epr" },
 		"ack_timeout": func(c *SenderConfig) { c.AckTimeout = 0 },
 		"keep_alive":  func(c *SenderConfig) { c.KeepAlive = -1 },
-		"tls":         func(c *SenderConfig) { c.TLS = &TLS{Key: "x"} },
+		"tls":         func(c *SenderConfig) { c.TLS = &feed.TLS{Key: "x"} },
 	} {
 		c := DefaultSenderConfig()
 		c.Address = "127.0.0.1:1"

@@ -3,121 +3,42 @@ package mllp
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
+	"github.com/safeguard-edge/safeguard/hl7adapter/feed/feedtest"
 	"github.com/safeguard-edge/safeguard/hl7adapter/hl7"
 )
 
-// authority signs certificates in a folder of the test.
-type authority struct {
-	t    testing.TB
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	next int64
-}
-
-func newAuthority(t testing.TB, name string) *authority {
-	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	a.key = a.newKey()
-	a.cert = a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}, nil, &a.key.PublicKey)
-	a.write("ca.pem", "CERTIFICATE", a.cert.Raw)
-	return a
-}
-
-func (a *authority) newKey() *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return key
-}
-
-func (a *authority) sign(c *x509.Certificate, parent *x509.Certificate, key *ecdsa.PublicKey) *x509.Certificate {
-	a.next++
-	c.SerialNumber = big.NewInt(a.next)
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	if parent == nil {
-		parent = c
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, key, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert
-}
-
-func (a *authority) write(name, kind string, der []byte) string {
-	file := filepath.Join(a.dir, name)
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-	return file
-}
-
-func (a *authority) ca() string { return filepath.Join(a.dir, "ca.pem") }
-
-// issue writes a certificate for 127.0.0.1, and returns its serial number.
-func (a *authority) issue(name string) (TLS, int64) {
-	key := a.newKey()
-	cert := a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"epr.test"},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, &key.PublicKey)
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return TLS{
-		Cert: a.write(name+".pem", "CERTIFICATE", cert.Raw),
-		Key:  a.write(name+".key", "EC PRIVATE KEY", der),
-	}, a.next
-}
-
 func TestTLS(t *testing.T) {
-	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
-	server, _ := ours.issue("server")
+	ours, theirs := feedtest.NewAuthority(t, "ours"), feedtest.NewAuthority(t, "theirs")
+	server, _ := ours.Issue("server")
 	mutual := server
-	mutual.CA = ours.ca()
-	client, _ := ours.issue("client")
-	stranger, _ := theirs.issue("stranger")
-	with := func(t TLS, ca, name string) *TLS { t.CA, t.ServerName = ca, name; return &t }
+	mutual.CA = ours.CA()
+	client, _ := ours.Issue("client")
+	stranger, _ := theirs.Issue("stranger")
+	with := func(t feed.TLS, ca, name string) *feed.TLS { t.CA, t.ServerName = ca, name; return &t }
 	for _, c := range []struct {
 		name     string
-		listener TLS
-		sender   *TLS
+		listener feed.TLS
+		sender   *feed.TLS
 		ok       bool
 	}{
-		{"a client that trusts the listener", server, &TLS{CA: ours.ca()}, true},
-		{"a client that does not", server, &TLS{CA: theirs.ca()}, false},
-		{"the name that is asked for", server, &TLS{CA: ours.ca(), ServerName: "epr.test"}, true},
-		{"another name", server, &TLS{CA: ours.ca(), ServerName: "other.test"}, false},
+		{"a client that trusts the listener", server, &feed.TLS{CA: ours.CA()}, true},
+		{"a client that does not", server, &feed.TLS{CA: theirs.CA()}, false},
+		{"the name that is asked for", server, &feed.TLS{CA: ours.CA(), ServerName: "server.test"}, true},
+		{"another name", server, &feed.TLS{CA: ours.CA(), ServerName: "other.test"}, false},
 		{"plain TCP to a TLS listener", server, nil, false},
-		{"mutual", mutual, with(client, ours.ca(), ""), true},
-		{"mutual, without a certificate", mutual, &TLS{CA: ours.ca()}, false},
-		{"mutual, with a stranger's certificate", mutual, with(stranger, ours.ca(), ""), false},
-		{"a CA file that is none", server, &TLS{CA: server.Key}, false},
+		{"mutual", mutual, with(client, ours.CA(), ""), true},
+		{"mutual, without a certificate", mutual, &feed.TLS{CA: ours.CA()}, false},
+		{"mutual, with a stranger's certificate", mutual, with(stranger, ours.CA(), ""), false},
+		{"a CA file that is none", server, &feed.TLS{CA: server.Key}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := testConfig()
@@ -146,8 +67,8 @@ func TestTLS(t *testing.T) {
 }
 
 func TestTLSIsNewEnough(t *testing.T) {
-	ours := newAuthority(t, "ours")
-	server, _ := ours.issue("server")
+	ours := feedtest.NewAuthority(t, "ours")
+	server, _ := ours.Issue("server")
 	config := testConfig()
 	config.TLS = &server
 	l := listen(t, config, newDisk().accept)
@@ -160,8 +81,8 @@ func TestTLSIsNewEnough(t *testing.T) {
 
 // A load balancer that only connects is not denied anything.
 func TestTLSProbeIsAProbe(t *testing.T) {
-	ours := newAuthority(t, "ours")
-	server, _ := ours.issue("server")
+	ours := feedtest.NewAuthority(t, "ours")
+	server, _ := ours.Issue("server")
 	config := testConfig()
 	config.TLS = &server
 	l := listen(t, config, newDisk().accept)
@@ -170,8 +91,8 @@ func TestTLSProbeIsAProbe(t *testing.T) {
 }
 
 func TestTLSIsReloaded(t *testing.T) {
-	ours := newAuthority(t, "ours")
-	server, first := ours.issue("server")
+	ours := feedtest.NewAuthority(t, "ours")
+	server, first := ours.Issue("server")
 	config := testConfig()
 	config.TLS = &server
 	l := listen(t, config, newDisk().accept)
@@ -192,7 +113,7 @@ func TestTLSIsReloaded(t *testing.T) {
 	}
 	defer held.Close()
 
-	_, second := ours.issue("server")
+	_, second := ours.Issue("server")
 	if got := presents(); got != second {
 		t.Errorf("after a new certificate it presents %d, want %d", got, second)
 	}
@@ -202,7 +123,7 @@ func TestTLSIsReloaded(t *testing.T) {
 	if got := presents(); got != second {
 		t.Errorf("after a broken file it presents %d, want %d still", got, second)
 	}
-	_, third := ours.issue("server")
+	_, third := ours.Issue("server")
 	if got := presents(); got != third {
 		t.Errorf("after the file was mended it presents %d, want %d", got, third)
 	}
@@ -218,12 +139,12 @@ func TestTLSIsReloaded(t *testing.T) {
 }
 
 func TestClientDialsTLS(t *testing.T) {
-	ours := newAuthority(t, "ours")
-	server, _ := ours.issue("server")
-	client, _ := ours.issue("client")
-	client.CA = ours.ca()
-	server.CA = ours.ca()
-	files, err := server.server()
+	ours := feedtest.NewAuthority(t, "ours")
+	server, _ := ours.Issue("server")
+	client, _ := ours.Issue("client")
+	client.CA = ours.CA()
+	server.CA = ours.CA()
+	files, err := server.Listening(quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
