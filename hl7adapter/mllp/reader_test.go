@@ -210,9 +210,9 @@ func TestReaderIsLinear(t *testing.T) {
 				}
 				return best
 			}
-			small, big := took(200<<10), took(2000<<10)
+			small, big := took(50<<10), took(500<<10)
 			if big > 40*small+20*time.Millisecond {
-				t.Errorf("200 KiB took %v, 2,000 KiB %v", small, big)
+				t.Errorf("50 KiB took %v, 500 KiB %v", small, big)
 			}
 		})
 	}
