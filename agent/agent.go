@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,7 +22,6 @@ import (
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
-	"github.com/safeguard-edge/safeguard/hl7adapter/mllp"
 )
 
 // Run runs the agent until ctx ends: first what it owes, then what it takes on.
@@ -76,15 +76,15 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	}
 
 	// Feeds bind last, so that nothing is taken on by an agent that can not start.
-	listeners, err := listen(c, log)
+	feeds, err := open(c, log)
 	if err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return answers.Run(ctx) })
 	g.Go(func() error { return p.Run(ctx) })
-	for _, l := range listeners {
-		g.Go(func() error { return l.Run(ctx, entries.Append) })
+	for _, f := range feeds {
+		g.Go(func() error { return f.Run(ctx, entries.Append) })
 	}
 	log.Info("agent started", "device", c.Device, "organisation", c.Organisation)
 	err = g.Wait()
@@ -92,20 +92,22 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	return err
 }
 
-// listen binds every feed, or none.
-func listen(c Config, log *slog.Logger) ([]*mllp.Listener, error) {
-	var listeners []*mllp.Listener
+// open binds every feed, or none.
+func open(c Config, log *slog.Logger) ([]transport, error) {
+	var feeds []transport
 	for _, f := range c.Feeds {
-		l, err := mllp.Listen(f.MLLP, log)
+		t, err := f.open(log)
 		if err != nil {
-			for _, l := range listeners {
-				_ = l.Close()
+			for _, t := range feeds {
+				if closer, ok := t.(io.Closer); ok {
+					_ = closer.Close()
+				}
 			}
 			return nil, fmt.Errorf("feed %s: %w", f.Name, err)
 		}
-		listeners = append(listeners, l)
+		feeds = append(feeds, t)
 	}
-	return listeners, nil
+	return feeds, nil
 }
 
 func (c Config) sinks(zone *time.Location) ([]pipeline.Sink, error) {
@@ -123,7 +125,7 @@ func (c Config) sinks(zone *time.Location) ([]pipeline.Sink, error) {
 func (c Config) parsers(zone *time.Location) parsers {
 	p := parsers{}
 	for _, f := range c.Feeds {
-		p[f.Name] = adt.Parser{Site: c.site(f, zone)}
+		p[f.Name] = adt.Parser{Site: f.site(c, zone)}
 	}
 	return p
 }

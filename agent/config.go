@@ -3,17 +3,14 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/configs"
-	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
 	"github.com/safeguard-edge/safeguard/hl7adapter/mllp"
 )
 
@@ -63,24 +60,6 @@ type Rules struct {
 	UnidentifiedAfter time.Duration `yaml:"unidentified_after"`
 }
 
-// Feed is one of the hospital's feeds.
-type Feed struct {
-	Name        string                `yaml:"name"`
-	MLLP        mllp.Config           `yaml:"mllp"`
-	Site        safeguard.ODSCode     `yaml:"site"`         // where PV1-3.4 names no other
-	CareSetting safeguard.CareSetting `yaml:"care_setting"` // where neither rule nor location says another
-	ADT         adt.Config            `yaml:"adt"`          // how its messages are understood
-}
-
-// UnmarshalYAML reads a feed over the defaults of its transport and messages.
-func (f *Feed) UnmarshalYAML(unmarshal func(any) error) error {
-	f.MLLP, f.ADT = mllp.DefaultConfig(), adt.DefaultConfig()
-	type plain Feed
-	err := unmarshal((*plain)(f))
-	f.MLLP.Name = f.Name
-	return err
-}
-
 // Sink is one EPR that takes alerts.
 type Sink struct {
 	Name        string            `yaml:"name"`
@@ -113,13 +92,26 @@ func LoadConfig(file string) (Config, error) {
 	if err := configs.Load(file, &c); err != nil {
 		return Config{}, err
 	}
-	for _, path := range []*string{&c.Data, &c.MasterKey, &c.Central.Certificate, &c.Central.Key, &c.Central.CA} {
-		*path = configs.Beside(file, *path)
+	beside(file, &c.Data, &c.MasterKey, &c.Central.Certificate, &c.Central.Key, &c.Central.CA)
+	for i := range c.Feeds {
+		c.Feeds[i].beside(file, c.Data)
+	}
+	for i := range c.Sinks {
+		if tls := c.Sinks[i].MLLP.TLS; tls != nil {
+			beside(file, &tls.Cert, &tls.Key, &tls.CA)
+		}
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
 	}
 	return c, nil
+}
+
+// beside makes paths relative to the configuration file's folder.
+func beside(file string, paths ...*string) {
+	for _, path := range paths {
+		*path = configs.Beside(file, *path)
+	}
 }
 
 // Validate names the first key whose value can not work, and what would.
@@ -171,25 +163,6 @@ func (c Config) Validate() error {
 	return nil
 }
 
-func (f Feed) validate(c Config, names map[string]bool) error {
-	switch {
-	case f.Name == "" || names[f.Name]:
-		return fmt.Errorf("name %q: want a name of its own", f.Name)
-	case !slices.Contains(c.Sites, f.Site):
-		return fmt.Errorf("site %q: want one of sites", f.Site)
-	case f.CareSetting == safeguard.UnknownSetting:
-		return errors.New("care_setting: want the type of care given where the location is not listed")
-	}
-	names[f.Name] = true
-	if err := f.MLLP.Validate(); err != nil {
-		return fmt.Errorf("mllp: %w", err)
-	}
-	if err := f.ADT.Validate(); err != nil {
-		return fmt.Errorf("adt: %w", err)
-	}
-	return nil
-}
-
 func (s Sink) validate(names map[string]bool) error {
 	if s.Name == "" || names[s.Name] {
 		return fmt.Errorf("name %q: want a name of its own, other than %q", s.Name, journal.Lookups)
@@ -219,17 +192,4 @@ func (c Config) rules() safeguard.Rules {
 	r := safeguard.DefaultRules()
 	r.UnansweredAfter, r.UnidentifiedAfter = c.Rules.UnansweredAfter, c.Rules.UnidentifiedAfter
 	return r
-}
-
-// site is what the feed says about its messages.
-func (c Config) site(f Feed, zone *time.Location) adt.Site {
-	return adt.Site{
-		Organisation: c.Organisation,
-		Default:      f.Site,
-		Sites:        c.Sites,
-		Setting:      f.CareSetting,
-		Production:   c.ProductionChecks,
-		Zone:         zone,
-		Config:       f.ADT,
-	}
 }

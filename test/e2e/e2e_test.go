@@ -38,9 +38,9 @@ func run(m *testing.M) int {
 }
 
 // newWorld is a world with the centre and the agent running and flags uploaded.
-func newWorld(t *testing.T) *world.World {
+func newWorld(t *testing.T, feeds ...string) *world.World {
 	t.Helper()
-	w, err := world.New(t.Context(), t.TempDir(), programs)
+	w, err := world.New(t.Context(), t.TempDir(), programs, feeds...)
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
 			t.Error(err)

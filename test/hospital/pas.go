@@ -1,7 +1,6 @@
 package hospital
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -16,9 +15,8 @@ type PAS struct {
 	Facility string // MSH-4
 	address  string
 
-	mu   sync.Mutex // guards conn and what is sent over it
-	conn net.Conn
-	in   *bufio.Reader
+	mu   sync.Mutex // guards the fields below, and what is sent
+	line *Line      // nil while there is no connection
 	next int
 }
 
@@ -33,9 +31,9 @@ func (p *PAS) Close() {
 }
 
 func (p *PAS) drop() {
-	if p.conn != nil {
-		_ = p.conn.Close()
-		p.conn = nil
+	if p.line != nil {
+		_ = p.line.conn.Close()
+		p.line = nil
 	}
 }
 
@@ -59,21 +57,18 @@ func (p *PAS) Send(ctx context.Context, message []byte) ([]byte, error) {
 }
 
 func (p *PAS) try(ctx context.Context, message []byte) ([]byte, error) {
-	if p.conn == nil {
+	if p.line == nil {
 		dialer := net.Dialer{Timeout: 2 * time.Second}
 		conn, err := dialer.DialContext(ctx, "tcp", p.address)
 		if err != nil {
 			return nil, err
 		}
-		p.conn, p.in = conn, bufio.NewReader(conn)
+		p.line = NewLine(conn)
 	}
-	if err := p.conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := p.line.Send(message); err != nil {
 		return nil, err
 	}
-	if _, err := p.conn.Write(frame(message)); err != nil {
-		return nil, err
-	}
-	ack, err := readFrame(p.in)
+	ack, err := p.line.Receive()
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"strings"
+	"time"
 )
 
 // frame puts a message between MLLP's start and end.
@@ -54,4 +56,30 @@ func Texts(message []byte) []string {
 		}
 	}
 	return texts
+}
+
+// Line sends and receives messages over one connection, in any order.
+type Line struct {
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+// NewLine makes a line of a connection.
+func NewLine(conn net.Conn) *Line { return &Line{conn, bufio.NewReader(conn)} }
+
+// Send sends one message, and waits for nothing.
+func (l *Line) Send(message []byte) error {
+	if err := l.conn.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return err
+	}
+	_, err := l.conn.Write(frame(message))
+	return err
+}
+
+// Receive reads the next message.
+func (l *Line) Receive() ([]byte, error) {
+	if err := l.conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return nil, err
+	}
+	return readFrame(l.in)
 }

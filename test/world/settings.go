@@ -34,7 +34,11 @@ authorities:
 `, w.Central, organisation, site, authority)
 }
 
-func (w *World) agentConfig() string {
+func (w *World) agentConfig(feeds []string) string {
+	more := ""
+	for i, section := range feeds {
+		more += fmt.Sprintf("\n  - name: feed%d\n    site: %s\n    care_setting: emergency-department\n    %s", i+1, site, section)
+	}
 	return fmt.Sprintf(`device: ashmere-ed-1
 organisation: %s
 sites: [%s]
@@ -59,14 +63,14 @@ feeds:
     site: %s
     care_setting: emergency-department
     mllp:
-      address: %s
+      address: %s%s
 sinks:
   - name: epr
     application: EPR
     facility: %s
     mllp:
       address: %s
-`, organisation, site, w.Central, organisation, organisation, grace, grace, site, w.Feed, site, w.EPR.Addr())
+`, organisation, site, w.Central, organisation, organisation, grace, grace, site, w.Feed, more, site, w.EPR.Addr())
 }
 
 // flags is what the local authority uploads.

@@ -41,14 +41,16 @@ const (
 )
 
 // New makes certificates and configurations in the folder, and starts nothing but
-// the EPR. A world that comes with an error is still to be closed.
-func New(ctx context.Context, dir, programs string) (*World, error) {
+// the EPR. feeds are further feeds of the agent, as sections of its configuration
+// such as "http: {address: …}". A world that comes with an error is still to be
+// closed.
+func New(ctx context.Context, dir, programs string, feeds ...string) (*World, error) {
 	w := &World{Dir: dir, Programs: programs}
 	var err error
-	if w.Central, err = freeAddress(); err != nil {
+	if w.Central, err = FreeAddress(); err != nil {
 		return w, err
 	}
-	if w.Feed, err = freeAddress(); err != nil {
+	if w.Feed, err = FreeAddress(); err != nil {
 		return w, err
 	}
 	if w.EPR, err = hospital.NewEPR("127.0.0.1:0"); err != nil {
@@ -58,7 +60,7 @@ func New(ctx context.Context, dir, programs string) (*World, error) {
 	if _, err := w.Run(ctx, "safeguard-central", "dev-ca", w.Path("certificates"), "--agent", organisation, "--authority", authority); err != nil {
 		return w, err
 	}
-	for name, text := range map[string]string{"central.yaml": w.centralConfig(), "agent.yaml": w.agentConfig(), "flags.csv": flags()} {
+	for name, text := range map[string]string{"central.yaml": w.centralConfig(), "agent.yaml": w.agentConfig(feeds), "flags.csv": flags()} {
 		if err := os.WriteFile(w.Path(name), []byte(text), 0o600); err != nil {
 			return w, err
 		}
@@ -213,7 +215,8 @@ func (w *World) AuthorityFlags() []string {
 	}
 }
 
-func freeAddress() (string, error) {
+// FreeAddress is one of the loopback interface where nobody listens.
+func FreeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err

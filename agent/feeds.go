@@ -1,0 +1,172 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
+	"github.com/safeguard-edge/safeguard/hl7adapter/dropfolder"
+	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
+	"github.com/safeguard-edge/safeguard/hl7adapter/httpfeed"
+	"github.com/safeguard-edge/safeguard/hl7adapter/mllp"
+)
+
+// Feed is one of the hospital's feeds: how its messages come, by one of the
+// transports, and how they are understood.
+type Feed struct {
+	Name        string                `yaml:"name"`
+	Site        safeguard.ODSCode     `yaml:"site"`         // where PV1-3.4 names no other
+	CareSetting safeguard.CareSetting `yaml:"care_setting"` // where neither rule nor location says another
+	ADT         adt.Config            `yaml:"adt"`
+
+	MLLP       *mllp.Config       `yaml:"mllp"`        // senders connect to the agent
+	MLLPClient *mllp.Config       `yaml:"mllp_client"` // the agent connects to the sender
+	HTTP       *httpfeed.Config   `yaml:"http"`
+	Folder     *dropfolder.Config `yaml:"folder"`
+}
+
+// transports are the keys of a feed's sections, of which one is wanted.
+var transports = []string{"mllp", "mllp_client", "http", "folder"}
+
+// transport is a feed that is ready to run.
+type transport interface {
+	Run(ctx context.Context, accept feed.Accept) error
+	Stats() feed.Stats
+}
+
+// UnmarshalYAML reads a feed over the defaults of its transport and messages.
+func (f *Feed) UnmarshalYAML(unmarshal func(any) error) error {
+	var keys map[string]any
+	if err := unmarshal(&keys); err != nil {
+		return err
+	}
+	f.ADT = adt.DefaultConfig()
+	for _, section := range transports {
+		if _, there := keys[section]; there {
+			f.preset(section)
+		}
+	}
+	type plain Feed
+	err := unmarshal((*plain)(f))
+	f.each(func(name *string, _ *feed.TLS) { *name = f.Name })
+	return err
+}
+
+// preset gives a section its defaults.
+func (f *Feed) preset(section string) {
+	switch section {
+	case "mllp":
+		c := mllp.DefaultConfig()
+		f.MLLP = &c
+	case "mllp_client":
+		c := mllp.DefaultConfig()
+		f.MLLPClient = &c
+	case "http":
+		c := httpfeed.DefaultConfig()
+		f.HTTP = &c
+	case "folder":
+		c := dropfolder.DefaultConfig()
+		f.Folder = &c
+	}
+}
+
+// each visits the sections that are there.
+func (f *Feed) each(visit func(name *string, tls *feed.TLS)) {
+	if f.MLLP != nil {
+		visit(&f.MLLP.Name, f.MLLP.TLS)
+	}
+	if f.MLLPClient != nil {
+		visit(&f.MLLPClient.Name, f.MLLPClient.TLS)
+	}
+	if f.HTTP != nil {
+		visit(&f.HTTP.Name, f.HTTP.TLS)
+	}
+	if f.Folder != nil {
+		visit(&f.Folder.Name, nil)
+	}
+}
+
+// beside makes the feed's paths relative to the configuration file's folder, and
+// gives a dropped folder its memory in the data folder.
+func (f *Feed) beside(file, data string) {
+	f.each(func(_ *string, tls *feed.TLS) {
+		if tls != nil {
+			beside(file, &tls.Cert, &tls.Key, &tls.CA)
+		}
+	})
+	if f.Folder != nil {
+		beside(file, &f.Folder.Folder)
+		if f.Folder.Progress == "" {
+			f.Folder.Progress = filepath.Join(data, "feeds", f.Name)
+		}
+	}
+}
+
+func (f Feed) validate(c Config, names map[string]bool) error {
+	switch {
+	case f.Name == "" || names[f.Name] || strings.ContainsAny(f.Name, `/\`):
+		return fmt.Errorf("name %q: want a name of its own", f.Name)
+	case !slices.Contains(c.Sites, f.Site):
+		return fmt.Errorf("site %q: want one of sites", f.Site)
+	case f.CareSetting == safeguard.UnknownSetting:
+		return errors.New("care_setting: want the type of care given where neither rule nor location says another")
+	}
+	names[f.Name] = true
+	if err := f.ADT.Validate(); err != nil {
+		return fmt.Errorf("adt: %w", err)
+	}
+	sections := 0
+	f.each(func(*string, *feed.TLS) { sections++ })
+	if sections != 1 {
+		return fmt.Errorf("%d of the sections %v, want one", sections, transports)
+	}
+	switch {
+	case f.MLLP != nil:
+		return within("mllp", f.MLLP.Validate())
+	case f.MLLPClient != nil:
+		return within("mllp_client", f.MLLPClient.Validate())
+	case f.HTTP != nil:
+		return within("http", f.HTTP.Validate())
+	}
+	return within("folder", f.Folder.Validate())
+}
+
+func within(section string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", section, err)
+	}
+	return nil
+}
+
+// open binds the feed's address or folder.
+func (f Feed) open(log *slog.Logger) (transport, error) {
+	switch {
+	case f.MLLP != nil:
+		return mllp.Listen(*f.MLLP, log)
+	case f.MLLPClient != nil:
+		return mllp.NewClient(*f.MLLPClient, log)
+	case f.HTTP != nil:
+		return httpfeed.Listen(*f.HTTP, log)
+	}
+	return dropfolder.New(*f.Folder, log)
+}
+
+// site is what the feed says about its messages.
+func (f Feed) site(c Config, zone *time.Location) adt.Site {
+	return adt.Site{
+		Organisation: c.Organisation,
+		Default:      f.Site,
+		Sites:        c.Sites,
+		Setting:      f.CareSetting,
+		Production:   c.ProductionChecks,
+		Zone:         zone,
+		Config:       f.ADT,
+	}
+}
