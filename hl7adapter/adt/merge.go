@@ -135,7 +135,7 @@ func (r *reader) name(to *Identity, f hl7.Field, unmarked bool) {
 		}
 		number, err := safeguard.ParseNHSNumber(id.Value)
 		switch {
-		case err == nil && (r.site.isNHSNumber(&id) || unmarked && id.Authority == "" && id.Type == ""):
+		case err == nil && (r.site.isNHSNumber(&id) || unmarked && id.unmarked()):
 			if !slices.Contains(to.Numbers, number) {
 				to.Numbers = append(to.Numbers, number)
 			}

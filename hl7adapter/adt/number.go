@@ -18,6 +18,15 @@ type cx struct {
 }
 
 func (r *reader) cx(v hl7.Repetition) cx {
+	id := readCX(v)
+	if to := v.Component(8); id.Value != "" && !to.IsAbsent() {
+		day, precision, err := hl7.ParseDate(to.Raw())
+		id.expired = err == nil && precision == hl7.Day && safeguard.DateOf(day).Before(safeguard.DateOf(r.movement.Occurred))
+	}
+	return id
+}
+
+func readCX(v hl7.Repetition) cx {
 	if v.IsNull() {
 		return cx{}
 	}
@@ -35,10 +44,6 @@ func (r *reader) cx(v hl7.Repetition) cx {
 	if check := v.Component(2); len(id.Value) == 9 && v.Component(3).Is("M11") && len(check.Raw()) == 1 {
 		id.Value += check.Text() // the check digit apart, as CX-2 and CX-3 allow
 	}
-	if to := v.Component(8); !to.IsAbsent() {
-		day, precision, err := hl7.ParseDate(to.Raw())
-		id.expired = err == nil && precision == hl7.Day && safeguard.DateOf(day).Before(safeguard.DateOf(r.movement.Occurred))
-	}
 	return id
 }
 
@@ -54,13 +59,46 @@ var (
 // isNHSNumber goes by the assigning authority (CX-4), else by the identifier type
 // NH (CX-5). Scotland's and Northern Ireland's numbers are of type NH too.
 func (c *Config) isNHSNumber(id *cx) bool {
-	authority, universal := bare(id.Authority), bare(id.universal)
-	if named(alike, authority) || named(alike, universal) || strings.EqualFold(id.Type, "CHI") {
+	if id.isAlike() {
 		return false
 	}
+	authority, universal := bare(id.Authority), bare(id.universal)
 	return named(nhsAuthorities, authority) || named(nhsAuthorities, universal) || named(nhsTypes, id.Type) ||
 		named(c.NHSNumber.Authorities, id.Authority) || named(c.NHSNumber.Authorities, id.universal) || named(c.NHSNumber.Types, id.Type)
 }
+
+func (id *cx) isAlike() bool {
+	return named(alike, bare(id.Authority)) || named(alike, bare(id.universal)) || strings.EqualFold(id.Type, "CHI")
+}
+
+// Identifier is what one repetition of PID-2, PID-3, PID-4 or PID-19 is taken
+// as. It holds nothing of the number itself.
+type Identifier struct {
+	Authority string // CX-4
+	Type      string // CX-5
+	Taken     bool   // as an NHS number
+	Valid     bool   // as one: it passes the check
+	Alike     bool   // marked as Scotland's or Northern Ireland's number, which is none
+	Present   bool
+}
+
+// Identify tells what a repetition of that field of PID is taken as.
+func (c Config) Identify(v hl7.Repetition, field int) Identifier {
+	id := readCX(v)
+	_, err := safeguard.ParseNHSNumber(id.Value)
+	out := Identifier{
+		Authority: id.Authority, Type: id.Type, Alike: id.isAlike(),
+		Taken: c.isNHSNumber(&id), Valid: err == nil, Present: id.Value != "",
+	}
+	if field != 3 {
+		looked := slices.ContainsFunc(c.NHSNumber.Fields, func(name string) bool { return identifierFields[name] == field })
+		out.Taken = looked && (out.Taken || id.unmarked())
+	}
+	return out
+}
+
+// unmarked tells whether neither authority nor type is named.
+func (id *cx) unmarked() bool { return id.Authority == "" && id.Type == "" }
 
 // bare is an OID without the urn that may stand before it.
 func bare(authority string) string {

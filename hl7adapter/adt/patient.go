@@ -61,7 +61,7 @@ func (r *reader) numbers(pid hl7.Segment, p *safeguard.Patient) {
 		}
 		for v := range pid.Field(identifierFields[name]).Repetitions() {
 			id := r.cx(v)
-			if id.Value != "" && (id.Authority == "" && id.Type == "" || r.site.isNHSNumber(&id)) {
+			if id.Value != "" && (id.unmarked() || r.site.isNHSNumber(&id)) {
 				r.number(p, &id, name)
 			}
 		}
