@@ -30,7 +30,7 @@ demo: build ## a centre, an agent and a simulated hospital; alerts appear (KEEP=
 
 test: ## all tests, with the race detector; says what it skips and why
 	@$(GO) build -o bin/report ./test/report
-	@CGO_ENABLED=1 $(GO) test -race -timeout 20m -json ./... 2>&1 | bin/report $(if $(CI),--no-skips)
+	@CGO_ENABLED=1 $(GO) test -race -count 1 -timeout 20m -json ./... 2>&1 | bin/report $(if $(CI),--no-skips)
 
 deps: ## install what tests and generated code need beyond Go and make (Debian, as root)
 	apt-get update -qq

@@ -19,10 +19,10 @@ type Intake struct {
 	log      *slog.Logger
 }
 
-// NewIntake returns the intake of the feed of that name. Many connections may
-// use it at once.
+// NewIntake returns the intake of the feed of that name, whose log names it. Many
+// connections may use it at once.
 func NewIntake(name string, p Policy, accept Accept, c *Counters, log *slog.Logger) *Intake {
-	return &Intake{name, p, accept, c, log.With("feed", name)}
+	return &Intake{name, p, accept, c, log}
 }
 
 // Verdict is what became of a message.
