@@ -170,3 +170,44 @@ func (f Feed) site(c Config, zone *time.Location) adt.Site {
 		Config:       f.ADT,
 	}
 }
+
+// Understanding is how the messages of one feed are read.
+type Understanding struct {
+	Parser     adt.Parser
+	Charset    string // instead of MSH-18; empty for none
+	Processing string // instead of MSH-11; empty for none
+}
+
+// Understood is how the agent reads the messages of the named feed, so that
+// others can read them as it does. The name may be empty where there is one feed.
+func (c Config) Understood(name string) (Understanding, error) {
+	var names []string
+	for _, f := range c.Feeds {
+		names = append(names, f.Name)
+		if f.Name != name && (name != "" || len(c.Feeds) > 1) {
+			continue
+		}
+		zone, err := c.zone()
+		if err != nil {
+			return Understanding{}, err
+		}
+		policy := f.policy()
+		return Understanding{adt.Parser{Site: f.site(c, zone)}, policy.Charset, policy.Processing}, nil
+	}
+	return Understanding{}, fmt.Errorf("feed %q: want one of %s", name, strings.Join(names, ", "))
+}
+
+// policy is that of the feed's transport.
+func (f Feed) policy() feed.Policy {
+	switch {
+	case f.MLLP != nil:
+		return f.MLLP.Policy
+	case f.MLLPClient != nil:
+		return f.MLLPClient.Policy
+	case f.HTTP != nil:
+		return f.HTTP.Policy
+	case f.Folder != nil:
+		return f.Folder.Policy
+	}
+	return feed.Policy{}
+}
