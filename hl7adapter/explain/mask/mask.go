@@ -49,6 +49,9 @@ func SegmentName(s hl7.Segment) string {
 	if len(name) == 3 && kinds["event"].MatchString(name) {
 		return name
 	}
+	if name == "" {
+		return "(no name)"
+	}
 	return form(name)
 }
 
