@@ -30,7 +30,7 @@ type Movement struct {
 	Attendance safeguard.Attendance
 	Second     safeguard.Attendance // the second patient of a swap, a link or an unlink
 	Replaced   []Replacement        // what a merge, move or change of identifier says
-	Doubts     []string             // what was there but could not be used
+	Doubts     []string             // what was there but could not be used; nothing of the message
 }
 
 // Message is what there is to read.
@@ -71,13 +71,7 @@ func (p Parser) Parse(in Message) (Movement, error) {
 		return mv, nil
 	}
 	mv.Trigger = t.Event
-	mv.Kind, mv.Rule = t.Kind, t.Event+": "+t.Reason
-	if t.Event == arriving && p.Site.Arriving == ArrivingRegisters {
-		mv.Kind, mv.Rule = Register, "A10: the site's configuration says that it begins an attendance"
-	}
-	if t.Event == cancelArriving && p.Site.Arriving == ArrivingRegisters {
-		mv.Kind, mv.Rule = Cancel, "A32: takes back an A10, which begins an attendance here"
-	}
+	mv.Kind, mv.Rule = p.Site.treatment(t)
 	if mv.Kind == Other {
 		return mv, nil
 	}
@@ -86,6 +80,17 @@ func (p Parser) Parse(in Message) (Movement, error) {
 		return Movement{}, err
 	}
 	return mv, nil
+}
+
+// treatment is that of the table, but where the site decides.
+func (c *Config) treatment(t Trigger) (Kind, string) {
+	switch {
+	case c.Arriving == ArrivingRegisters && t.Event == arriving:
+		return Register, "A10: the site's configuration says that it begins an attendance"
+	case c.Arriving == ArrivingRegisters && t.Event == cancelArriving:
+		return Cancel, "A32: takes back an A10, which begins an attendance here"
+	}
+	return t.Kind, t.Event + ": " + t.Reason
 }
 
 // Order names the patient whose messages are to stay in order.

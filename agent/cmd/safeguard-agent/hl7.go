@@ -272,12 +272,12 @@ func (t *tour) show() {
 		return
 	}
 	t.shown = time.Now()
-	fmt.Fprintf(t.progress, "\r%d messages in %d files\x1b[K", t.survey.Messages(), t.files)
+	fmt.Fprintf(t.progress, "\r%-50s", fmt.Sprintf("%d messages in %d files", t.survey.Messages(), t.files))
 }
 
 func (t *tour) done() {
 	if t.progress != nil {
-		fmt.Fprint(t.progress, "\r\x1b[K")
+		fmt.Fprintf(t.progress, "\r%50s\r", "")
 	}
 }
 
