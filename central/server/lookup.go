@@ -49,16 +49,26 @@ func (s flags) Lookup(ctx context.Context, request *flagpb.LookupRequest) (*flag
 		return nil, err
 	}
 	visible, confirmed := s.policy.visible(safeguard.DateOf(now), q.Born.Reveal(), all)
-	if !confirmed {
-		s.counts.mismatch.Add(1)
-		return identityNotConfirmed(now), nil
+	answer := safeguard.NoneHeld.String()
+	switch {
+	case !confirmed:
+		answer = safeguard.IdentityNotConfirmed.String()
+	case len(visible) > 0:
+		answer = safeguard.Held.String()
 	}
-	if q.Purpose == safeguard.Unscheduled {
-		// On disk before the answer leaves: whoever was shown a flag was recorded.
-		if err := s.store.Settle(ctx, accessOf(q, now), owed(q, site, visible, now)); err != nil {
+	// On disk before the answer leaves: whoever was shown a flag was recorded.
+	look := lookOf(id, q, now, answer, visible)
+	if confirmed && q.Purpose == safeguard.Unscheduled {
+		if err := s.store.Settle(ctx, look, owed(q, site, visible, now)); err != nil {
 			return nil, err
 		}
 		s.counts.recorded.Add(1)
+	} else if err := s.store.Record(ctx, look); err != nil {
+		return nil, err
+	}
+	if !confirmed {
+		s.counts.mismatch.Add(1)
+		return identityNotConfirmed(now), nil
 	}
 	if len(visible) == 0 {
 		s.counts.none.Add(1)
@@ -114,18 +124,24 @@ func (p Policy) visible(today, born safeguard.Date, all []store.Flag) (show []st
 	return show, len(show) > 0 || !doubt
 }
 
-func accessOf(q safeguard.Query, now time.Time) store.Access {
-	return store.Access{
-		Number:       q.Number,
-		Organisation: q.Author.Organisation,
-		Attendance:   q.Attendance,
-		Site:         q.Author.Site,
-		Setting:      q.Author.Setting,
-		Device:       q.Author.Device,
-		Accountable:  q.Author.Accountable,
-		At:           q.At,
-		Recorded:     now,
-		Sensitive:    q.Sensitive,
+func lookOf(id identity.Identity, q safeguard.Query, now time.Time, answer string, visible []store.Flag) store.Look {
+	return store.Look{
+		Access: store.Access{
+			Number:       q.Number,
+			Organisation: q.Author.Organisation,
+			Attendance:   q.Attendance,
+			Site:         q.Author.Site,
+			Setting:      q.Author.Setting,
+			Device:       q.Author.Device,
+			Accountable:  q.Author.Accountable,
+			At:           q.At,
+			Recorded:     now,
+			Sensitive:    q.Sensitive,
+		},
+		Caller:  id.String(),
+		Purpose: q.Purpose,
+		Answer:  answer,
+		Shown:   visible,
 	}
 }
 

@@ -2,63 +2,66 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
+	"time"
 
 	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/audit"
 )
 
 // Flags implements Store.
-func (s *SQLite) Flags(ctx context.Context, number safeguard.NHSNumber) ([]Flag, error) {
+func (s *DB) Flags(ctx context.Context, number safeguard.NHSNumber) ([]Flag, error) {
 	person, err := s.person(number)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read flags: %w", err)
 	}
-	rows, err := s.stmt.held.QueryContext(ctx, person)
+	rows, err := s.engine.held(ctx, person)
 	if err != nil {
 		return nil, fmt.Errorf("read flags: %w", err)
 	}
-	defer rows.Close()
-	var flags []Flag
-	for rows.Next() {
-		var code string
-		var content []byte
-		if err := rows.Scan(&code, &content); err != nil {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	k, err := s.unwrap(person, rows[0].key)
+	if err != nil {
+		return nil, fmt.Errorf("read flags: %w", err)
+	}
+	flags := make([]Flag, len(rows))
+	for i, r := range rows {
+		// One that can not be opened is an error: leaving it out would turn held
+		// into none.
+		if flags[i], err = k.readFlag(person, r.authority, r.content); err != nil {
 			return nil, fmt.Errorf("read flags: %w", err)
 		}
-		f, err := s.readFlag(person, code, content)
-		if err != nil {
-			return nil, err
-		}
-		flags = append(flags, f)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read flags: %w", err)
+		flags[i].Row = r.id
 	}
 	return flags, nil
 }
 
-// readFlag opens one row. One that can not be opened is an error: leaving it
-// out would turn held into none.
-func (s *SQLite) readFlag(person []byte, code string, content []byte) (Flag, error) {
+func (k dataKey) readFlag(person []byte, code string, content []byte) (Flag, error) {
 	authority, err := safeguard.ParseODSCode(code)
 	if err != nil {
-		return Flag{}, fmt.Errorf("read flag: %w", err)
+		return Flag{}, err
 	}
-	f, err := s.openFlag(person, authority, content)
-	if err != nil {
-		return Flag{}, fmt.Errorf("read flag: %w", err)
-	}
-	return f, nil
+	return k.openFlag(person, authority, content)
 }
 
+// together is how many changes of an upload go to the database at a time.
+const together = 500
+
 // Apply implements Store.
-func (s *SQLite) Apply(ctx context.Context, u Upload) ([]Effect, error) {
+func (s *DB) Apply(ctx context.Context, u Upload) ([]Effect, error) {
+	a := applying{DB: s, upload: u, tokens: make([][]byte, len(u.Changes))}
+	if err := a.persons(ctx); err != nil {
+		return nil, fmt.Errorf("apply upload: %w", err)
+	}
 	var effects []Effect
-	err := s.commit(ctx, func(tx *sql.Tx) error {
-		a := applying{SQLite: s, ctx: ctx, tx: tx, upload: u}
+	err := s.beside(ctx, func(ctx context.Context, tx transaction) error {
+		if err := s.engine.lock(ctx, tx, "flags of "+u.Authority.String()); err != nil {
+			return err
+		}
 		var err error
-		effects, err = a.all()
+		effects, err = a.all(ctx, tx)
 		return err
 	})
 	if err != nil {
@@ -69,59 +72,120 @@ func (s *SQLite) Apply(ctx context.Context, u Upload) ([]Effect, error) {
 
 // applying is one upload on its way into the tables.
 type applying struct {
-	*SQLite
-	ctx    context.Context
-	tx     *sql.Tx
+	*DB
 	upload Upload
+	tokens [][]byte // of the changes' persons
 }
 
-func (a applying) all() ([]Effect, error) {
+// persons makes the rows of the persons that flags are added for, ahead of the
+// upload and some at a time: while it lasts, lookups of the same persons must not
+// wait for it. A row without a flag says nothing.
+func (a *applying) persons(ctx context.Context) error {
+	var candidates []candidate
+	flush := func() error {
+		if len(candidates) == 0 {
+			return nil
+		}
+		err := a.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
+			_, err := a.ensure(ctx, tx, candidates)
+			return nil, err
+		})
+		candidates = nil
+		return err
+	}
+	for i, c := range a.upload.Changes {
+		var err error
+		if a.tokens[i], err = a.person(c.Number); err != nil {
+			return err
+		}
+		if c.Withdraw {
+			continue
+		}
+		new, _, err := a.candidateOf(a.tokens[i], c.Number.Reveal())
+		if err != nil {
+			return err
+		}
+		if candidates = append(candidates, new); len(candidates) == together {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+func (a *applying) all(ctx context.Context, tx transaction) ([]Effect, error) {
 	u := a.upload
-	_, err := a.tx.ExecContext(a.ctx, `INSERT INTO uploads (id, authority, sent_by, received_at, row_count, loaded) VALUES (?, ?, ?, ?, ?, 0)`,
-		u.ID, u.Authority.String(), u.By, millis(u.Received), u.Rows)
+	_, err := tx.exec(ctx, stmt(`INSERT INTO uploads (id, authority, sent_by, received_at, row_count, loaded) VALUES (?, ?, ?, ?, ?, 0)`,
+		u.ID, u.Authority.String(), u.By, millis(u.Received), int64(u.Rows)))
 	if err != nil {
 		return nil, err
 	}
-	effects := make([]Effect, len(u.Changes))
-	loaded := 0
-	for i, c := range u.Changes {
-		c.Flag.Authority = u.Authority
-		if effects[i], err = a.one(c); err != nil {
+	effects := make([]Effect, 0, len(u.Changes))
+	for len(effects) < len(u.Changes) {
+		some, err := a.some(ctx, tx, len(effects))
+		if err != nil {
 			return nil, err
 		}
-		if effects[i] != NotHeld {
+		effects = append(effects, some...)
+	}
+	loaded := 0
+	for _, e := range effects {
+		if e != NotHeld {
 			loaded++
 		}
 	}
-	_, err = a.tx.ExecContext(a.ctx, `UPDATE uploads SET loaded = ? WHERE id = ?`, loaded, u.ID)
+	_, err = tx.exec(ctx, stmt(`UPDATE uploads SET loaded = ? WHERE id = ?`, int64(loaded), u.ID))
 	return effects, err
 }
 
-func (a applying) one(c Change) (Effect, error) {
-	person, err := a.person(c.Number)
-	if err != nil {
-		return NoEffect, err
-	}
-	before, err := a.find(person, c.Flag)
-	if err != nil {
-		return NoEffect, err
-	}
-	switch {
-	case c.Withdraw && before.held:
-		return Withdrawn, a.close(before.id, "withdrawn")
-	case c.Withdraw && before.withdrawn:
-		return Unchanged, nil
-	case c.Withdraw:
-		return NotHeld, nil
-	case before.held && before.flag == c.Flag:
-		return Unchanged, nil
-	case before.held:
-		if err := a.close(before.id, "superseded"); err != nil {
-			return NoEffect, err
+// one names a flag among those of an authority.
+type one struct {
+	person string
+	plan   safeguard.Plan
+	start  safeguard.Date
+}
+
+func (a *applying) name(i int) one {
+	f := a.upload.Changes[i].Flag
+	return one{string(a.tokens[i]), f.Plan, f.Start}
+}
+
+// some applies changes from the one at first on: a bounded number, and each flag
+// once, so that none of them depends on another.
+func (a *applying) some(ctx context.Context, tx transaction, first int) ([]Effect, error) {
+	names := map[one]bool{}
+	var persons [][]byte
+	asked := map[string]bool{}
+	end := first
+	for ; end < len(a.upload.Changes) && end-first < together && !names[a.name(end)]; end++ {
+		names[a.name(end)] = true
+		if t := a.tokens[end]; !asked[string(t)] {
+			asked[string(t)], persons = true, append(persons, t)
 		}
-		return Replaced, a.insert(person, c)
 	}
-	return Added, a.insert(person, c)
+	known, err := a.keysOf(ctx, tx, persons)
+	if err != nil {
+		return nil, err
+	}
+	before, err := a.find(ctx, tx, persons, known)
+	if err != nil {
+		return nil, err
+	}
+	effects := make([]Effect, 0, end-first)
+	var statements []statement
+	now := millis(time.Now())
+	for i := first; i < end; i++ {
+		c := a.upload.Changes[i]
+		c.Flag.Authority, c.Flag.Row = a.upload.Authority, 0
+		effect, own, err := a.change(c, a.tokens[i], known, before[a.name(i)], now)
+		if err != nil {
+			return nil, err
+		}
+		effects, statements = append(effects, effect), append(statements, own...)
+	}
+	_, err = tx.exec(ctx, statements...)
+	return effects, err
 }
 
 // found is what the tables have of a flag.
@@ -132,54 +196,63 @@ type found struct {
 	withdrawn bool // not held now, but was withdrawn
 }
 
-// find looks for the flag of the same person, authority, plan and start.
-func (a applying) find(person []byte, like Flag) (found, error) {
-	rows, err := a.tx.StmtContext(a.ctx, a.stmt.find).QueryContext(a.ctx, person, like.Authority.String())
-	if err != nil {
-		return found{}, err
+// find looks for the flags of the persons that the authority holds, or held.
+func (a *applying) find(ctx context.Context, tx transaction, persons [][]byte, known map[string]dataKey) (map[one]found, error) {
+	selects := make([]statement, len(persons))
+	for i, p := range persons {
+		selects[i] = stmt(`SELECT person, id, content, closed_as FROM flags WHERE person = ? AND authority = ? ORDER BY id`, p, a.upload.Authority.String())
 	}
-	defer rows.Close()
-	var out found
-	for rows.Next() {
+	out := map[one]found{}
+	err := tx.query(ctx, func(row scanner) error {
+		var person, content []byte
 		var id int64
-		var content []byte
-		var closed sql.NullString
-		if err := rows.Scan(&id, &content, &closed); err != nil {
-			return found{}, err
+		var closed *string
+		if err := row.Scan(&person, &id, &content, &closed); err != nil {
+			return err
 		}
-		f, err := a.openFlag(person, like.Authority, content)
+		f, err := known[string(person)].openFlag(person, a.upload.Authority, content)
 		if err != nil {
-			return found{}, fmt.Errorf("read flag: %w", err)
+			return fmt.Errorf("read flag: %w", err)
 		}
-		if f.Plan != like.Plan || f.Start != like.Start {
-			continue
+		name := one{string(person), f.Plan, f.Start}
+		was := out[name]
+		if closed == nil {
+			was.id, was.flag, was.held = id, f, true
 		}
-		if !closed.Valid {
-			out.id, out.flag, out.held = id, f, true
-		}
-		out.withdrawn = closed.String == "withdrawn"
-	}
-	return out, rows.Err()
+		was.withdrawn = closed != nil && *closed == "withdrawn"
+		out[name] = was
+		return nil
+	}, selects...)
+	return out, err
 }
 
-func (a applying) close(id int64, as string) error {
-	_, err := a.tx.ExecContext(a.ctx, `UPDATE flags SET closed_at = ?, closed_by = ?, closed_as = ? WHERE id = ?`,
-		millis(a.upload.Received), a.upload.ID, as, id)
-	return err
+// change decides what one change does, and gives how.
+func (a *applying) change(c Change, person []byte, known map[string]dataKey, before found, now int64) (Effect, []statement, error) {
+	k, there := known[string(person)]
+	switch {
+	case c.Withdraw && before.held:
+		return Withdrawn, []statement{a.close(before.id, "withdrawn", now)}, nil
+	case c.Withdraw && before.withdrawn:
+		return Unchanged, nil, nil
+	case c.Withdraw:
+		return NotHeld, nil, nil
+	case before.held && before.flag == c.Flag:
+		return Unchanged, nil, nil
+	case !there:
+		return NoEffect, nil, fmt.Errorf("person's key: it was erased during the upload")
+	}
+	content, err := k.sealFlag(person, c.Flag)
+	if err != nil {
+		return NoEffect, nil, err
+	}
+	insert := stmt(`INSERT INTO flags (person, authority, content, recorded_at, recorded_by) VALUES (?, ?, ?, ?, ?)`,
+		person, c.Flag.Authority.String(), content, now, a.upload.ID)
+	if before.held {
+		return Replaced, []statement{a.close(before.id, "superseded", now), insert}, nil
+	}
+	return Added, []statement{insert}, nil
 }
 
-func (a applying) insert(person []byte, c Change) error {
-	number, err := a.sealPerson(person, c.Number)
-	if err != nil {
-		return err
-	}
-	if _, err := a.tx.StmtContext(a.ctx, a.stmt.person).ExecContext(a.ctx, person, number); err != nil {
-		return err
-	}
-	content, err := a.sealFlag(person, c.Flag)
-	if err != nil {
-		return err
-	}
-	_, err = a.tx.StmtContext(a.ctx, a.stmt.flag).ExecContext(a.ctx, person, c.Flag.Authority.String(), content, millis(a.upload.Received), a.upload.ID)
-	return err
+func (a *applying) close(id int64, as string, now int64) statement {
+	return stmt(`UPDATE flags SET closed_at = ?, closed_by = ?, closed_as = ? WHERE id = ?`, now, a.upload.ID, as, id)
 }

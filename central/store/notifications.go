@@ -2,69 +2,75 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/audit"
 )
 
 // Waiting implements Store.
-func (s *SQLite) Waiting(ctx context.Context, authority safeguard.ODSCode, after int64, limit int) ([]Waiting, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT position, id, organisation, attendance, content, recorded_at FROM notifications
-		WHERE authority = ? AND acknowledged_at IS NULL AND position > ? ORDER BY position LIMIT ?`, authority.String(), after, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read notifications: %w", err)
-	}
-	defer rows.Close()
+func (s *DB) Waiting(ctx context.Context, authority safeguard.ODSCode, after int64, limit int) ([]Waiting, error) {
 	var waiting []Waiting
-	for rows.Next() {
-		var w Waiting
-		var code string
-		var attendance, content []byte
-		var recorded int64
-		n := &w.Notification
-		if err := rows.Scan(&w.Position, &n.ID, &code, &attendance, &content, &recorded); err != nil {
-			return nil, fmt.Errorf("read notifications: %w", err)
-		}
-		n.Authority, n.Recorded = authority, fromMillis(recorded)
-		copy(n.Attendance[:], attendance)
-		if n.Organisation, err = safeguard.ParseODSCode(code); err != nil {
-			return nil, fmt.Errorf("read notification %s: %w", n.ID, err)
-		}
-		if w.Notification, err = s.openNotification(*n, content); err != nil {
-			return nil, fmt.Errorf("read notification %s: %w", n.ID, err)
-		}
+	err := s.engine.query(ctx, func(row scanner) error {
+		w, err := s.scanWaiting(row, authority)
 		waiting = append(waiting, w)
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	}, stmt(`SELECT n.position, n.id, n.organisation, n.attendance, n.content, n.recorded_at, n.person, p.key
+		FROM notifications n JOIN persons p ON p.token = n.person
+		WHERE n.authority = ? AND n.acknowledged_at IS NULL AND n.position > ? ORDER BY n.position LIMIT ?`, authority.String(), after, int64(limit)))
+	if err != nil {
 		return nil, fmt.Errorf("read notifications: %w", err)
 	}
 	return waiting, nil
 }
 
+func (s *DB) scanWaiting(row scanner, authority safeguard.ODSCode) (Waiting, error) {
+	var w Waiting
+	var code string
+	var attendance, content, person, wrapped []byte
+	var recorded int64
+	n := &w.Notification
+	if err := row.Scan(&w.Position, &n.ID, &code, &attendance, &content, &recorded, &person, &wrapped); err != nil {
+		return Waiting{}, err
+	}
+	n.Authority, n.Recorded = authority, fromMillis(recorded)
+	copy(n.Attendance[:], attendance)
+	var err error
+	if n.Organisation, err = safeguard.ParseODSCode(code); err != nil {
+		return Waiting{}, fmt.Errorf("%s: %w", n.ID, err)
+	}
+	k, err := s.unwrap(person, wrapped)
+	if err != nil {
+		return Waiting{}, fmt.Errorf("%s: %w", n.ID, err)
+	}
+	opened, err := k.openNotification(*n, content)
+	if err != nil {
+		return Waiting{}, fmt.Errorf("%s: %w", n.ID, err)
+	}
+	return Waiting{w.Position, opened}, nil
+}
+
 // Acknowledge implements Store.
-func (s *SQLite) Acknowledge(ctx context.Context, authority safeguard.ODSCode, ids []string, by string, at time.Time) (int, error) {
-	var found int64
-	err := s.commit(ctx, func(tx *sql.Tx) error {
-		found = 0
-		for _, id := range ids {
-			result, err := tx.ExecContext(ctx, `UPDATE notifications SET
-				acknowledged_at = coalesce(acknowledged_at, ?), acknowledged_by = coalesce(acknowledged_by, ?)
-				WHERE id = ? AND authority = ?`, millis(at), by, id, authority.String())
-			if err != nil {
-				return err
-			}
-			n, err := result.RowsAffected()
-			if err != nil {
-				return err
-			}
-			found += n
+func (s *DB) Acknowledge(ctx context.Context, authority safeguard.ODSCode, ids []string, by string, at time.Time) (int, error) {
+	ids = slices.Sorted(slices.Values(ids)) // in one order, so that two callers do not wait for each other
+	statements := make([]statement, len(ids))
+	for i, id := range ids {
+		statements[i] = stmt(`UPDATE notifications SET
+			acknowledged_at = coalesce(acknowledged_at, ?), acknowledged_by = coalesce(acknowledged_by, ?)
+			WHERE id = ? AND authority = ?`, millis(at), by, id, authority.String())
+	}
+	found := 0
+	err := s.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
+		touched, err := tx.exec(ctx, statements...)
+		for _, n := range touched {
+			found += int(n)
 		}
-		return nil
+		return nil, err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("acknowledge notifications: %w", err)
 	}
-	return int(found), nil
+	return found, nil
 }

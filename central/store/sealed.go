@@ -23,15 +23,20 @@ func newVault(ring *keys.Ring) vault { return vault{ring, markOf(ring)} }
 
 func markOf(ring *keys.Ring) []byte { return ring.Token("central mark", nil) }
 
-// person is the keyed hash under which a number is found. Under keys that are
-// no more the same, such as those of a ring that was destroyed meanwhile, it
-// would find nobody, which must not read as "none held".
+// person is the keyed hash under which a number is found.
 func (v vault) person(number safeguard.NHSNumber) ([]byte, error) {
 	person := v.ring.Token("central person", []byte(number.Reveal()))
+	return person, v.sameKeys()
+}
+
+// sameKeys is asked whenever a token was made. Under keys that are no more the
+// same, such as those of a ring that was destroyed meanwhile, it would find
+// nobody, which must not read as "none held".
+func (v vault) sameKeys() error {
 	if !hmac.Equal(markOf(v.ring), v.mark) {
-		return nil, errors.New("find person: the keys are not those that the store was opened with")
+		return errors.New("the keys are not those that the store was opened with")
 	}
-	return person, nil
+	return nil
 }
 
 // notificationID follows from what makes a notification one, so that it is the
@@ -86,51 +91,60 @@ type (
 	}
 )
 
-func (v vault) seal(value any, ad []byte) ([]byte, error) {
-	plain, err := json.Marshal(value)
-	if err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
-	}
-	return v.ring.Seal(plain, ad)
-}
-
+// open reads what the ring itself sealed, as it did for persons once.
 func (v vault) open(sealed, ad []byte, value any) error {
 	plain, err := v.ring.Open(sealed, ad)
 	if err != nil {
 		return err
 	}
+	return read(plain, value)
+}
+
+func read(plain []byte, value any) error {
 	if err := json.Unmarshal(plain, value); err != nil {
 		return fmt.Errorf("read sealed value: %w", err)
 	}
 	return nil
 }
 
-func (v vault) sealPerson(person []byte, number safeguard.NHSNumber) ([]byte, error) {
-	return v.seal(number.Reveal(), key("person", string(person)))
+func (k dataKey) sealJSON(value any, ad []byte) ([]byte, error) {
+	plain, err := json.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return k.seal(plain, ad), nil
+}
+
+func (k dataKey) openJSON(sealed, ad []byte, value any) error {
+	plain, err := k.open(sealed, ad)
+	if err != nil {
+		return err
+	}
+	return read(plain, value)
 }
 
 func flagAD(person []byte, authority safeguard.ODSCode) []byte {
 	return key("flag", authority.String(), string(person))
 }
 
-func (v vault) sealFlag(person []byte, f Flag) ([]byte, error) {
-	return v.seal(sealedFlag{f.Plan, f.Start, f.End, f.Born.Reveal()}, flagAD(person, f.Authority))
+func (k dataKey) sealFlag(person []byte, f Flag) ([]byte, error) {
+	return k.sealJSON(sealedFlag{f.Plan, f.Start, f.End, f.Born.Reveal()}, flagAD(person, f.Authority))
 }
 
-func (v vault) openFlag(person []byte, authority safeguard.ODSCode, sealed []byte) (Flag, error) {
+func (k dataKey) openFlag(person []byte, authority safeguard.ODSCode, sealed []byte) (Flag, error) {
 	var f sealedFlag
-	if err := v.open(sealed, flagAD(person, authority), &f); err != nil {
+	if err := k.openJSON(sealed, flagAD(person, authority), &f); err != nil {
 		return Flag{}, err
 	}
-	return Flag{authority, f.Plan, f.Start, f.End, safeguard.Hide(f.Born)}, nil
+	return Flag{Authority: authority, Plan: f.Plan, Start: f.Start, End: f.End, Born: safeguard.Hide(f.Born)}, nil
 }
 
 func accessAD(person []byte, organisation safeguard.ODSCode, attendance safeguard.AttendanceID) []byte {
 	return key("access", organisation.String(), attendance.String(), string(person))
 }
 
-func (v vault) sealAccess(person []byte, a Access) ([]byte, error) {
-	return v.seal(sealedAccess{
+func (k dataKey) sealAccess(person []byte, a Access) ([]byte, error) {
+	return k.sealJSON(sealedAccess{
 		Number:    a.Number.Reveal(),
 		Site:      a.Site,
 		Setting:   a.Setting,
@@ -143,9 +157,9 @@ func (v vault) sealAccess(person []byte, a Access) ([]byte, error) {
 }
 
 // openAccess fills in what is sealed of an access; a holds the rest.
-func (v vault) openAccess(person []byte, a Access, sealed []byte) (Access, error) {
+func (k dataKey) openAccess(person []byte, a Access, sealed []byte) (Access, error) {
 	var s sealedAccess
-	if err := v.open(sealed, accessAD(person, a.Organisation, a.Attendance), &s); err != nil {
+	if err := k.openJSON(sealed, accessAD(person, a.Organisation, a.Attendance), &s); err != nil {
 		return Access{}, err
 	}
 	number, err := safeguard.ParseNHSNumber(s.Number)
@@ -159,8 +173,8 @@ func (v vault) openAccess(person []byte, a Access, sealed []byte) (Access, error
 	return a, nil
 }
 
-func (v vault) sealNotification(n safeguard.Notification) ([]byte, error) {
-	return v.seal(sealedNotification{
+func (k dataKey) sealNotification(n safeguard.Notification) ([]byte, error) {
+	return k.sealJSON(sealedNotification{
 		Number:    n.Number.Reveal(),
 		Born:      n.Born.Reveal(),
 		Plans:     n.Plans,
@@ -175,9 +189,9 @@ func (v vault) sealNotification(n safeguard.Notification) ([]byte, error) {
 }
 
 // openNotification fills in what is sealed of a notification; n holds the rest.
-func (v vault) openNotification(n safeguard.Notification, sealed []byte) (safeguard.Notification, error) {
+func (k dataKey) openNotification(n safeguard.Notification, sealed []byte) (safeguard.Notification, error) {
 	var s sealedNotification
-	if err := v.open(sealed, key("notification", n.ID, n.Authority.String()), &s); err != nil {
+	if err := k.openJSON(sealed, key("notification", n.ID, n.Authority.String()), &s); err != nil {
 		return safeguard.Notification{}, err
 	}
 	number, err := safeguard.ParseNHSNumber(s.Number)

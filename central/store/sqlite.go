@@ -3,120 +3,80 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/central/audit"
 )
-
-//go:embed migrations/sqlite/*.sql
-var sqliteMigrations embed.FS
-
-// SQLite is the store that needs nothing: one file, in WAL mode, each commit
-// synced before it counts.
-type SQLite struct {
-	vault
-	read  *sql.DB
-	write *sql.DB // of one connection, which the writer alone uses
-
-	stmt statements
-
-	work    chan work
-	closing chan struct{}
-	closed  chan struct{}
-	once    sync.Once
-	err     error // of closing
-}
-
-var _ Store = (*SQLite)(nil)
-
-// statements are those that a busy day repeats.
-type statements struct {
-	held                                     *sql.Stmt // on read
-	lookup, notification, find, person, flag *sql.Stmt // on write
-}
 
 // readers is how many lookups read at the same time.
 const readers = 8
 
 // OpenSQLite opens the store in the file at path, which it makes, readable by
-// its owner only, when there is none; its folder must exist. A store whose
-// persons are sealed under other keys, or that a newer version wrote, is
-// refused.
-func OpenSQLite(ctx context.Context, path string, ring *keys.Ring) (*SQLite, error) {
-	s := &SQLite{vault: newVault(ring), work: make(chan work), closing: make(chan struct{}), closed: make(chan struct{})}
-	if err := s.open(ctx, path); err != nil {
-		s.closeFiles()
+// its owner only, when there is none; its folder must exist. It needs nothing
+// else: WAL mode, each commit synced before it counts. Other processes of this
+// machine may have the same file open. A store whose persons are sealed under
+// other keys, or that a newer version wrote, is refused.
+func OpenSQLite(ctx context.Context, path string, ring *keys.Ring) (*DB, error) {
+	e := &sqlite{prepared: map[string]*sql.Stmt{}}
+	s, err := e.open(ctx, path, ring)
+	if err != nil {
+		_ = e.close()
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
-	go s.writer()
 	return s, nil
 }
 
-func (s *SQLite) open(ctx context.Context, path string) error {
+// sqlite is the engine that needs nothing.
+type sqlite struct {
+	read    *sql.DB
+	reading sync.Map // statements on read, by text
+
+	write    *sql.DB
+	conn     *sql.Conn            // the only one of write; the writer's
+	prepared map[string]*sql.Stmt // on conn
+}
+
+func (e *sqlite) open(ctx context.Context, path string, ring *keys.Ring) (*DB, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// SQLite gives its log the permissions of the file it belongs to.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := f.Close(); err != nil {
-		return err
+		return nil, err
 	}
-	if s.write, err = sql.Open("sqlite", dataSource(path, "_txlock=immediate")); err != nil {
-		return err
+	// What is deleted is overwritten: an erased key must not stay in a free page.
+	if e.write, err = sql.Open("sqlite", dataSource(path, "_txlock=immediate&_pragma=secure_delete(1)")); err != nil {
+		return nil, err
 	}
-	s.write.SetMaxOpenConns(1)
-	if err := migrate(ctx, s.write); err != nil {
-		return err
+	e.write.SetMaxOpenConns(1)
+	v := newVault(ring)
+	if err := migrate(ctx, goose.DialectSQLite3, e.write, v); err != nil {
+		return nil, err
 	}
-	if err := s.checkRing(ctx); err != nil {
-		return err
+	if e.conn, err = e.write.Conn(ctx); err != nil {
+		return nil, err
 	}
-	if s.read, err = sql.Open("sqlite", dataSource(path, "_pragma=query_only(1)")); err != nil {
-		return err
+	if e.read, err = sql.Open("sqlite", dataSource(path, "_pragma=query_only(1)")); err != nil {
+		return nil, err
 	}
-	s.read.SetMaxOpenConns(readers)
-	s.read.SetMaxIdleConns(readers)
-	return s.prepare(ctx)
-}
-
-func (s *SQLite) prepare(ctx context.Context) error {
-	for _, p := range []struct {
-		db   *sql.DB
-		into **sql.Stmt
-		text string
-	}{
-		{s.read, &s.stmt.held, `SELECT authority, content FROM flags WHERE person = ? AND closed_at IS NULL ORDER BY id`},
-		{s.write, &s.stmt.lookup, `INSERT INTO lookups (organisation, attendance, person, content, recorded_at)
-			VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
-		{s.write, &s.stmt.notification, `INSERT INTO notifications (id, organisation, attendance, person, authority, content, recorded_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
-		{s.write, &s.stmt.find, `SELECT id, content, closed_as FROM flags WHERE person = ? AND authority = ? ORDER BY id`},
-		{s.write, &s.stmt.person, `INSERT INTO persons (token, number) VALUES (?, ?) ON CONFLICT DO NOTHING`},
-		{s.write, &s.stmt.flag, `INSERT INTO flags (person, authority, content, recorded_at, recorded_by) VALUES (?, ?, ?, ?, ?)`},
-	} {
-		var err error
-		if *p.into, err = p.db.PrepareContext(ctx, p.text); err != nil {
-			return err
-		}
-	}
-	return nil
+	e.read.SetMaxOpenConns(readers)
+	e.read.SetMaxIdleConns(readers)
+	return start(ctx, e, v)
 }
 
 // dataSource names the file at path so that no character of it is taken for
@@ -130,63 +90,123 @@ func dataSource(path, more string) string {
 	return file.String() + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&" + more
 }
 
-// migrate brings the tables up to this version, and only ever forward.
-func migrate(ctx context.Context, db *sql.DB) error {
-	dir, err := fs.Sub(sqliteMigrations, "migrations/sqlite")
+// reader gives the statement, prepared for all connections that read.
+func (e *sqlite) reader(ctx context.Context, text string) (*sql.Stmt, error) {
+	if p, ok := e.reading.Load(text); ok {
+		return p.(*sql.Stmt), nil
+	}
+	p, err := e.read.PrepareContext(ctx, text)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, dir)
-	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
+	if other, was := e.reading.LoadOrStore(text, p); was {
+		return other.(*sql.Stmt), p.Close()
 	}
-	sources := provider.ListSources()
-	known := sources[len(sources)-1].Version
-	found, err := provider.GetDBVersion(ctx)
-	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	if found > known {
-		return fmt.Errorf("its version is %d, this program knows up to %d; want the newer program that wrote it", found, known)
-	}
-	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	return nil
+	return p, nil
 }
 
-// checkRing writes down which keys the store belongs to, or compares. Under
-// other keys every person would seem to have no flag.
-func (s *SQLite) checkRing(ctx context.Context) error {
-	mark := hex.EncodeToString(s.mark)
-	if _, err := s.write.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('key_ring', ?), ('key_mark', ?) ON CONFLICT DO NOTHING`, s.ring.ID(), mark); err != nil {
-		return err
-	}
-	for name, own := range map[string]string{"key_ring": s.ring.ID(), "key_mark": mark} {
-		var have string
-		if err := s.write.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = ?`, name).Scan(&have); err != nil {
+// exec implements transaction; the connections that it is on refuse writing.
+func (e *sqlite) exec(context.Context, ...statement) ([]int64, error) {
+	return nil, errors.New("write outside of a transaction")
+}
+
+func (e *sqlite) query(ctx context.Context, each func(row scanner) error, statements ...statement) error {
+	for _, s := range statements {
+		p, err := e.reader(ctx, s.text)
+		if err != nil {
 			return err
 		}
-		if have != own {
-			return fmt.Errorf("it was written under other keys (key ring %s here); want the keys from the same backup as the store", s.ring.ID())
+		rows, err := p.QueryContext(ctx, s.args...)
+		if err := eachRow(rows, err, each); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// Close waits for what is being written, and closes the file.
-func (s *SQLite) Close() error {
-	s.once.Do(func() {
-		close(s.closing)
-		<-s.closed
-		s.err = s.closeFiles()
-	})
-	return s.err
+func eachRow(rows *sql.Rows, err error, each func(row scanner) error) error {
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
-func (s *SQLite) closeFiles() error {
+func (e *sqlite) held(ctx context.Context, person []byte) ([]heldRow, error) {
+	var held []heldRow
+	err := e.query(ctx, func(row scanner) error {
+		var h heldRow
+		if err := row.Scan(&h.id, &h.key, &h.authority, &h.content); err != nil {
+			return err
+		}
+		held = append(held, h)
+		return nil
+	}, stmt(`SELECT f.id, p.key, f.authority, f.content FROM flags f JOIN persons p ON p.token = f.person
+		WHERE f.person = ? AND f.closed_at IS NULL ORDER BY f.id`, person))
+	return held, err
+}
+
+func (e *sqlite) snapshot(ctx context.Context, do func(tx transaction) error) error {
+	conn, err := e.read.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	tx := &sqliteTransaction{conn: conn}
+	if _, err := conn.ExecContext(ctx, `BEGIN`); err != nil {
+		return err
+	}
+	defer tx.rollback()
+	return do(tx)
+}
+
+func (e *sqlite) begin(ctx context.Context) (openTransaction, error) {
+	if _, err := e.conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
+		return nil, fmt.Errorf("begin: %w", err)
+	}
+	return &sqliteTransaction{conn: e.conn, prepared: e.prepared}, nil
+}
+
+func (e *sqlite) atomically(ctx context.Context, statements ...statement) error {
+	tx, err := e.begin(ctx)
+	if err != nil {
+		return err
+	}
+	return tx.commit(ctx, statements...)
+}
+
+func (e *sqlite) insertAudit(records []audit.Record) []statement {
+	statements := make([]statement, len(records))
+	for i, r := range records {
+		statements[i] = stmt(`INSERT INTO audit (chain, seq, at, body, hash, subject, salt) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			r.Chain, int64(r.Seq), millis(r.At), r.Body, r.Hash, r.Token, r.Salt)
+	}
+	return statements
+}
+
+// lock has nothing to do where transactions follow one another.
+func (e *sqlite) lock(context.Context, transaction, string) error { return nil }
+
+func (e *sqlite) parallel() bool { return false }
+
+// scrub empties the log, which may hold pages as they were. Deleted values are
+// overwritten in the file itself.
+func (e *sqlite) scrub(ctx context.Context) error {
+	_, err := e.conn.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`)
+	return err
+}
+
+func (e *sqlite) close() error {
 	var errs []error
-	for _, db := range []*sql.DB{s.read, s.write} {
+	if e.conn != nil {
+		errs = append(errs, e.conn.Close())
+	}
+	for _, db := range []*sql.DB{e.read, e.write} {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
@@ -194,7 +214,68 @@ func (s *SQLite) closeFiles() error {
 	return errors.Join(errs...)
 }
 
-// millis is a moment as the tables have it.
-func millis(t time.Time) int64 { return t.UnixMilli() }
+// sqliteTransaction is what is done on one connection between BEGIN and its end.
+type sqliteTransaction struct {
+	conn     *sql.Conn
+	prepared map[string]*sql.Stmt // of conn; nil where nothing is repeated
+}
 
-func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+func (t *sqliteTransaction) prepare(ctx context.Context, text string) (*sql.Stmt, error) {
+	if p := t.prepared[text]; p != nil {
+		return p, nil
+	}
+	p, err := t.conn.PrepareContext(ctx, text)
+	if err == nil && t.prepared != nil {
+		t.prepared[text] = p
+	}
+	return p, err
+}
+
+func (t *sqliteTransaction) exec(ctx context.Context, statements ...statement) ([]int64, error) {
+	touched := make([]int64, len(statements))
+	for i, s := range statements {
+		p, err := t.prepare(ctx, s.text)
+		if err != nil {
+			return nil, err
+		}
+		result, err := p.ExecContext(ctx, s.args...)
+		if err != nil {
+			return nil, err
+		}
+		if touched[i], err = result.RowsAffected(); err != nil {
+			return nil, err
+		}
+	}
+	return touched, nil
+}
+
+func (t *sqliteTransaction) query(ctx context.Context, each func(row scanner) error, statements ...statement) error {
+	for _, s := range statements {
+		p, err := t.prepare(ctx, s.text)
+		if err != nil {
+			return err
+		}
+		rows, err := p.QueryContext(ctx, s.args...)
+		if err := eachRow(rows, err, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *sqliteTransaction) commit(ctx context.Context, last ...statement) error {
+	if _, err := t.exec(ctx, last...); err != nil {
+		t.rollback()
+		return err
+	}
+	if _, err := t.conn.ExecContext(ctx, `COMMIT`); err != nil {
+		t.rollback()
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// rollback has nothing to say: where it fails, SQLite has rolled back already.
+func (t *sqliteTransaction) rollback() {
+	_, _ = t.conn.ExecContext(context.Background(), `ROLLBACK`)
+}

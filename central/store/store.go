@@ -22,12 +22,17 @@ type Store interface {
 	// an empty slice.
 	Flags(ctx context.Context, number safeguard.NHSNumber) ([]Flag, error)
 
-	// Settle records an access and owes the notifications that come with it, in
-	// one transaction. It is idempotent: an access is one for each organisation,
-	// attendance and number, a notification one for each of these and authority;
-	// what is there already stays as it is, with its ID. An authority that comes
-	// to be concerned only by a repeat is owed from then on.
-	Settle(ctx context.Context, access Access, owed []safeguard.Notification) error
+	// Record writes into the audit that someone looked. It is on disk before
+	// whoever looked is answered; looks at the same time share a commit.
+	Record(ctx context.Context, look Look) error
+
+	// Settle records a look that is an access too, and owes the notifications
+	// that come with it, in one transaction. It is idempotent but for the audit,
+	// which has every look: an access is one for each organisation, attendance
+	// and number, a notification one for each of these and authority; what is
+	// there already stays as it is, with its ID. An authority that comes to be
+	// concerned only by a repeat is owed from then on.
+	Settle(ctx context.Context, look Look, owed []safeguard.Notification) error
 
 	// Apply applies an upload's changes in one transaction, in order, and says
 	// for each what it did. No change removes a row: what is superseded or
@@ -61,6 +66,8 @@ type Flag struct {
 	Start     safeguard.Date
 	End       safeguard.Date // zero while the plan is active
 	Born      safeguard.Private[safeguard.Date]
+
+	Row int64 // where the store has it; not part of what it says
 }
 
 // Upload is what one authority sends at one time.
@@ -106,6 +113,17 @@ type Access struct {
 	At           time.Time // true time of the attendance
 	Recorded     time.Time // when the centre learnt of it
 	Sensitive    bool
+}
+
+// Look is one look at one person's flags, for whatever purpose. Only an
+// unscheduled one is an access too; Sensitive is of those.
+type Look struct {
+	Access
+	Caller  string // the identity that asked, as its certificate has it
+	Purpose safeguard.Purpose
+	Reason  string // in a person's words, where one was asked for; it names nobody
+	Answer  string // what was said, such as "held"
+	Shown   []Flag // the flags that were shown
 }
 
 // Waiting is a notification and its position among the authority's.

@@ -1,31 +1,42 @@
 package store
 
 import (
+	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
+
+	"github.com/safeguard-edge/safeguard/central/audit"
 )
 
 // errClosed is what a write meets after Close.
 var errClosed = errors.New("store is closed")
 
-// work is one caller's writing. do may be called twice, each time in a
+// work is one caller's writing. It may be tried twice, each time in a
 // transaction of which nothing else is left.
 type work struct {
 	ctx  context.Context
-	do   func(tx *sql.Tx) error
 	done chan error
+
+	// Either all of these, of which any may be missing ...
+	person *candidate                           // whose key write needs
+	write  func(k dataKey) ([]statement, error) // what to write
+	entry  *audit.Entry                         // what to append to the audit
+	// ... or a transaction of its own.
+	alone func(ctx context.Context, tx transaction) ([]audit.Entry, error)
 }
 
-// batch is how many callers share a commit, at most.
-const batch = 64
+const (
+	batch     = 64               // callers that share a commit, at most
+	writeTime = 30 * time.Second // for what is written for several
+)
 
-// commit has do done in a transaction, possibly together with that of other
-// callers, and returns when it is on disk. When ctx ends first, it may or may
-// not be done.
-func (s *SQLite) commit(ctx context.Context, do func(tx *sql.Tx) error) error {
-	w := work{ctx, do, make(chan error, 1)}
+// commit has w done, possibly in one transaction with that of other callers, and
+// returns when it is on disk. When ctx ends first, it may or may not be done.
+func (s *DB) commit(ctx context.Context, w *work) error {
+	w.ctx, w.done = ctx, make(chan error, 1)
 	select {
 	case s.work <- w:
 	case <-ctx.Done():
@@ -41,17 +52,46 @@ func (s *SQLite) commit(ctx context.Context, do func(tx *sql.Tx) error) error {
 	}
 }
 
-// writer is the only one that writes. It takes what is waiting into one
-// transaction, so that many lookups share one sync, and answers all of them
-// after it.
-func (s *SQLite) writer() {
+// alone has do done in a transaction of the writer, with the audit entries that
+// it gives.
+func (s *DB) alone(ctx context.Context, do func(ctx context.Context, tx transaction) ([]audit.Entry, error)) error {
+	return s.commit(ctx, &work{alone: do})
+}
+
+// beside has do done in a transaction that may take long: beside the writer's
+// where the database lets it, else in its turn.
+func (s *DB) beside(ctx context.Context, do func(ctx context.Context, tx transaction) error) error {
+	if !s.engine.parallel() {
+		return s.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) { return nil, do(ctx, tx) })
+	}
+	select {
+	case <-s.closing:
+		return errClosed
+	default:
+	}
+	tx, err := s.engine.begin(ctx)
+	if err != nil {
+		return err
+	}
+	if err := do(ctx, tx); err != nil {
+		tx.rollback()
+		return err
+	}
+	return tx.commit(ctx)
+}
+
+// writer is the only one that appends to the audit. It takes what is waiting
+// into one transaction, so that many lookups share one sync, and answers all of
+// them after it.
+func (s *DB) writer() {
 	defer close(s.closed)
 	for {
-		var group []work
+		var group []*work
 		select {
 		case w := <-s.work:
 			group = append(group, w)
 		case <-s.closing:
+			s.err = s.endTrail()
 			return
 		}
 	more:
@@ -67,38 +107,129 @@ func (s *SQLite) writer() {
 	}
 }
 
-// settle commits a group, or, when something in it fails, each of it alone, so
-// that one caller's failure is not another's.
-func (s *SQLite) settle(group []work) {
-	if err := s.together(group); err == nil || len(group) == 1 {
-		for _, w := range group {
+// settle does what is waiting: together where that can be, and when something in
+// it fails, each alone, so that one caller's failure is not another's.
+func (s *DB) settle(group []*work) {
+	var shared []*work
+	for _, w := range group {
+		if w.alone == nil {
+			shared = append(shared, w)
+		} else {
+			w.done <- s.apart(w)
+		}
+	}
+	if len(shared) == 0 {
+		return
+	}
+	if err := s.together(shared); err == nil || len(shared) == 1 {
+		for _, w := range shared {
 			w.done <- err
 		}
 		return
 	}
-	for _, w := range group {
-		w.done <- s.together([]work{w})
+	for _, w := range shared {
+		w.done <- s.together([]*work{w})
 	}
 }
 
-func (s *SQLite) together(group []work) error {
-	// Begun for all, the transaction is no single caller's to cancel.
-	tx, err := s.write.BeginTx(context.Background(), nil)
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+// apart is one caller's to cancel.
+func (s *DB) apart(w *work) error {
+	return s.turn(w.ctx, func(tx transaction) ([]statement, []audit.Entry, error) {
+		entries, err := w.alone(w.ctx, tx)
+		return nil, entries, err
+	})
+}
+
+func (s *DB) together(group []*work) error {
+	if len(group) == 1 && group[0].ctx.Err() != nil {
+		return group[0].ctx.Err() // nobody waits for it any more
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), writeTime)
+	defer cancel()
+	var candidates []candidate
+	var entries []audit.Entry
 	for _, w := range group {
-		if len(group) == 1 && w.ctx.Err() != nil {
-			err = w.ctx.Err() // nobody waits for it any more
-		} else {
-			err = w.do(tx)
+		if w.person != nil {
+			candidates = append(candidates, *w.person)
 		}
-		if err != nil {
-			return errors.Join(err, tx.Rollback())
+		if w.entry != nil {
+			entries = append(entries, *w.entry)
 		}
 	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+	if len(candidates) == 0 && s.trail.ready() {
+		// The audit alone, as for most lookups: nothing to read first.
+		return s.appendTrail(entries, func(last []statement) error { return s.engine.atomically(ctx, last...) })
+	}
+	return s.turn(ctx, func(tx transaction) ([]statement, []audit.Entry, error) {
+		statements, err := s.gather(ctx, tx, group, candidates)
+		return statements, entries, err
+	})
+}
+
+// gather gives what a group writes, under its persons' keys.
+func (s *DB) gather(ctx context.Context, tx transaction, group []*work, candidates []candidate) ([]statement, error) {
+	known, err := s.ensure(ctx, tx, candidates)
+	if err != nil {
+		return nil, err
+	}
+	// In one order, so that two processes do not wait for each other.
+	group = slices.Clone(group)
+	slices.SortStableFunc(group, func(a, b *work) int { return bytes.Compare(a.token(), b.token()) })
+	var statements []statement
+	for _, w := range group {
+		if w.write == nil {
+			continue
+		}
+		own, err := w.write(known[string(w.token())])
+		if err != nil {
+			return nil, err
+		}
+		statements = append(statements, own...)
+	}
+	return statements, nil
+}
+
+func (w *work) token() []byte {
+	if w.person == nil {
+		return nil
+	}
+	return w.person.person
+}
+
+// turn is one transaction of the writer: what do does in it, the statements that
+// it leaves for the end, and the audit.
+func (s *DB) turn(ctx context.Context, do func(tx transaction) ([]statement, []audit.Entry, error)) error {
+	tx, err := s.engine.begin(ctx)
+	if err != nil {
+		return err
+	}
+	statements, entries, err := do(tx)
+	if err == nil && len(entries) > 0 {
+		entries, err = s.leadTrail(ctx, tx, entries)
+	}
+	if err != nil {
+		tx.rollback()
+		return err
+	}
+	if len(entries) == 0 {
+		return tx.commit(ctx, statements...)
+	}
+	return s.appendTrail(entries, func(last []statement) error { return tx.commit(ctx, append(statements, last...)...) })
+}
+
+// endTrail is the last of the audit chain. One without it was killed.
+func (s *DB) endTrail() error {
+	if !s.trail.opened {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), writeTime)
+	defer cancel()
+	s.trail.anchored = time.Time{} // the others' heads are noted once more
+	err := s.turn(ctx, func(transaction) ([]statement, []audit.Entry, error) {
+		return nil, []audit.Entry{{At: time.Now(), Act: audit.Closed, Who: self()}}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("close audit chain: %w", err)
 	}
 	return nil
 }

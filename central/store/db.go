@@ -1,0 +1,66 @@
+package store
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// DB is a store in a database of either kind.
+type DB struct {
+	vault
+	engine engine
+	trail  trail // the writer's alone
+
+	work    chan *work
+	closing chan struct{}
+	closed  chan struct{}
+	once    sync.Once
+	err     error // of closing; the writer's first
+}
+
+var _ Store = (*DB)(nil)
+
+// start makes a store of an engine whose tables are up to date.
+func start(ctx context.Context, e engine, v vault) (*DB, error) {
+	s := &DB{vault: v, engine: e, work: make(chan *work), closing: make(chan struct{}), closed: make(chan struct{})}
+	if err := s.checkRing(ctx); err != nil {
+		return nil, err
+	}
+	go s.writer()
+	return s, nil
+}
+
+// checkRing writes down which keys the store belongs to, or compares. Under
+// other keys every person would seem to have no flag.
+func (s *DB) checkRing(ctx context.Context) error {
+	own := map[string]string{"key_ring": s.ring.ID(), "key_mark": hex.EncodeToString(s.mark)}
+	err := s.engine.atomically(ctx, stmt(`INSERT INTO meta (name, value) VALUES ('key_mark', ?), ('key_ring', ?) ON CONFLICT DO NOTHING`,
+		own["key_mark"], own["key_ring"]))
+	if err != nil {
+		return err
+	}
+	return s.engine.query(ctx, func(row scanner) error {
+		var name, have string
+		if err := row.Scan(&name, &have); err != nil {
+			return err
+		}
+		if have != own[name] {
+			return fmt.Errorf("it was written under other keys (key ring %s here); want the keys from the same backup as the store", s.ring.ID())
+		}
+		return nil
+	}, stmt(`SELECT name, value FROM meta WHERE name IN ('key_mark', 'key_ring')`))
+}
+
+// Close waits for what is being written, ends the audit chain, and closes the
+// database.
+func (s *DB) Close() error {
+	s.once.Do(func() {
+		close(s.closing)
+		<-s.closed
+		s.err = errors.Join(s.err, s.engine.close())
+	})
+	return s.err
+}

@@ -1,0 +1,83 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/safeguard-edge/safeguard/central/audit"
+)
+
+// engine is one kind of database. The SQL is the same for each, with ? for the
+// arguments; what differs is how it gets there.
+type engine interface {
+	transaction // each statement for itself; for reading
+
+	// begin starts a transaction, of the writer alone where parallel says false.
+	begin(ctx context.Context) (openTransaction, error)
+
+	// atomically executes the statements, which need no answer, in one
+	// transaction of the writer.
+	atomically(ctx context.Context, statements ...statement) error
+
+	// snapshot has do read one state of the database, whatever is written
+	// meanwhile.
+	snapshot(ctx context.Context, do func(tx transaction) error) error
+
+	// held gives the rows of Flags.
+	held(ctx context.Context, person []byte) ([]heldRow, error)
+
+	// insertAudit is how records are appended to the audit.
+	insertAudit(records []audit.Record) []statement
+
+	// lock keeps other transactions that lock the same name waiting until tx
+	// has ended.
+	lock(ctx context.Context, tx transaction, name string) error
+
+	// parallel tells whether transactions may be written beside the writer's.
+	parallel() bool
+
+	// scrub takes what was deleted off the disk, as far as the database can.
+	scrub(ctx context.Context) error
+
+	close() error
+}
+
+// statement is SQL with its arguments.
+type statement struct {
+	text string
+	args []any
+}
+
+func stmt(text string, args ...any) statement { return statement{text, args} }
+
+// scanner is a row.
+type scanner interface{ Scan(into ...any) error }
+
+type transaction interface {
+	// exec gives how many rows each statement touched. They go to the database
+	// together.
+	exec(ctx context.Context, statements ...statement) ([]int64, error)
+
+	// query hands each row of each statement to each, in their order.
+	query(ctx context.Context, each func(row scanner) error, statements ...statement) error
+}
+
+// openTransaction ends by one of its two methods.
+type openTransaction interface {
+	transaction
+	commit(ctx context.Context, last ...statement) error
+	rollback()
+}
+
+// heldRow is one flag that is held, with the person's wrapped key.
+type heldRow struct {
+	id        int64
+	key       []byte
+	authority string
+	content   []byte
+}
+
+// millis is a moment as the tables have it.
+func millis(t time.Time) int64 { return t.UnixMilli() }
+
+func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

@@ -1,0 +1,55 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+)
+
+// ensure gives the keys of the candidates' persons, by token, after making the
+// rows that are missing. It goes in one order, so that two at a time do not wait
+// for each other.
+func (s *DB) ensure(ctx context.Context, tx transaction, candidates []candidate) (map[string]dataKey, error) {
+	candidates = slices.Clone(candidates)
+	slices.SortFunc(candidates, func(a, b candidate) int { return bytes.Compare(a.person, b.person) })
+	candidates = slices.CompactFunc(candidates, func(a, b candidate) bool { return bytes.Equal(a.person, b.person) })
+	inserts := make([]statement, len(candidates))
+	tokens := make([][]byte, len(candidates))
+	for i, c := range candidates {
+		inserts[i] = stmt(`INSERT INTO persons (token, key, number) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, c.person, c.key, c.number)
+		tokens[i] = c.person
+	}
+	if _, err := tx.exec(ctx, inserts...); err != nil {
+		return nil, err
+	}
+	found, err := s.keysOf(ctx, tx, tokens)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range candidates {
+		if _, ok := found[string(c.person)]; !ok {
+			return nil, fmt.Errorf("person's key: none after it was made")
+		}
+	}
+	return found, nil
+}
+
+// keysOf gives the keys of the persons that have one.
+func (s *DB) keysOf(ctx context.Context, tx transaction, persons [][]byte) (map[string]dataKey, error) {
+	selects := make([]statement, len(persons))
+	for i, p := range persons {
+		selects[i] = stmt(`SELECT token, key FROM persons WHERE token = ?`, p)
+	}
+	found := make(map[string]dataKey, len(persons))
+	err := tx.query(ctx, func(row scanner) error {
+		var person, wrapped []byte
+		if err := row.Scan(&person, &wrapped); err != nil {
+			return err
+		}
+		k, err := s.unwrap(person, wrapped)
+		found[string(person)] = k
+		return err
+	}, selects...)
+	return found, err
+}

@@ -1,0 +1,398 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+
+	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/central/audit"
+)
+
+const (
+	postgresConnections = 16
+	postgresConnect     = 10 * time.Second
+	postgresRead        = 10 * time.Second
+	heldReaders         = 3  // queries of Flags at the same time
+	heldTogether        = 64 // persons asked about in one of them, at most
+)
+
+// OpenPostgres opens the store in the PostgreSQL database that dsn names, a URL
+// or key=value pairs. Many processes may serve one database, with the same keys.
+// A store whose persons are sealed under other keys, or that a newer version
+// wrote, is refused. No error repeats dsn, which may hold a password.
+func OpenPostgres(ctx context.Context, dsn string, ring *keys.Ring) (*DB, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, errors.New("open store: the connection string can not be read, want postgres://user:password@host:5432/database?sslmode=verify-full")
+	}
+	if config.MaxConns < postgresConnections {
+		config.MaxConns = postgresConnections
+	}
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = postgresConnect
+	}
+	e := &postgres{asked: make(chan *heldQuestion), closing: make(chan struct{})}
+	s, err := e.open(ctx, config, ring)
+	if err != nil {
+		_ = e.close()
+		return nil, fmt.Errorf("open store %s on %s: %w", config.ConnConfig.Database, config.ConnConfig.Host, err)
+	}
+	return s, nil
+}
+
+// postgres is the engine that many processes share.
+type postgres struct {
+	pool    *pgxpool.Pool
+	asked   chan *heldQuestion
+	closing chan struct{}
+	readers sync.WaitGroup
+}
+
+func (e *postgres) open(ctx context.Context, config *pgxpool.Config, ring *keys.Ring) (_ *DB, err error) {
+	if e.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		return nil, err
+	}
+	v := newVault(ring)
+	if err := e.migrate(ctx, v); err != nil {
+		return nil, err
+	}
+	for range heldReaders {
+		e.readers.Go(e.readHeld)
+	}
+	return start(ctx, e, v)
+}
+
+// migrate lets one process at a time bring the tables forward.
+func (e *postgres) migrate(ctx context.Context, v vault) error {
+	conn, err := e.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1)`, lockOf("migrate")); err != nil {
+		return err
+	}
+	defer func() {
+		_, _ = conn.Exec(context.Background(), `SELECT pg_advisory_unlock($1)`, lockOf("migrate"))
+	}()
+	db := stdlib.OpenDBFromPool(e.pool)
+	defer func() { _ = db.Close() }()
+	return migrate(ctx, goose.DialectPostgres, db, v)
+}
+
+// lockOf is a name as PostgreSQL's advisory locks want it.
+func lockOf(name string) int64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte("safeguard central " + name))
+	return int64(binary.BigEndian.Uint64(h.Sum(nil)))
+}
+
+// numbered holds statements with $1, $2 for each ?, by their text.
+var numbered sync.Map
+
+func (s statement) numbered() string {
+	if text, ok := numbered.Load(s.text); ok {
+		return text.(string)
+	}
+	var b strings.Builder
+	n := 0
+	for part := range strings.SplitSeq(s.text, "?") {
+		if n > 0 {
+			b.WriteString("$" + strconv.Itoa(n))
+		}
+		b.WriteString(part)
+		n++
+	}
+	numbered.Store(s.text, b.String())
+	return b.String()
+}
+
+func batchOf(statements []statement) *pgx.Batch {
+	b := &pgx.Batch{}
+	for _, s := range statements {
+		b.Queue(s.numbered(), s.args...)
+	}
+	return b
+}
+
+// sender is a pool or one connection of it. Statements sent together without a
+// BEGIN are one transaction.
+type sender interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+func send(ctx context.Context, on sender, statements []statement) (touched []int64, err error) {
+	if len(statements) == 0 {
+		return nil, nil
+	}
+	results := on.SendBatch(ctx, batchOf(statements))
+	defer func() { err = errors.Join(err, results.Close()) }()
+	touched = make([]int64, len(statements))
+	for i := range statements {
+		tag, err := results.Exec()
+		if err != nil {
+			return nil, plain(err)
+		}
+		touched[i] = tag.RowsAffected()
+	}
+	return touched, nil
+}
+
+// plain leaves out what PostgreSQL says of the values in a row.
+func plain(err error) error {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return fmt.Errorf("%s (SQLSTATE %s, table %s, constraint %s)", e.Message, e.Code, e.TableName, e.ConstraintName)
+	}
+	return err
+}
+
+func ask(ctx context.Context, on sender, each func(row scanner) error, statements []statement) (err error) {
+	if len(statements) == 0 {
+		return nil
+	}
+	results := on.SendBatch(ctx, batchOf(statements))
+	defer func() { err = errors.Join(err, results.Close()) }()
+	for range statements {
+		rows, err := results.Query()
+		if err != nil {
+			return plain(err)
+		}
+		for rows.Next() {
+			if err := each(rows); err != nil {
+				rows.Close()
+				return err
+			}
+		}
+		if err := rows.Err(); err != nil {
+			return plain(err)
+		}
+	}
+	return nil
+}
+
+func (e *postgres) exec(ctx context.Context, statements ...statement) ([]int64, error) {
+	return send(ctx, e.pool, statements)
+}
+
+func (e *postgres) query(ctx context.Context, each func(row scanner) error, statements ...statement) error {
+	return ask(ctx, e.pool, each, statements)
+}
+
+func (e *postgres) atomically(ctx context.Context, statements ...statement) error {
+	_, err := send(ctx, e.pool, statements)
+	return err
+}
+
+func (e *postgres) snapshot(ctx context.Context, do func(tx transaction) error) error {
+	tx, err := e.beginAs(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`)
+	if err != nil {
+		return err
+	}
+	defer tx.rollback()
+	return do(tx)
+}
+
+func (e *postgres) begin(ctx context.Context) (openTransaction, error) {
+	return e.beginAs(ctx, `BEGIN`)
+}
+
+func (e *postgres) beginAs(ctx context.Context, how string) (*postgresTransaction, error) {
+	conn, err := e.pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("begin: %w", err)
+	}
+	return &postgresTransaction{conn: conn, how: how}, nil
+}
+
+// lock is released by the end of tx.
+func (e *postgres) lock(ctx context.Context, tx transaction, name string) error {
+	return tx.query(ctx, func(scanner) error { return nil }, stmt(`SELECT pg_advisory_xact_lock(?)`, lockOf(name)))
+}
+
+func (e *postgres) parallel() bool { return true }
+
+// insertAudit is one statement, whose arguments are the columns.
+func (e *postgres) insertAudit(records []audit.Record) []statement {
+	if len(records) == 0 {
+		return nil
+	}
+	n := len(records)
+	chains, seqs, ats := make([]string, n), make([]int64, n), make([]int64, n)
+	bodies, hashes, tokens, salts := make([][]byte, n), make([][]byte, n), make([][]byte, n), make([][]byte, n)
+	for i, r := range records {
+		chains[i], seqs[i], ats[i] = r.Chain, int64(r.Seq), millis(r.At)
+		bodies[i], hashes[i], tokens[i], salts[i] = r.Body, r.Hash, r.Token, r.Salt
+	}
+	return []statement{stmt(`INSERT INTO audit (chain, seq, at, body, hash, subject, salt)
+		SELECT * FROM unnest(?::text[], ?::bigint[], ?::bigint[], ?::bytea[], ?::bytea[], ?::bytea[], ?::bytea[])`,
+		chains, seqs, ats, bodies, hashes, tokens, salts)}
+}
+
+// scrub has the rows removed that nobody can see any more. The server's own log
+// and backups hold them for as long as they are kept.
+func (e *postgres) scrub(ctx context.Context) error {
+	for _, table := range []string{"persons", "flags", "lookups", "notifications", "audit"} {
+		if _, err := e.pool.Exec(ctx, `VACUUM `+table); err != nil {
+			return plain(err)
+		}
+	}
+	return nil
+}
+
+func (e *postgres) close() error {
+	close(e.closing)
+	e.readers.Wait()
+	if e.pool != nil {
+		e.pool.Close()
+	}
+	return nil
+}
+
+// postgresTransaction has one connection until it ends. BEGIN travels with its
+// first statements, COMMIT with its last.
+type postgresTransaction struct {
+	conn  *pgxpool.Conn
+	how   string // BEGIN, until it is sent
+	begun bool
+}
+
+func (t *postgresTransaction) opened(statements []statement) []statement {
+	if t.begun {
+		return statements
+	}
+	t.begun = true
+	return append([]statement{stmt(t.how)}, statements...)
+}
+
+func (t *postgresTransaction) exec(ctx context.Context, statements ...statement) ([]int64, error) {
+	all := t.opened(statements)
+	touched, err := send(ctx, t.conn, all)
+	if err != nil {
+		return nil, err
+	}
+	return touched[len(all)-len(statements):], nil
+}
+
+func (t *postgresTransaction) query(ctx context.Context, each func(row scanner) error, statements ...statement) error {
+	return ask(ctx, t.conn, each, t.opened(statements))
+}
+
+func (t *postgresTransaction) commit(ctx context.Context, last ...statement) error {
+	if t.begun || len(last) > 0 {
+		if _, err := send(ctx, t.conn, append(t.opened(last), stmt(`COMMIT`))); err != nil {
+			t.rollback()
+			return fmt.Errorf("commit: %w", err)
+		}
+	}
+	t.conn.Release()
+	return nil
+}
+
+// rollback has nothing to say: where it fails the connection is lost, and with
+// it the transaction.
+func (t *postgresTransaction) rollback() {
+	if t.begun {
+		ctx, cancel := context.WithTimeout(context.Background(), postgresConnect)
+		defer cancel()
+		_, _ = t.conn.Exec(ctx, `ROLLBACK`)
+	}
+	t.conn.Release()
+}
+
+// heldQuestion is one caller of held.
+type heldQuestion struct {
+	ctx    context.Context
+	person []byte
+	rows   []heldRow
+	done   chan error
+}
+
+// held shares a query with whoever asks at the same time: on a busy day a round
+// trip costs more than what it fetches.
+func (e *postgres) held(ctx context.Context, person []byte) ([]heldRow, error) {
+	q := &heldQuestion{ctx: ctx, person: person, done: make(chan error, 1)}
+	select {
+	case e.asked <- q:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-e.closing:
+		return nil, errClosed
+	}
+	select {
+	case err := <-q.done:
+		return q.rows, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// readHeld answers what is waiting, together.
+func (e *postgres) readHeld() {
+	for {
+		var group []*heldQuestion
+		select {
+		case q := <-e.asked:
+			group = append(group, q)
+		case <-e.closing:
+			return
+		}
+	more:
+		for len(group) < heldTogether {
+			select {
+			case q := <-e.asked:
+				group = append(group, q)
+			default:
+				break more
+			}
+		}
+		err := e.readGroup(group)
+		for _, q := range group {
+			q.done <- err
+		}
+	}
+}
+
+func (e *postgres) readGroup(group []*heldQuestion) error {
+	ctx, cancel := context.WithTimeout(context.Background(), postgresRead)
+	defer cancel()
+	persons := make([][]byte, len(group))
+	for i, q := range group {
+		persons[i] = q.person
+	}
+	rows, err := e.pool.Query(ctx, `SELECT f.person, f.id, p.key, f.authority, f.content FROM flags f JOIN persons p ON p.token = f.person
+		WHERE f.person = ANY($1) AND f.closed_at IS NULL ORDER BY f.id`, persons)
+	if err != nil {
+		return plain(err)
+	}
+	defer rows.Close()
+	found := map[string][]heldRow{}
+	for rows.Next() {
+		var person []byte
+		var h heldRow
+		if err := rows.Scan(&person, &h.id, &h.key, &h.authority, &h.content); err != nil {
+			return err
+		}
+		found[string(person)] = append(found[string(person)], h)
+	}
+	if err := rows.Err(); err != nil {
+		return plain(err)
+	}
+	for _, q := range group {
+		q.rows = found[string(q.person)]
+	}
+	return nil
+}

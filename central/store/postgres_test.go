@@ -1,0 +1,92 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/central/store/storetest"
+)
+
+// server is nil where there is no PostgreSQL.
+var server *storetest.Postgres
+
+func TestMain(m *testing.M) { os.Exit(withPostgres(m)) }
+
+func withPostgres(m *testing.M) int {
+	var err error
+	switch server, err = storetest.StartPostgres(false); {
+	case errors.Is(err, storetest.ErrNoPostgres):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	default:
+		defer func() {
+			if err := server.Stop(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+		}()
+	}
+	return m.Run()
+}
+
+// database is an empty one.
+func database(t testing.TB) string {
+	t.Helper()
+	if server == nil {
+		t.Skip(storetest.ErrNoPostgres)
+	}
+	dsn, err := server.Empty(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dsn
+}
+
+func openPostgres(t testing.TB, dsn string, r *keys.Ring) *store.DB {
+	t.Helper()
+	s, err := store.OpenPostgres(t.Context(), dsn, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestPostgres(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) func() store.Store {
+		dsn, r := database(t), ring(t)
+		return func() store.Store { return openPostgres(t, dsn, r) }
+	})
+}
+
+func TestPostgresRefusesOtherKeys(t *testing.T) {
+	dsn := database(t)
+	openPostgres(t, dsn, ring(t))
+	_, err := store.OpenPostgres(t.Context(), dsn, ring(t))
+	if err == nil || !strings.Contains(err.Error(), "other keys") {
+		t.Errorf("opened with other keys: %v, want a refusal", err)
+	}
+}
+
+// The connection string holds a password.
+func TestPostgresErrorsTellNoPassword(t *testing.T) {
+	for _, dsn := range []string{
+		"postgres://me:secret@127.0.0.1:1/nothing?sslmode=disable&connect_timeout=2",
+		"postgres://me:secret@127.0.0.1:port/nothing",
+		"host=127.0.0.1 password=secret sslmode=never",
+	} {
+		_, err := store.OpenPostgres(t.Context(), dsn, ring(t))
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%v, want an error without the password", err)
+		}
+	}
+}

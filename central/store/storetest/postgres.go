@@ -1,0 +1,149 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// ErrNoPostgres says that this machine has no PostgreSQL to test with.
+var ErrNoPostgres = errors.New("no PostgreSQL server programs found, want them under /usr/lib/postgresql: make deps")
+
+// Postgres is a PostgreSQL server of its own, in a temporary folder and on the
+// loopback. It ends with the process that started it, however that ends.
+type Postgres struct {
+	port  string
+	held  io.WriteCloser // the server ends when it is closed
+	guard *exec.Cmd
+	count atomic.Int64
+}
+
+// StartPostgres starts a server. Only a durable one has its commits on disk, and
+// only that tells something about speed.
+func StartPostgres(durable bool) (*Postgres, error) {
+	bin, err := postgresPrograms()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "safeguard-postgres-")
+	if err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	options := "-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200 -c port=" + port
+	if !durable {
+		options += " -c fsync=off -c full_page_writes=off"
+	}
+	// The guard waits for its input to end, so that a test that is killed leaves
+	// no server behind.
+	script := `set -e
+"$1/initdb" -D "$2/data" -U safeguard -A trust -E UTF8 --locale=C --no-sync >"$2/log" 2>&1
+"$1/pg_ctl" -D "$2/data" -l "$2/log" -o "$3" -w start >>"$2/log" 2>&1
+echo up
+cat >/dev/null
+"$1/pg_ctl" -D "$2/data" -m immediate -w stop >>"$2/log" 2>&1
+rm -rf "$2"
+`
+	args := []string{"sh", "-c", script, "sh", bin, dir, options}
+	if os.Geteuid() == 0 {
+		// PostgreSQL refuses to run as root.
+		if args, err = asNobody(dir, args); err != nil {
+			return nil, err
+		}
+	}
+	p := &Postgres{port: port, guard: exec.Command(args[0], args[1:]...)}
+	p.guard.Dir = "/"
+	if p.held, err = p.guard.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := p.guard.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.guard.Start(); err != nil {
+		return nil, fmt.Errorf("start PostgreSQL: %w", err)
+	}
+	said := make([]byte, 3)
+	if _, err := io.ReadFull(out, said); err != nil {
+		_ = p.guard.Wait()
+		log, _ := os.ReadFile(filepath.Join(dir, "log"))
+		return nil, fmt.Errorf("start PostgreSQL: %s", log)
+	}
+	return p, nil
+}
+
+// postgresPrograms is the folder of the newest version's.
+func postgresPrograms() (string, error) {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if len(found) == 0 {
+		return "", ErrNoPostgres
+	}
+	slices.SortFunc(found, func(a, b string) int { return version(a) - version(b) })
+	return filepath.Dir(found[len(found)-1]), nil
+}
+
+func version(program string) int {
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(program))))
+	return n
+}
+
+func asNobody(dir string, args []string) ([]string, error) {
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, _ := strconv.Atoi(u.Uid)
+		gid, _ := strconv.Atoi(u.Gid)
+		if err := os.Chown(dir, uid, gid); err != nil {
+			return nil, err
+		}
+		return append([]string{"setpriv", "--reuid=" + u.Uid, "--regid=" + u.Gid, "--clear-groups"}, args...), nil
+	}
+	return nil, errors.New("no user to run PostgreSQL as, want postgres or nobody")
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
+}
+
+// Empty makes an empty database, and names it as store.OpenPostgres wants it.
+func (p *Postgres) Empty(ctx context.Context) (dsn string, err error) {
+	bin, err := postgresPrograms()
+	if err != nil {
+		return "", err
+	}
+	name := "test" + strconv.FormatInt(p.count.Add(1), 10)
+	out, err := exec.CommandContext(ctx, filepath.Join(bin, "createdb"), "-h", "127.0.0.1", "-p", p.port, "-U", "safeguard", name).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("make database: %s", strings.TrimSpace(string(out)))
+	}
+	return "postgres://safeguard@127.0.0.1:" + p.port + "/" + name + "?sslmode=disable", nil
+}
+
+// Stop ends the server.
+func (p *Postgres) Stop() error {
+	if err := p.held.Close(); err != nil {
+		return err
+	}
+	return p.guard.Wait()
+}
