@@ -3,6 +3,7 @@ package safeguard
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -63,6 +64,43 @@ type Answer struct {
 
 // UnknownBecause is the unknown answer.
 func UnknownBecause(r Reason) Answer { return Answer{Reason: r} }
+
+// WithMothers is the answer about an infant and the one about its mother, as one:
+// what is held for either is held, and what is not known of either is unknown. Of
+// the mother's flags only those of her unborn child are the infant's concern.
+func (a Answer) WithMothers(m Answer) Answer {
+	var hers []Flag
+	for _, f := range m.Flags {
+		if f.Plan == UnbornChild {
+			f.Mothers = true
+			hers = append(hers, f)
+		}
+	}
+	if m.Status == Held && len(hers) == 0 {
+		m.Status = NoneHeld
+	}
+	out := a
+	switch {
+	case a.Status == Held && m.Status == Held:
+		out.Flags = append(slices.Clip(a.Flags), hers...)
+	case a.Status == Held:
+		return a
+	case m.Status == Held:
+		m.Flags = hers
+		return m
+	case a.Status == Unknown:
+		return a
+	case m.Status == Unknown:
+		return m
+	}
+	if m.AsOf.Before(a.AsOf) {
+		out.AsOf = m.AsOf
+	}
+	if m.Source == FromCache {
+		out.Source = FromCache
+	}
+	return out
+}
 
 // ErrRefused means that a flag source understood a query and will not answer it.
 // Any other error of a lookup means that no answer came, and one may yet.

@@ -231,6 +231,49 @@ func TestFlagVisible(t *testing.T) {
 	}
 }
 
+func TestWithMothers(t *testing.T) {
+	early, late := now.Add(-time.Hour), now
+	unborn := safeguard.Flag{Plan: safeguard.UnbornChild, Start: date("2026-01-05"), Authority: council}
+	answer := func(status safeguard.Status, asOf time.Time, source safeguard.Source, flags ...safeguard.Flag) safeguard.Answer {
+		return safeguard.Answer{Status: status, AsOf: asOf, Source: source, Flags: flags}
+	}
+	unknown := safeguard.UnknownBecause(safeguard.CentreUnreachable)
+	noNumber := safeguard.UnknownBecause(safeguard.NoNHSNumber)
+	none := answer(safeguard.NoneHeld, late, safeguard.FromCentre)
+	for _, c := range []struct {
+		name        string
+		own, hers   safeguard.Answer
+		status      safeguard.Status
+		reason      safeguard.Reason
+		flags, moms int
+		source      safeguard.Source
+		asOf        time.Time
+	}{
+		{"neither holds", none, answer(safeguard.NoneHeld, early, safeguard.FromCentre), safeguard.NoneHeld, 0, 0, 0, safeguard.FromCentre, early},
+		{"hers from the cache", none, answer(safeguard.NoneHeld, early, safeguard.FromCache), safeguard.NoneHeld, 0, 0, 0, safeguard.FromCache, early},
+		{"her unborn child's plan", none, answer(safeguard.Held, late, safeguard.FromCentre, unborn), safeguard.Held, 0, 1, 1, safeguard.FromCentre, late},
+		{"her own plan is not the infant's", none, answer(safeguard.Held, late, safeguard.FromCentre, care), safeguard.NoneHeld, 0, 0, 0, safeguard.FromCentre, late},
+		{"both", answer(safeguard.Held, late, safeguard.FromCentre, plan), answer(safeguard.Held, early, safeguard.FromCentre, unborn, care), safeguard.Held, 0, 2, 1, safeguard.FromCentre, early},
+		{"own held, hers unknown", answer(safeguard.Held, late, safeguard.FromCentre, plan), unknown, safeguard.Held, 0, 1, 0, safeguard.FromCentre, late},
+		{"own unknown, hers held", noNumber, answer(safeguard.Held, late, safeguard.FromCentre, unborn), safeguard.Held, 0, 1, 1, safeguard.FromCentre, late},
+		{"own unknown, hers none", noNumber, none, safeguard.Unknown, safeguard.NoNHSNumber, 0, 0, safeguard.NoSource, time.Time{}},
+		{"own none, hers unknown", none, unknown, safeguard.Unknown, safeguard.CentreUnreachable, 0, 0, safeguard.NoSource, time.Time{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := c.own.WithMothers(c.hers)
+			moms := 0
+			for _, f := range got.Flags {
+				if f.Mothers {
+					moms++
+				}
+			}
+			if got.Status != c.status || got.Reason != c.reason || len(got.Flags) != c.flags || moms != c.moms || got.Source != c.source || !got.AsOf.Equal(c.asOf) {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
 func TestDateOf29February(t *testing.T) {
 	born := date("2008-02-29")
 	if got := born.YearsAt(date("2026-02-28")); got != 17 {

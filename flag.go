@@ -46,6 +46,7 @@ type Flag struct {
 	Start     Date
 	End       Date // zero while the plan is active
 	Authority Authority
+	Mothers   bool // of an infant: held under the mother's number, not the infant's
 }
 
 // Authority is the local authority to call about a flag.

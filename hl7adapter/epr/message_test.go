@@ -82,6 +82,9 @@ func TestMessage(t *testing.T) {
 			a.Content.Flags[0].Plan = safeguard.UnbornChild
 			a.Attendance.Patient.NumberStatus = safeguard.StatusNotStated
 		},
+		"infant": func(a *safeguard.Alert) {
+			a.Content.Flags[0].Plan, a.Content.Flags[0].Mothers = safeguard.UnbornChild, true
+		},
 		"not-completed": func(a *safeguard.Alert) {
 			a.Content = safeguard.Content{Kind: safeguard.CheckNotCompleted, Reason: safeguard.CentreUnreachable}
 		},

@@ -42,6 +42,9 @@ func held(a safeguard.Alert, f safeguard.Flag) string {
 		b.WriteString("WITHDRAWN. ")
 	}
 	b.WriteString(f.Plan.Title())
+	if f.Mothers {
+		b.WriteString(" (held under the mother's NHS number)")
+	}
 	if f.Ended(safeguard.DateOf(a.Decided)) {
 		fmt.Fprintf(&b, ", ended %s, started %s.", inWords(f.End), inWords(f.Start))
 	} else {
