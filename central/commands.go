@@ -34,9 +34,9 @@ func (c Caller) dial() (*client.Client, error) {
 	return client.Dial(c.Server, config)
 }
 
-// ImportFlags uploads the CSV file at path ("-" is standard input), as any local
+// ImportFlags uploads the file at path ("-" is standard input), as any local
 // authority's system does, and writes the centre's report to out. See
-// upload.CSV for the columns.
+// upload.Open for the formats.
 func ImportFlags(ctx context.Context, by Caller, path string, out io.Writer, asJSON bool) (client.Report, error) {
 	in := os.Stdin
 	if path != "-" {
@@ -47,7 +47,7 @@ func ImportFlags(ctx context.Context, by Caller, path string, out io.Writer, asJ
 		defer f.Close()
 		in = f
 	}
-	rows, err := upload.CSV(in)
+	file, err := upload.Open(in, upload.Detect)
 	if err != nil {
 		// The centre is not asked about a file that is none.
 		err = fmt.Errorf("import flags: %s: %w", path, err)
@@ -62,7 +62,7 @@ func ImportFlags(ctx context.Context, by Caller, path string, out io.Writer, asJ
 		return client.Report{}, err
 	}
 	defer c.Close()
-	report, err := c.Upload(ctx, asSent(rows))
+	report, err := c.Upload(ctx, asSent(upload.Rows(file)))
 	if err != nil {
 		return client.Report{}, fmt.Errorf("import flags: %s: %w", path, err)
 	}

@@ -1,26 +1,28 @@
 package upload
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
 )
-
-// maxLine is the longest line that is read, in bytes. A good one has some 70.
-const maxLine = 4096
 
 // columns are those a file may have, the required ones first.
 var columns = []string{columnNumber, columnBorn, columnPlan, columnStart, columnEnd, columnDelete}
 
 const required = 4
 
-// CSV reads a file of flags. Its first line names the columns, in any order:
+// csvReader reads CSV.
+type csvReader struct {
+	lines *lines
+	order order
+	comma byte
+}
+
+// newCSV reads a file of flags. Its first line names the columns, in any order:
 //
 //	nhs_number     ten digits, with or without spaces; of the mother for UCPP
 //	date_of_birth  YYYY-MM-DD; of the mother for UCPP
@@ -30,102 +32,62 @@ const required = 4
 //	delete         YYYY-MM-DD, or empty: the flag should never have been there,
 //	               and is withdrawn; may be left out
 //
-// The text is UTF-8, a byte order mark is passed over, lines end in LF or CRLF,
-// fields are separated by commas and may stand in double quotes. No field
-// spans lines, so that a stray quote spoils its own line only: such a row comes
-// with Unreadable set. Empty lines, and those of
-// commas alone that spreadsheets write, are passed over.
-//
-// An error of CSV is about the first line, and says that this is no such file;
-// one of a row is that of reading, and the last.
-func CSV(r io.Reader) (iter.Seq2[Row, error], error) {
-	lines := &lines{in: bufio.NewReaderSize(r, maxLine)}
-	first, err := lines.next()
+// The text is UTF-8, or UTF-16 with a byte order mark; a byte order mark is
+// passed over, lines end in LF or CRLF, fields are separated by commas, or, as
+// the first line shows, by semicolons or tabs, and may stand in double quotes.
+// No field spans lines, so that a stray quote spoils its own line only: such a
+// row comes with Unreadable set. Empty lines, and those of separators alone that
+// spreadsheets write, are passed over.
+func newCSV(r io.Reader) (*csvReader, error) {
+	c := &csvReader{lines: newLines(r)}
+	first, err := c.lines.next()
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	order, err := header(first)
-	if err != nil {
+	if c.order, c.comma, err = header(first); err != nil {
 		return nil, fmt.Errorf("line %d: %w", max(first.number, 1), err)
 	}
-	return func(yield func(Row, error) bool) {
-		for {
-			line, err := lines.next()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err != nil {
-				yield(Row{}, err)
-				return
-			}
-			if !yield(order.row(line), nil) {
-				return
-			}
-		}
-	}, nil
+	return c, nil
 }
 
-// lines gives the lines that are not empty, without their ends.
-type lines struct {
-	in     *bufio.Reader
-	number int // of the line read last
-}
+func (c *csvReader) Header() Header { return Header{} }
 
-// line is valid until the next is read.
-type line struct {
-	number int
-	text   []byte
-	long   bool // too long to be kept; there is no text
-}
-
-func (l *lines) next() (line, error) {
-	for {
-		text, err := l.in.ReadSlice('\n')
-		l.number++
-		out := line{number: l.number}
-		for errors.Is(err, bufio.ErrBufferFull) {
-			out.long = true
-			_, err = l.in.ReadSlice('\n')
-		}
-		switch {
-		case err != nil && !errors.Is(err, io.EOF):
-			return line{}, fmt.Errorf("line %d: %w", l.number, err)
-		case out.long:
-			return out, nil
-		case err != nil && len(text) == 0:
-			return line{}, io.EOF
-		}
-		if l.number == 1 {
-			text = bytes.TrimPrefix(text, []byte("\ufeff"))
-		}
-		out.text = bytes.TrimRight(text, "\r\n")
-		if len(bytes.Trim(out.text, ", \t")) > 0 {
-			return out, nil
-		}
+func (c *csvReader) Next() (Row, error) {
+	line, err := c.lines.next()
+	if err != nil {
+		return Row{}, err
 	}
+	return c.order.row(line, c.comma), nil
 }
 
 // order says for each field of a line which column it is.
 type order []int
 
-// header reads the first line. It quotes a name only when the required ones are
-// all there, for otherwise the line may well be a person's.
-func header(first line) (order, error) {
+// header reads the first line, and finds what separates the fields. It quotes a
+// name only when the required ones are all there, for otherwise the line may
+// well be a person's.
+func header(first line) (order, byte, error) {
 	want := "want a first line that names the columns: " + strings.Join(columns, ",")
-	if first.number == 0 {
-		return nil, errors.New("the file is empty, " + want)
+	if first.number == 0 || len(first.text) == 0 && !first.long {
+		return nil, 0, errors.New("the file is empty, " + want)
 	}
-	fields, wrong := split(first)
+	comma := byte(',')
+	for _, c := range []byte(";\t") {
+		if bytes.Count(first.text, []byte{c}) >= required-1 && bytes.IndexByte(first.text, ',') < 0 {
+			comma = c
+		}
+	}
+	fields, wrong := split(first, comma)
 	if wrong != "" {
-		return nil, errors.New(wrong + "; " + want)
+		return nil, 0, errors.New(wrong + "; " + want)
 	}
 	var order order
 	var unknown []string
 	for i, f := range fields {
-		name := strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToLower(strings.TrimSpace(f)))
+		name := canonical(f)
 		c := slices.Index(columns, name)
 		if c >= 0 && slices.Contains(order, c) {
-			return nil, fmt.Errorf("column %d: %s is there twice, want it once", i+1, name)
+			return nil, 0, fmt.Errorf("column %d: %s is there twice, want it once", i+1, name)
 		}
 		if c < 0 {
 			unknown = append(unknown, fmt.Sprintf("column %d: %q is not known, want only %s; leave out what is not asked for",
@@ -135,29 +97,18 @@ func header(first line) (order, error) {
 	}
 	for c, name := range columns[:required] {
 		if !slices.Contains(order, c) {
-			hint := ""
-			if bytes.ContainsAny(first.text, ";\t") {
-				hint = "; fields must be separated by commas"
-			}
-			return nil, fmt.Errorf("no column %s, %s%s", name, want, hint)
+			return nil, 0, fmt.Errorf("no column %s, %s", name, want)
 		}
 	}
 	if len(unknown) > 0 {
-		return nil, errors.New(unknown[0])
+		return nil, 0, errors.New(unknown[0])
 	}
-	return order, nil
-}
-
-func clip(s string) string {
-	if r := []rune(s); len(r) > 30 {
-		return string(r[:30]) + "…"
-	}
-	return s
+	return order, comma, nil
 }
 
 // row puts a line's fields where they belong.
-func (o order) row(l line) Row {
-	fields, wrong := split(l)
+func (o order) row(l line, comma byte) Row {
+	fields, wrong := split(l, comma)
 	if wrong == "" && len(fields) != len(o) {
 		wrong = fmt.Sprintf("%d fields, want %d as the first line names", len(fields), len(o))
 	}
@@ -165,7 +116,7 @@ func (o order) row(l line) Row {
 		return Row{Line: l.number, Unreadable: wrong}
 	}
 	row := Row{Line: l.number}
-	into := []*string{&row.NHSNumber, &row.DateOfBirth, &row.Plan, &row.Start, &row.End, &row.Delete}
+	into := row.fields()
 	for i, c := range o {
 		*into[c] = fields[i]
 	}
@@ -174,7 +125,7 @@ func (o order) row(l line) Row {
 
 // split takes a line apart (RFC 4180, without fields of several lines), or says
 // why it can not.
-func split(l line) (fields []string, wrong string) {
+func split(l line, comma byte) (fields []string, wrong string) {
 	switch {
 	case l.long:
 		return nil, fmt.Sprintf("the line is longer than %d bytes", maxLine)
@@ -196,14 +147,15 @@ func split(l line) (fields []string, wrong string) {
 			if after == "" {
 				return fields, ""
 			}
-			if after[0] != ',' {
+			if after[0] != comma {
 				return nil, fmt.Sprintf("character %d: more after a quoted field, want a comma", at(after))
 			}
 			rest = after[1:]
 			continue
 		}
-		field, after, more := strings.Cut(rest, ",")
-		if i := strings.IndexByte(field, '"'); i >= 0 {
+		field, after, more := strings.Cut(rest, string(comma))
+		// ="9990000107" is how some programs keep a spreadsheet from touching it.
+		if i := strings.IndexByte(field, '"'); i >= 0 && !formula.MatchString(strings.TrimSpace(field)) {
 			return nil, fmt.Sprintf("character %d: a double quote within a field, want the whole field in quotes", at(rest[i:]))
 		}
 		fields = append(fields, field)

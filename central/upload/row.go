@@ -7,6 +7,26 @@ import (
 	"github.com/safeguard-edge/safeguard/central/store"
 )
 
+// Row is one row, each field as the local authority wrote it.
+type Row struct {
+	Line        int // in the file, from 1
+	NHSNumber   string
+	DateOfBirth string
+	Plan        string
+	Start       string
+	End         string
+	Delete      string
+
+	// Unreadable is why the row could not be taken apart, if so: it is rejected,
+	// and fields that could be read all the same say whose it was.
+	Unreadable string
+}
+
+// fields are the columns, in the order of columns.
+func (r *Row) fields() []*string {
+	return []*string{&r.NHSNumber, &r.DateOfBirth, &r.Plan, &r.Start, &r.End, &r.Delete}
+}
+
 // The columns, as a file's first line names them.
 const (
 	columnNumber = "nhs_number"
@@ -20,97 +40,123 @@ const (
 // oldest is the earliest date of birth that is believed.
 var oldest = safeguard.Date{Year: 1900, Month: 1, Day: 1}
 
-var plans = map[string]safeguard.Plan{
-	"CPP":  safeguard.ChildProtection,
-	"LAC":  safeguard.LookedAfter,
-	"UCPP": safeguard.UnbornChild,
+// adulthood is the age in years at which CPP and LAC end.
+const adulthood = 18
+
+// Rules are what a row is held against.
+type Rules struct {
+	Today      safeguard.Date
+	RefuseTest bool // numbers of the 999 range, in production
 }
 
-// read makes a change of a row, or says what is wrong with it.
-func (r Rules) read(row Row) (store.Change, Verdict) {
+// reading is what came of a row.
+type reading struct {
+	change    store.Change
+	code      string // Loaded, or why not
+	column    string // at fault
+	sentence  string // what is wrong
+	notes     []string
+	ambiguous string // the first column that could be month/day
+	american  bool   // a column can only be month/day
+}
+
+func (r *reading) reject(code, column, sentence string) reading {
+	r.code, r.column, r.sentence = code, column, sentence
+	return *r
+}
+
+func (r *reading) note(column, note string) {
+	if note != "" {
+		r.notes = append(r.notes, column+" "+note)
+	}
+}
+
+// take keeps what is to be said of a date.
+func (r *reading) take(column string, d day) {
+	r.note(column, d.note)
+	r.american = r.american || d.american
+	if d.ambiguous && r.ambiguous == "" {
+		r.ambiguous = column
+	}
+}
+
+// read makes a change of a row, or says what is wrong with it. What could be
+// read of the number and the date of birth is there in any case: it says who is
+// not to be taken for missing.
+func (rules Rules) read(row Row) reading {
+	r := reading{code: Loaded}
+	c := &r.change
+	number, note, wrongNumber := readNumber(row.NHSNumber)
+	c.Number = number
+	r.note(columnNumber, note)
+	born := readDay(row.DateOfBirth)
+	r.take(columnBorn, born)
+	if born.wrong == "" {
+		c.Flag.Born = safeguard.Hide(born.Date)
+	}
 	if row.Unreadable != "" {
-		return store.Change{}, Verdict{Code: Rejected, Sentence: row.Unreadable}
+		return r.reject(Rejected, "", row.Unreadable)
 	}
-	reject := func(column, sentence string) (store.Change, Verdict) {
-		return store.Change{}, Verdict{Code: Rejected, Column: column, Sentence: sentence}
-	}
-
-	text := strings.TrimSpace(row.NHSNumber)
-	number, err := safeguard.ParseNHSNumber(text)
 	switch {
-	case text == "":
-		return store.Change{}, Verdict{Code: NotANumber, Column: columnNumber, Sentence: "no NHS number, want ten digits"}
-	case err != nil && strings.ContainsAny(text, "eE") && strings.Contains(text, "+"):
-		return store.Change{}, Verdict{Code: NotANumber, Column: columnNumber,
-			Sentence: "a spreadsheet has shortened it to the form 9.9E+09, want ten digits; make the column a text column"}
-	case err != nil:
-		return store.Change{}, Verdict{Code: NotANumber, Column: columnNumber, Sentence: strings.TrimPrefix(err.Error(), "NHS number: ")}
+	case wrongNumber != "":
+		return r.reject(NotANumber, columnNumber, wrongNumber)
 	case number == safeguard.TestPatient:
-		return reject(columnNumber, "the number of the test patient, which can hold no flag")
-	case r.RefuseTest && number.IsTest():
-		return reject(columnNumber, "a test number (999), which a centre with production checks does not take")
-	}
-
-	born, wrong := date(row.DateOfBirth)
-	switch {
-	case wrong != "":
-		return reject(columnBorn, wrong)
-	case r.Today.Before(born):
-		return reject(columnBorn, "is after today; of an unborn child, want the mother's")
+		return r.reject(Rejected, columnNumber, "the number of the test patient, which can hold no flag")
+	case rules.RefuseTest && number.IsTest():
+		return r.reject(Rejected, columnNumber, "a test number (999), which a centre with production checks does not take")
+	case born.wrong != "":
+		return r.reject(Rejected, columnBorn, born.wrong)
+	case rules.Today.Before(born.Date):
+		return r.reject(Rejected, columnBorn, "is after today; of an unborn child, want the mother's")
 	case born.Before(oldest):
-		return reject(columnBorn, "is before 1900, want the date of birth")
+		return r.reject(Rejected, columnBorn, "is before 1900, want the date of birth")
 	}
-
-	plan := plans[strings.ToUpper(strings.TrimSpace(row.Plan))]
-	if plan == safeguard.UnknownPlan {
-		return reject(columnPlan, "want CPP, LAC or UCPP")
+	plan, note, wrong := readPlan(row.Plan)
+	if wrong != "" {
+		return r.reject(Rejected, columnPlan, wrong)
 	}
-
-	start, wrong := date(row.Start)
-	switch {
-	case wrong != "":
-		return reject(columnStart, wrong)
-	case start.Before(born):
-		return reject(columnStart, "is before the date of birth; a plan for an unborn child is UCPP, with the mother's number and date of birth")
-	case plan != safeguard.UnbornChild && born.YearsAt(start) >= 18:
-		return reject(columnStart, "is after the 18th birthday, when CPP and LAC end; a plan for an unborn child is UCPP")
-	}
-
-	var end safeguard.Date
-	if strings.TrimSpace(row.End) != "" {
-		if end, wrong = date(row.End); wrong != "" {
-			return reject(columnEnd, wrong+", or nothing while the plan is active")
-		}
-		if end.Before(start) {
-			return reject(columnEnd, "is before the start")
-		}
-	}
-
-	withdraw := strings.TrimSpace(row.Delete) != ""
-	if withdraw {
-		on, wrong := date(row.Delete)
-		if wrong != "" {
-			return reject(columnDelete, wrong+", or nothing")
-		}
-		if r.Today.Before(on) {
-			return reject(columnDelete, "is after today; a flag is withdrawn at once, and a plan that ends has an end")
-		}
-	}
-	flag := store.Flag{Plan: plan, Start: start, End: end, Born: safeguard.Hide(born)}
-	return store.Change{Number: number, Flag: flag, Withdraw: withdraw}, Verdict{Code: Loaded}
+	r.note(columnPlan, note)
+	c.Flag.Plan = plan
+	return rules.readDates(r, row, born.Date)
 }
 
-// date reads a day, or says what is wrong with it.
-func date(s string) (d safeguard.Date, wrong string) {
-	s = strings.TrimSpace(s)
-	d, err := safeguard.ParseDate(s)
+// readDates reads the plan's own dates.
+func (rules Rules) readDates(r reading, row Row, born safeguard.Date) reading {
+	f := &r.change.Flag
+	start := readDay(row.Start)
+	r.take(columnStart, start)
 	switch {
-	case err == nil:
-		return d, ""
-	case s == "":
-		return d, "is missing, want YYYY-MM-DD"
-	case strings.Contains(s, "/"):
-		return d, "has slashes, want YYYY-MM-DD; make the column a text column"
+	case start.wrong != "":
+		return r.reject(Rejected, columnStart, start.wrong)
+	case start.Before(born):
+		return r.reject(Rejected, columnStart, "is before the date of birth; a plan for an unborn child is UCPP, with the mother's number and date of birth")
+	case f.Plan != safeguard.UnbornChild && born.YearsAt(start.Date) >= adulthood:
+		return r.reject(Rejected, columnStart, "is after the 18th birthday, when CPP and LAC end; a plan for an unborn child is UCPP")
 	}
-	return d, "is no day of the calendar, want YYYY-MM-DD"
+	f.Start = start.Date
+
+	if strings.TrimFunc(row.End, blank) != "" {
+		end := readDay(row.End)
+		r.take(columnEnd, end)
+		if end.wrong != "" {
+			return r.reject(Rejected, columnEnd, end.wrong+", or nothing while the plan is active")
+		}
+		if end.Before(start.Date) {
+			return r.reject(Rejected, columnEnd, "is before the start")
+		}
+		f.End = end.Date
+	}
+
+	if strings.TrimFunc(row.Delete, blank) != "" {
+		on := readDay(row.Delete)
+		r.take(columnDelete, on)
+		if on.wrong != "" {
+			return r.reject(Rejected, columnDelete, on.wrong+", or nothing")
+		}
+		if rules.Today.Before(on.Date) {
+			return r.reject(Rejected, columnDelete, "is after today; a flag is withdrawn at once, and a plan that ends has an end")
+		}
+		r.change.Withdraw = true
+	}
+	return r
 }

@@ -9,64 +9,24 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/store"
 )
 
-// Row is one row, each field as the local authority wrote it.
-type Row struct {
-	Line        int // in the file, from 1
-	NHSNumber   string
-	DateOfBirth string
-	Plan        string
-	Start       string
-	End         string
-	Delete      string
-	Unreadable  string // why the line could not be taken apart, if so; the fields are empty then
-}
-
-// Verdicts on a row (CP-ISUploadRecordResponse). The others of that list only a
-// demographic service can give, and they are not given here.
-const (
-	NotANumber = "CPR04" // the NHS number is of an old format, or none
-	Loaded     = "CPR06"
-	Rejected   = "CPR07"
-)
-
-// Verdicts on an upload (CP-ISUploadFileResponse).
-const (
-	Malformed  = "CPF01"
-	AllLoaded  = "CPF02"
-	SomeLoaded = "CPF03"
-	NoneLoaded = "CPF04"
-)
-
-// Verdict is what became of one row.
-type Verdict struct {
-	Line     int
-	Code     string
-	Column   string // at fault; empty when it is the whole row, or none
-	Sentence string // what is wrong, and what would be right
-}
-
 // Report is what became of an upload.
 type Report struct {
-	ID       string
-	Received time.Time
-	Verdict  string
-	Sentence string
-	Rows     int
-	Loaded   int
-	Rejected int
-	Verdicts []Verdict // one for each row, in their order
-}
-
-// Rules are what a row is held against.
-type Rules struct {
-	Today      safeguard.Date
-	RefuseTest bool // numbers of the 999 range, in production
+	ID       string    `json:"id"`
+	Received time.Time `json:"received"`
+	Verdict  string    `json:"verdict"`
+	Sentence string    `json:"sentence"`
+	Notices  []string  `json:"notices,omitempty"` // what a person should know of the whole
+	Rows     int       `json:"rows"`
+	Loaded   int       `json:"loaded"`
+	Rejected int       `json:"rejected"`
+	Verdicts []Verdict `json:"verdicts"` // one for each row, in their order
 }
 
 // Batch is an upload on its way in. It keeps the changes, and of what is
@@ -75,7 +35,16 @@ type Batch struct {
 	rules    Rules
 	upload   store.Upload
 	verdicts []Verdict
-	rows     []int // of each change: its index in verdicts
+	changes  []pending // of the rows that are good so far
+	american int       // rows with a date that can only be month/day
+	notices  []string
+}
+
+// pending is a change that may yet be rejected.
+type pending struct {
+	store.Change
+	row       int    // index in verdicts
+	ambiguous string // column whose date could be month/day
 }
 
 // New begins an upload by the authority, sent by the identity named.
@@ -88,13 +57,17 @@ func (b *Batch) Len() int { return len(b.verdicts) }
 
 // Add takes the next row.
 func (b *Batch) Add(row Row) {
-	change, verdict := b.rules.read(row)
-	verdict.Line = row.Line
-	b.verdicts = append(b.verdicts, verdict)
-	if verdict.Code == Loaded {
-		b.upload.Changes = append(b.upload.Changes, change)
-		b.rows = append(b.rows, len(b.verdicts)-1)
+	r := b.rules.read(row)
+	v := Verdict{Line: row.Line, Code: r.code, Column: r.column, Sentence: r.sentence}
+	if r.american {
+		b.american++
 	}
+	if r.code == Loaded {
+		// Until its effect is known, the sentence holds how it was read.
+		v.Sentence = strings.Join(r.notes, ", ")
+		b.changes = append(b.changes, pending{r.change, len(b.verdicts), r.ambiguous})
+	}
+	b.verdicts = append(b.verdicts, v)
 }
 
 // Applier is what a batch needs of a store.
@@ -105,14 +78,43 @@ type Applier interface {
 // Apply puts the good rows into s, in one transaction. After an error nothing
 // was applied.
 func (b *Batch) Apply(ctx context.Context, s Applier) (Report, error) {
+	b.rejectAmbiguous()
 	b.upload.Rows = len(b.verdicts)
+	b.upload.Changes = make([]store.Change, len(b.changes))
+	for i, c := range b.changes {
+		b.upload.Changes[i] = c.Change
+	}
 	effects, err := s.Apply(ctx, b.upload)
 	if err != nil {
 		return Report{}, err
 	}
-	loaded := 0
+	return b.report(effects), nil
+}
+
+// rejectAmbiguous rejects the rows with a date that could be day/month or
+// month/day when others of the upload show that it is month/day that is meant.
+func (b *Batch) rejectAmbiguous() {
+	if b.american == 0 {
+		return
+	}
+	kept := b.changes[:0]
+	for _, c := range b.changes {
+		if c.ambiguous == "" {
+			kept = append(kept, c)
+			continue
+		}
+		v := &b.verdicts[c.row]
+		v.Code, v.Column, v.Sentence = Rejected, c.ambiguous,
+			"could be day/month or month/day, and other rows have month/day; want YYYY-MM-DD"
+	}
+	b.changes = kept
+}
+
+func (b *Batch) report(effects []store.Effect) Report {
+	loaded, changed := 0, 0
 	for i, effect := range effects {
-		v := &b.verdicts[b.rows[i]]
+		v := &b.verdicts[b.changes[i].row]
+		how := v.Sentence
 		switch effect {
 		case store.Added:
 			v.Sentence = "loaded"
@@ -126,6 +128,10 @@ func (b *Batch) Apply(ctx context.Context, s Applier) (Report, error) {
 			v.Code, v.Column, v.Sentence = Rejected, columnDelete, "no flag with this plan and start is held, so none can be withdrawn"
 			continue
 		}
+		if how != "" {
+			v.Sentence += "; " + how
+			changed++
+		}
 		loaded++
 	}
 	r := Report{
@@ -134,7 +140,11 @@ func (b *Batch) Apply(ctx context.Context, s Applier) (Report, error) {
 		Rows:     len(b.verdicts),
 		Loaded:   loaded,
 		Rejected: len(b.verdicts) - loaded,
+		Notices:  b.notices,
 		Verdicts: b.verdicts,
+	}
+	if changed > 0 {
+		r.Notices = append(r.Notices, fmt.Sprintf("%d loaded rows were not written as documented; each says how it was read", changed))
 	}
 	switch {
 	case r.Rejected == 0:
@@ -144,5 +154,5 @@ func (b *Batch) Apply(ctx context.Context, s Applier) (Report, error) {
 	default:
 		r.Verdict, r.Sentence = SomeLoaded, fmt.Sprintf("%d of %d rows loaded, %d rejected", r.Loaded, r.Rows, r.Rejected)
 	}
-	return r, nil
+	return r
 }

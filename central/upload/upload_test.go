@@ -33,7 +33,7 @@ func TestRows(t *testing.T) {
 		name         string
 		row          Row
 		code, column string
-		sentence     string // what it must say
+		sentence     string // what it must say, or its notes
 	}{
 		{"good", good, Loaded, "", ""},
 		{"number with spaces", with(func(r *Row) { r.NHSNumber = " 999 000 0107 " }), Loaded, "", ""},
@@ -44,15 +44,39 @@ func TestRows(t *testing.T) {
 		{"unborn child of an adult", with(func(r *Row) { r.Plan, r.DateOfBirth = "UCPP", "1995-06-07" }), Loaded, "", ""},
 		{"withdrawn", with(func(r *Row) { r.Delete = "2026-03-01" }), Loaded, "", ""},
 
+		{"no-break spaces", with(func(r *Row) { r.NHSNumber, r.Start = "999\u00a0000\u00a00107", "\u00a02025-01-02\ufeff" }), Loaded, "", ""},
+		{"apostrophe", with(func(r *Row) { r.NHSNumber = "'" + alice }), Loaded, "", "nhs_number read without the apostrophe"},
+		{"formula", with(func(r *Row) { r.NHSNumber = `="9990000107"` }), Loaded, "", "formula"},
+		{"fraction", with(func(r *Row) { r.NHSNumber = alice + ".0" }), Loaded, "", ".0"},
+		{"commas", with(func(r *Row) { r.NHSNumber = "9,990,000,107" }), Loaded, "", "commas"},
+		{"all digits in a power", with(func(r *Row) { r.NHSNumber = "9.990000107E+09" }), Loaded, "", "no digit is missing"},
+		{"British date", with(func(r *Row) { r.DateOfBirth = "07/06/2015" }), Loaded, "", "date_of_birth read as day/month/year"},
+		{"dots", with(func(r *Row) { r.DateOfBirth = "7.6.2015" }), Loaded, "", "day/month/year"},
+		{"with the time", with(func(r *Row) { r.Start = "2025-01-02 00:00:00" }), Loaded, "", "start read without the time"},
+		{"British with the time", with(func(r *Row) { r.Start = "02/01/2025 00:00" }), Loaded, "", "day/month/year"},
+		{"month by name", with(func(r *Row) { r.Start = "02-JAN-2025" }), Loaded, "", "day, month and year"},
+		{"month by full name", with(func(r *Row) { r.Start = "2 January 2025" }), Loaded, "", "day, month and year"},
+		{"no separators", with(func(r *Row) { r.Start = "20250102" }), Loaded, "", "YYYYMMDD"},
+		{"year first", with(func(r *Row) { r.Start = "2025/01/02" }), Loaded, "", "year/month/day"},
+		{"day number", with(func(r *Row) { r.DateOfBirth = "42162" }), Loaded, "", "number of a day"},
+		{"day number with fraction", with(func(r *Row) { r.DateOfBirth = "42162.0" }), Loaded, "", "number of a day"},
+		{"national plan code", with(func(r *Row) { r.Plan = "cppi" }), Loaded, "", "plan read as CPP"},
+
 		{"no number", with(func(r *Row) { r.NHSNumber = " " }), NotANumber, "nhs_number", "no NHS number"},
 		{"old format", with(func(r *Row) { r.NHSNumber = "ABCD 123" }), NotANumber, "nhs_number", "not a digit"},
 		{"check digit", with(func(r *Row) { r.NHSNumber = "9990000108" }), NotANumber, "nhs_number", "check digit"},
 		{"too short", with(func(r *Row) { r.NHSNumber = "999000010" }), NotANumber, "nhs_number", "9 digits"},
 		{"spreadsheet's number", with(func(r *Row) { r.NHSNumber = "9.99E+09" }), NotANumber, "nhs_number", "text column"},
+		{"spreadsheet's number, with a comma", with(func(r *Row) { r.NHSNumber = "9,99E+09" }), NotANumber, "nhs_number", "text column"},
+		{"narrow column", with(func(r *Row) { r.NHSNumber = "######" }), NotANumber, "nhs_number", "wider"},
 		{"test patient", with(func(r *Row) { r.NHSNumber = "999 000 0018" }), Rejected, "nhs_number", "test patient"},
 		{"no date of birth", with(func(r *Row) { r.DateOfBirth = "" }), Rejected, "date_of_birth", "missing, want YYYY-MM-DD"},
-		{"British date", with(func(r *Row) { r.DateOfBirth = "07/06/2015" }), Rejected, "date_of_birth", "slashes"},
+		{"year of two digits", with(func(r *Row) { r.DateOfBirth = "07/06/15" }), Rejected, "date_of_birth", "two digits"},
+		{"American date", with(func(r *Row) { r.DateOfBirth = "06/27/2015" }), Rejected, "date_of_birth", "day/month/year"},
 		{"no such day", with(func(r *Row) { r.DateOfBirth = "2015-02-29" }), Rejected, "date_of_birth", "no day of the calendar"},
+		{"no such British day", with(func(r *Row) { r.DateOfBirth = "29/02/2015" }), Rejected, "date_of_birth", "no day of the calendar"},
+		{"year only", with(func(r *Row) { r.DateOfBirth = "2015" }), Rejected, "date_of_birth", "no day of the calendar"},
+		{"narrow date column", with(func(r *Row) { r.DateOfBirth = "########" }), Rejected, "date_of_birth", "wider"},
 		{"spreadsheet's zero", with(func(r *Row) { r.DateOfBirth = "1899-12-30" }), Rejected, "date_of_birth", "before 1900"},
 		{"not born yet", with(func(r *Row) { r.DateOfBirth = "2026-03-02" }), Rejected, "date_of_birth", "mother's"},
 		{"no plan", with(func(r *Row) { r.Plan = "" }), Rejected, "plan", "CPP, LAC or UCPP"},
@@ -68,16 +92,20 @@ func TestRows(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, v := rules.read(tt.row)
-			if v.Code != tt.code || v.Column != tt.column || !strings.Contains(v.Sentence, tt.sentence) {
-				t.Errorf("verdict %+v, want %s %s %q", v, tt.code, tt.column, tt.sentence)
+			r := rules.read(tt.row)
+			said := r.sentence + strings.Join(r.notes, ", ")
+			if r.code != tt.code || r.column != tt.column || !strings.Contains(said, tt.sentence) || tt.sentence == "" && said != "" {
+				t.Errorf("verdict %s %s %q, want %s %s %q", r.code, r.column, said, tt.code, tt.column, tt.sentence)
+			}
+			if want := rules.read(good).change; r.code == Loaded && len(r.notes) > 0 && r.change != want {
+				t.Errorf("read as %+v, want %+v", r.change, want)
 			}
 		})
 	}
 	strict := rules
 	strict.RefuseTest = true
-	if _, v := strict.read(good); v.Code != Rejected || !strings.Contains(v.Sentence, "test number") {
-		t.Errorf("a test number in production: %+v, want it rejected", v)
+	if r := strict.read(good); r.code != Rejected || !strings.Contains(r.sentence, "test number") {
+		t.Errorf("a test number in production: %+v, want it rejected", r)
 	}
 }
 
@@ -87,34 +115,38 @@ func TestVerdictsRepeatNoField(t *testing.T) {
 	const secret = "9434765919"
 	for column := range 6 {
 		row := Row{NHSNumber: alice, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}
-		*[]*string{&row.NHSNumber, &row.DateOfBirth, &row.Plan, &row.Start, &row.End, &row.Delete}[column] = secret + "7"
-		if _, v := rules.read(row); v.Code == Loaded || strings.Contains(v.Sentence, "5919") {
-			t.Errorf("column %d: verdict %+v", column, v)
+		*row.fields()[column] = secret + "7"
+		if r := rules.read(row); r.code == Loaded || strings.Contains(r.sentence, "5919") {
+			t.Errorf("column %d: verdict %+v", column, r)
 		}
 	}
 	for _, file := range []string{
 		secret + ",2015-06-07,CPP,2025-01-02\n",                        // no header
-		"nhs_number;date_of_birth\n" + secret,                          // semicolons
+		"nhs_number;date_of_birth\n" + secret,                          // too few columns
 		"nhs_number,date_of_birth,plan,start\n" + secret + "\"x\",a\n", // stray quotes
 		"nhs_number,date_of_birth,plan,start\n" + secret + ",,,,,,\n",
+		`{"` + secret + `":1}`,
+		`{"nhs_number":{"` + secret + `":1}}`,
+		`[` + secret + `]`,
+		`<` + secret + `>`,
+		`<File xmlns="urn:hl7-org:v3"><x` + secret + `/></File>`,
 	} {
-		rows, err := CSV(strings.NewReader(file))
-		if err != nil && strings.Contains(err.Error(), "5919") {
-			t.Errorf("error %v", err)
+		r, err := Open(strings.NewReader(file), Detect)
+		if err != nil {
+			if strings.Contains(err.Error(), "5919") {
+				t.Errorf("error %v", err)
+			}
+			continue
 		}
-		for row := range orNone(rows) {
-			if _, v := rules.read(row); strings.Contains(v.Sentence, "5919") {
+		for row, err := range Rows(r) {
+			if err != nil && strings.Contains(err.Error(), "5919") {
+				t.Errorf("error %v", err)
+			}
+			if v := rules.read(row); strings.Contains(v.sentence, "5919") {
 				t.Errorf("verdict %+v", v)
 			}
 		}
 	}
-}
-
-func orNone[A, B any](seq func(func(A, B) bool)) func(func(A, B) bool) {
-	if seq == nil {
-		return func(func(A, B) bool) {}
-	}
-	return seq
 }
 
 // fake applies nothing, and has the given effects.
@@ -204,16 +236,21 @@ func TestCSV(t *testing.T) {
 		{"not UTF-8", head + "1,2,3,4,\xff\n", []Row{{Line: 2, Unreadable: "the line is not UTF-8 text, want CSV saved as UTF-8"}}},
 		{"long line", head + strings.Repeat("x", 3*maxLine) + "\n" + alice + ",2015-06-07,CPP,2025-01-02,\n",
 			[]Row{{Line: 2, Unreadable: "the line is longer than 4096 bytes"}, {Line: 3, NHSNumber: alice, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}}},
+		{"semicolons", strings.ReplaceAll(head+alice+",2015-06-07,CPP,2025-01-02,\n", ",", ";"), []Row{one}},
+		{"tabs", strings.ReplaceAll(head+alice+",2015-06-07,CPP,2025-01-02,\n", ",", "\t"), []Row{one}},
+		{"UTF-16", utf16(strings.ReplaceAll(head+alice+",2015-06-07,CPP,2025-01-02,\n", ",", "\t")), []Row{one}},
+		{"names of a spreadsheet", "NHS No,DOB,Plan Type,Start Date,End Date\n" + alice + ",2015-06-07,CPP,2025-01-02,\n", []Row{one}},
+		{"formula", head + `="` + alice + `",2015-06-07,CPP,2025-01-02,` + "\n", []Row{{Line: 2, NHSNumber: `="` + alice + `"`, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}}},
 		{"header only", head, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			rows, err := CSV(iotest.OneByteReader(strings.NewReader(tt.file)))
+			rows, err := Open(iotest.OneByteReader(strings.NewReader(tt.file)), CSV)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var got []Row
-			for row, err := range rows {
+			for row, err := range Rows(rows) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -234,15 +271,14 @@ func TestCSVHeader(t *testing.T) {
 		{"column missing", "nhs_number,plan,start\n", "no column date_of_birth"},
 		{"column twice", "nhs_number,NHS Number,plan\n", "column 2: nhs_number is there twice"},
 		{"unknown column", "nhs_number,date_of_birth,plan,start,surname\n", `column 5: "surname" is not known, want only nhs_number`},
-		{"semicolons", "nhs_number;date_of_birth;plan;start\n", "separated by commas"},
-		{"UTF-16", "\xff\xfen\x00h\x00s\x00", "not UTF-8 text"},
+		{"UTF-16 of something else", "\xff\xfen\x00h\x00s\x00", "no column nhs_number"},
 		{"program", "MZ\x90\x00\x03\n", "not UTF-8 text"},
 		{"long", strings.Repeat("x", 2*maxLine), "longer than"},
 		{"after empty lines", "\n\nplan\n", "line 3: no column"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := CSV(strings.NewReader(tt.file))
+			_, err := Open(strings.NewReader(tt.file), CSV)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
@@ -252,21 +288,21 @@ func TestCSVHeader(t *testing.T) {
 
 func TestCSVReadError(t *testing.T) {
 	broken := errors.New("cable pulled")
-	if _, err := CSV(iotest.ErrReader(broken)); !errors.Is(err, broken) {
+	if _, err := Open(iotest.ErrReader(broken), CSV); !errors.Is(err, broken) {
 		t.Errorf("first line: %v, want the reader's error", err)
 	}
 	half := iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader("nhs")))
-	if _, err := CSV(half); !errors.Is(err, iotest.ErrTimeout) {
+	if _, err := Open(half, CSV); !errors.Is(err, iotest.ErrTimeout) {
 		t.Errorf("first line: %v, want the reader's error", err)
 	}
 	file := strings.NewReader("nhs_number,date_of_birth,plan,start\n1,2,3,4\n")
-	rows, err := CSV(iotest.DataErrReader(&thenError{file, broken}))
+	rows, err := Open(iotest.DataErrReader(&thenError{file, broken}), CSV)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var last error
 	n := 0
-	for _, err := range rows {
+	for _, err := range Rows(rows) {
 		n, last = n+1, err
 	}
 	if n != 2 || !errors.Is(last, broken) {
@@ -294,7 +330,7 @@ func FuzzCSV(f *testing.F) {
 	f.Add("nhs_number,date_of_birth,plan,start,end\n" + alice + ",2015-06-07,CPP,2025-01-02,\n")
 	f.Add("\ufeffplan,\"start\",nhs_number,date_of_birth,delete\r\n\"a\"\"b\", \"c\" ,,\"\",x\r\n\"\n")
 	f.Fuzz(func(t *testing.T, file string) {
-		rows, err := CSV(strings.NewReader(file))
+		rows, err := Open(strings.NewReader(file), CSV)
 		if err != nil {
 			return
 		}
@@ -302,7 +338,7 @@ func FuzzCSV(f *testing.F) {
 		var back strings.Builder
 		back.WriteString(strings.Join(columns, ",") + "\n")
 		last := 1
-		for row, err := range rows {
+		for row, err := range Rows(rows) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -316,7 +352,7 @@ func FuzzCSV(f *testing.F) {
 			if row.Unreadable != "" && all != "" || strings.ContainsAny(all, "\n") || strings.ToValidUTF8(all, "") != all {
 				t.Fatalf("row %+v", row)
 			}
-			if row.Unreadable != "" || strings.Trim(strings.Join(fields, ""), ", \t\r") == "" {
+			if row.Unreadable != "" || strings.Trim(strings.Join(fields, ""), ",; \t\r") == "" {
 				continue
 			}
 			row.Line = 0
@@ -329,12 +365,12 @@ func FuzzCSV(f *testing.F) {
 		if last > strings.Count(file, "\n")+1 {
 			t.Fatalf("line %d of a file with %d", last, strings.Count(file, "\n")+1)
 		}
-		again, err := CSV(strings.NewReader(back.String()))
+		again, err := Open(strings.NewReader(back.String()), CSV)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var read []Row
-		for row, err := range again {
+		for row, err := range Rows(again) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -348,4 +384,12 @@ func FuzzCSV(f *testing.F) {
 			t.Fatalf("read back %+v, want %+v", read, accepted)
 		}
 	})
+}
+
+func utf16(s string) string {
+	out := []byte{0xff, 0xfe}
+	for _, r := range s {
+		out = append(out, byte(r), byte(r>>8))
+	}
+	return string(out)
 }

@@ -226,7 +226,7 @@ func TestFirstDay(t *testing.T) {
 	}
 	c.write("some.csv", flagsFile+"9990000108,2019-06-07,CPP,2025-01-02,\n9990000115,7/6/19,CPP,2025-01-02,\n")
 	want := "some.csv:3: nhs_number: wrong check digit (CPR04)\n" +
-		"some.csv:4: date_of_birth: has slashes, want YYYY-MM-DD; make the column a text column (CPR07)\n" +
+		"some.csv:4: date_of_birth: has a year of two digits, want YYYY-MM-DD (CPR07)\n" +
 		"some.csv: 1 of 3 rows loaded, 2 rejected (CPF03)\n"
 	if out, code := c.authority("flags", "import", "some.csv"); code != 3 || out != want {
 		t.Errorf("import with bad rows: %d: %s", code, out)
