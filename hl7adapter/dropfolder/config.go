@@ -37,8 +37,8 @@ type Config struct {
 	FailedFor time.Duration `yaml:"failed_for"` // how long they are kept; 0 for ever
 	Ack       string        `yaml:"ack"`        // folder inside Folder for acknowledgements; none where empty
 
-	// Progress is a folder on a local disk that remembers how far a file was
-	// taken. It holds numbers only.
+	// Progress is a folder on a local disk, for this feed alone, that
+	// remembers how far a file was taken. It holds numbers only.
 	Progress string `yaml:"progress"`
 
 	MaxMessage int           `yaml:"max_message"` // bytes in one message; a file may have any number

@@ -201,7 +201,7 @@ func (f *Folder) takeAll(ctx context.Context, h *hands, in *feed.Intake, ready [
 		if ctx.Err() != nil {
 			break
 		}
-		err := f.take(ctx, h, in, w)
+		err := f.take(ctx, h, in, &w)
 		switch {
 		case err == nil:
 			taken++

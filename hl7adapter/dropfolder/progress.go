@@ -76,9 +76,11 @@ type record struct {
 	turn uint64
 }
 
+const progressSuffix = ".progress"
+
 // openRecord reads what is remembered; nothing is no progress.
 func openRecord(dir string, r reference) (*record, progress, error) {
-	rec := &record{path: filepath.Join(dir, string(r)+".progress")}
+	rec := &record{path: filepath.Join(dir, string(r)+progressSuffix)}
 	f, err := os.OpenFile(rec.path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return rec, progress{}, nil

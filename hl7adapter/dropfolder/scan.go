@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -53,15 +54,16 @@ const (
 // and after how long the next may be.
 func (f *Folder) look(ctx context.Context, h *hands) (ready []file, wake time.Duration, err error) {
 	now := time.Now()
-	busy := make(map[string]bool) // the hands may outlive this look
+	wait := make(map[string]bool) // not f.troubles: the hands may outlive this look
 	wake = f.config.Poll
 	for place, t := range f.troubles {
-		if left := t.until.Sub(now); left > 0 {
-			busy[place], wake = true, min(wake, left)
+		left := t.until.Sub(now)
+		if wait[place] = left > 0; left > 0 {
+			wake = min(wake, left)
 		}
 	}
 	config := f.config
-	l, err := do(ctx, h, "list", func() (listing, error) { return config.list(busy) })
+	l, err := do(ctx, h, "list", func() (listing, error) { return config.list(wait) })
 	if err != nil {
 		return nil, wake, err
 	}
@@ -110,8 +112,8 @@ func (c Config) settles(w file) time.Duration {
 type listing struct {
 	config  *Config
 	root    *os.Root
-	busy    map[string]bool // places to be left alone
-	there   map[string]bool // those of them that are there
+	wait    map[string]bool // places where there was trouble, and whether to wait
+	there   map[string]bool // those of them where there is something
 	files   []file          // those that come first, at most window
 	waiting int             // files in all
 	odd     int             // links, pipes and the like
@@ -119,8 +121,8 @@ type listing struct {
 
 // list reads the folder, and what was left in the taking folder, which comes
 // first. Of very many files it keeps only the first ones.
-func (c Config) list(busy map[string]bool) (listing, error) {
-	l := listing{config: &c, busy: busy, there: make(map[string]bool)}
+func (c Config) list(wait map[string]bool) (listing, error) {
+	l := listing{config: &c, wait: wait, there: make(map[string]bool)}
 	var err error
 	if l.root, err = os.OpenRoot(c.Folder); err != nil {
 		return l, err
@@ -179,9 +181,11 @@ func (c *Config) candidate(e fs.DirEntry) (file, bool) {
 
 // add notes a file. By name it is enough to look closely at the first ones.
 func (l *listing) add(w file) error {
-	if l.busy[w.place()] {
+	if wait, known := l.wait[w.place()]; known {
 		l.there[w.place()] = true
-		return nil
+		if wait {
+			return nil
+		}
 	}
 	if l.config.Order == ByTime {
 		ok, err := l.inspect(&w)
@@ -267,24 +271,52 @@ func skipGone(err error) error {
 
 const sweepEvery = time.Hour
 
-// sweep removes what was kept long enough.
+// sweep removes what was kept long enough, and progress of files that somebody
+// else has removed.
 func (f *Folder) sweep(ctx context.Context, h *hands) {
 	config, now := f.config, time.Now()
-	n, err := do(ctx, h, "sweep", func() (int, error) { return config.sweep(now) })
-	if n > 0 {
-		f.log.Info("removed files kept long enough", "count", n)
+	s, err := do(ctx, h, "sweep", func() (swept, error) { return config.sweep(now) })
+	if s.removed > 0 {
+		f.log.Info("removed files kept long enough", "count", s.removed)
+	}
+	if err == nil {
+		err = sweepProgress(config.Progress, s.taking)
 	}
 	if skipGone(err) != nil && !errors.Is(err, errLeft) {
-		f.log.Warn("remove files kept long enough", "err", err)
+		f.log.Warn("remove files kept long enough", "err", nameless(err))
 	}
 }
 
-func (c Config) sweep(now time.Time) (removed int, err error) {
+// swept is what a sweep found.
+type swept struct {
+	removed int
+	taking  map[reference]bool // what is being taken
+}
+
+func sweepProgress(dir string, taking map[reference]bool) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if r, rest, ok := referenceOf(e.Name()); ok && rest == progressSuffix && !taking[r] {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
+}
+
+func (c Config) sweep(now time.Time) (s swept, err error) {
 	root, err := os.OpenRoot(c.Folder)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	defer root.Close()
+	s.taking = make(map[reference]bool)
+	err = each(root, taking, func(e fs.DirEntry) error {
+		if r, _, ok := claimOf(e.Name()); ok {
+			s.taking[r] = true
+		}
+		return nil
+	})
+	err = skipGone(err)
 	for _, kept := range []struct {
 		dir   string
 		limit time.Duration
@@ -298,10 +330,10 @@ func (c Config) sweep(now time.Time) (removed int, err error) {
 			if !ok || now.Sub(r.taken()) <= kept.limit {
 				return nil
 			}
-			removed++
+			s.removed++
 			return skipGone(root.Remove(path.Join(kept.dir, e.Name())))
 		})
 		err = errors.Join(err, skipGone(e))
 	}
-	return removed, err
+	return s, err
 }

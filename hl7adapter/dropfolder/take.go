@@ -43,9 +43,14 @@ type job struct {
 	unsaved  int       // parts done since
 }
 
-// take takes one file to its end, or as far as it gets.
-func (f *Folder) take(ctx context.Context, h *hands, in *feed.Intake, w file) error {
-	j, err := do(ctx, h, "open", func() (*job, error) { return f.open(h, w) })
+// take takes one file to its end, or as far as it gets. It tells where the file
+// is then.
+func (f *Folder) take(ctx context.Context, h *hands, in *feed.Intake, w *file) error {
+	was := *w
+	j, err := do(ctx, h, "open", func() (*job, error) { return f.open(h, was) })
+	if j != nil {
+		w.ref, w.name, w.original = j.ref, j.name, j.original
+	}
 	if err != nil {
 		return err
 	}
@@ -61,30 +66,13 @@ func (f *Folder) take(ctx context.Context, h *hands, in *feed.Intake, w file) er
 	return j.conclude(ctx)
 }
 
-// open makes the file ours, if it is not yet, and opens it. The hands do it.
-func (f *Folder) open(h *hands, w file) (j *job, err error) {
-	j = &job{folder: f, hands: h, ref: w.ref, name: w.name, original: w.original, resumed: w.claimed(), saved: time.Now()}
-	if j.root, err = os.OpenRoot(f.config.Folder); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			j.release()
-		}
-	}()
-	if !j.resumed {
-		if err = j.claim(w); err != nil {
-			return nil, err
-		}
-	}
-	if err = j.unmark(); err != nil {
-		return nil, err
-	}
-	if err = j.openFile(w); err != nil {
-		return nil, err
-	}
-	if j.record, j.progress, err = openRecord(f.config.Progress, j.ref); err != nil {
-		return nil, err
+// open makes the file ours, if it is not yet, and opens it. The job it returns
+// tells where the file is, also after an error.
+func (f *Folder) open(h *hands, w file) (*job, error) {
+	j := &job{folder: f, hands: h, ref: w.ref, name: w.name, original: w.original, resumed: w.claimed(), saved: time.Now()}
+	if err := j.open(w); err != nil {
+		j.release()
+		return j, err
 	}
 	p := j.progress
 	j.acks = side{root: j.root, name: string(j.ref) + ".ack", mode: 0o644, size: p.ack}
@@ -95,18 +83,36 @@ func (f *Folder) open(h *hands, w file) (j *job, err error) {
 	return j, nil
 }
 
+func (j *job) open(w file) (err error) {
+	if j.root, err = os.OpenRoot(j.folder.config.Folder); err != nil {
+		return err
+	}
+	if !j.resumed {
+		if err = j.claim(w.name); err != nil {
+			return err
+		}
+	}
+	if err = j.unmark(); err != nil {
+		return err
+	}
+	if err = j.openFile(w); err != nil {
+		return err
+	}
+	j.record, j.progress, err = openRecord(j.folder.config.Progress, j.ref)
+	return err
+}
+
 // claim moves the file into the taking folder. On Windows that fails while its
 // sender has it open, which is as good as a sign that it is not whole.
-func (j *job) claim(w file) error {
-	j.ref = newReference(time.Now())
-	j.original = w.name
-	j.name = j.ref.claim(w.name)
-	if err := moveInto(j.root, w.name, taking, j.name); err != nil {
+func (j *job) claim(name string) error {
+	r := newReference(time.Now())
+	if err := moveInto(j.root, name, taking, r.claim(name)); err != nil {
 		if skipGone(err) == nil {
 			return errGone
 		}
 		return err
 	}
+	j.ref, j.name, j.original = r, r.claim(name), name
 	return nil
 }
 
