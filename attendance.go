@@ -221,9 +221,13 @@ func (a Attendance) Updated(by Attendance) Attendance {
 		// Setting and purpose were decided together, and stay together.
 		out.Setting, out.Purpose, out.Rule, out.Class, out.Location = a.Setting, a.Purpose, a.Rule, a.Class, a.Location
 	}
+	if by.Organisation.IsZero() {
+		out.Organisation = a.Organisation
+	}
 	if by.Site.IsZero() {
 		out.Site = a.Site
 	}
+	out.Test = a.Test
 	out.Maternity = a.Maternity || by.Maternity
 	out.Sensitive = a.Sensitive || by.Sensitive
 	if by.State == UnknownState {
@@ -232,26 +236,38 @@ func (a Attendance) Updated(by Attendance) Attendance {
 	if by.Visit.IsZero() {
 		out.Visit = a.Visit
 	}
-	p, q := &out.Patient, a.Patient
-	if p.Number.IsZero() {
-		p.Number, p.NumberStatus = q.Number, q.NumberStatus
-	} else if p.Number == q.Number && p.NumberStatus == StatusNotStated {
-		p.NumberStatus = q.NumberStatus
+	out.Patient = a.Patient.updated(by.Patient)
+	return out
+}
+
+// Identified is a with what a message without a visit says about its patient.
+func (a Attendance) Identified(p Patient) Attendance {
+	a.Patient = a.Patient.updated(p)
+	return a
+}
+
+// updated is p as by tells it; what by leaves absent stays.
+func (p Patient) updated(by Patient) Patient {
+	out := by
+	if by.Number.IsZero() {
+		out.Number, out.NumberStatus = p.Number, p.NumberStatus
+	} else if by.Number == p.Number && by.NumberStatus == StatusNotStated {
+		out.NumberStatus = p.NumberStatus
 	}
-	if p.MRN.IsZero() {
-		p.MRN = q.MRN
+	if by.MRN.IsZero() {
+		out.MRN = p.MRN
 	}
-	if p.Born.IsZero() {
-		p.Born = q.Born
+	if by.Born.IsZero() {
+		out.Born = p.Born
 	}
-	if p.Sex == UnknownSex {
-		p.Sex = q.Sex
+	if by.Sex == UnknownSex {
+		out.Sex = p.Sex
 	}
-	if p.Family.IsZero() {
-		p.Family, p.Given = q.Family, q.Given
+	if by.Family.IsZero() {
+		out.Family, out.Given = p.Family, p.Given
 	}
-	if p.Mother.IsZero() && p.Number == q.Number {
-		p.Mother = q.Mother
+	if by.Mother.IsZero() && out.Number == p.Number {
+		out.Mother = p.Mother
 	}
 	return out
 }
