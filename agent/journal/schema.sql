@@ -1,51 +1,110 @@
 -- Times are milliseconds since 1970. state: 0 waiting, 1 settled, 2 ignored, 3 set aside.
+-- A key is the beginning of a keyed hash. What is sealed is bound to its table, column and row.
+
+CREATE TABLE about ( -- one row
+	one   INTEGER PRIMARY KEY CHECK (one = 1),
+	ring  TEXT    NOT NULL, -- the key ring that seals
+	began INTEGER NOT NULL, -- when this journal began
+	stamp INTEGER NOT NULL, -- a time that has been; none before it is stamped again
+	probe INTEGER NOT NULL, -- counts the writes that proved the file
+	indexed INTEGER NOT NULL, -- up to here, origins has every entry
+	lost  INTEGER NOT NULL, -- rows that a damaged file took with it
+	mended INTEGER          -- when that was
+);
 
 CREATE TABLE entries (
-	seq      INTEGER PRIMARY KEY,
-	state    INTEGER NOT NULL,
-	received INTEGER NOT NULL,
-	settled  INTEGER,
-	feed     TEXT    NOT NULL,
-	charset  TEXT    NOT NULL,
-	process  TEXT    NOT NULL, -- the feed's override of MSH-11
-	origin   BLOB,             -- keyed hash of MSH-3, MSH-4 and MSH-10; null where they can not be read
-	digest   BLOB    NOT NULL, -- keyed hash of the body
-	reused   INTEGER NOT NULL, -- the origin came before with another body
-	body     BLOB,             -- sealed; null once destroyed
-	ack      BLOB    NOT NULL, -- sealed: the acknowledgement sent, replayed for a duplicate
-	note     TEXT    NOT NULL DEFAULT ''
+	seq        INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again, also after pruning
+	turn       INTEGER NOT NULL, -- the order in which the waiting are taken: seq, or a later number after a replay
+	state      INTEGER NOT NULL,
+	received   INTEGER NOT NULL, -- never less than that of an earlier entry
+	settled    INTEGER,
+	feed       TEXT    NOT NULL,
+	site       TEXT    NOT NULL, -- ODS code, where the transport tells it
+	peer       TEXT    NOT NULL,
+	charset    TEXT    NOT NULL, -- the feed's override of MSH-18
+	process    TEXT    NOT NULL, -- the feed's override of MSH-11
+	reused     INTEGER NOT NULL, -- the origin came before with another body
+	origin     INTEGER,          -- key of MSH-3, MSH-4 and MSH-10; null where they can not be read
+	source     BLOB,             -- key of what the transport names the message; null where it does not
+	digest     BLOB    NOT NULL, -- key of the body
+	attendance BLOB,             -- key of the attendance it was settled into
+	label      BLOB,             -- sealed: that attendance, and the rule or reason
+	ack        BLOB    NOT NULL, -- sealed: the acknowledgement sent, replayed for a duplicate
+	body       BLOB              -- sealed; null once destroyed
 );
-CREATE INDEX entries_origin ON entries (origin) WHERE origin IS NOT NULL;
-CREATE INDEX entries_waiting ON entries (seq) WHERE state = 0;
+CREATE INDEX entries_source ON entries (source) WHERE source IS NOT NULL;
+CREATE INDEX entries_waiting ON entries (turn) WHERE state = 0;
+CREATE INDEX entries_ended ON entries (state, settled) WHERE state <> 0;
+CREATE INDEX entries_kept ON entries (state, settled) WHERE state <> 0 AND body IS NOT NULL;
+CREATE INDEX entries_reused ON entries (seq) WHERE reused;
+CREATE INDEX entries_attendance ON entries (attendance) WHERE attendance IS NOT NULL;
+
+-- The index of entries by origin. The latest entries may not be in it yet.
+CREATE TABLE origins (
+	origin INTEGER NOT NULL,
+	seq    INTEGER NOT NULL,
+	PRIMARY KEY (origin, seq)
+) WITHOUT ROWID;
+
+-- Who sends: MSH-3 and MSH-4, sealed, so that a control id alone leads to its origin.
+CREATE TABLE senders (
+	key  BLOB PRIMARY KEY,
+	body BLOB NOT NULL -- sealed
+) WITHOUT ROWID;
 
 CREATE TABLE attendances (
-	id      BLOB PRIMARY KEY,
+	id      INTEGER PRIMARY KEY,
+	key     BLOB    NOT NULL UNIQUE, -- of the attendance's id
 	rev     INTEGER NOT NULL,
-	patient BLOB    NOT NULL, -- keyed hash of the hospital number, else of the NHS number, else of the id
+	patient BLOB    NOT NULL, -- key of the hospital number, else of the NHS number, else of the id
 	open    INTEGER NOT NULL,
 	begun   INTEGER NOT NULL,
+	changed INTEGER NOT NULL,
 	body    BLOB    NOT NULL  -- sealed
-) WITHOUT ROWID;
+);
 CREATE INDEX attendances_patient ON attendances (patient, begun) WHERE open;
+CREATE INDEX attendances_changed ON attendances (changed);
 
 -- A visit that continues an earlier attendance, such as an admission from the emergency department.
 CREATE TABLE continued (
-	visit      BLOB PRIMARY KEY,
-	attendance BLOB NOT NULL
+	visit      BLOB PRIMARY KEY, -- key
+	attendance BLOB NOT NULL     -- key
 ) WITHOUT ROWID;
+CREATE INDEX continued_attendance ON continued (attendance);
 
 CREATE TABLE outbox (
-	id         INTEGER PRIMARY KEY,
+	id         INTEGER PRIMARY KEY AUTOINCREMENT,
 	outbox     TEXT    NOT NULL, -- a sink's name, or the owed lookups
-	attendance BLOB    NOT NULL,
+	attendance BLOB    NOT NULL, -- key
+	entry      INTEGER NOT NULL, -- the entry it follows from; 0 for none
 	state      INTEGER NOT NULL,
-	due        INTEGER NOT NULL,
-	tries      INTEGER NOT NULL DEFAULT 0,
+	head       INTEGER NOT NULL, -- no earlier one of its attendance waits in this outbox
+	due        INTEGER NOT NULL, -- 0 for at once
+	tries      INTEGER NOT NULL,
 	queued     INTEGER NOT NULL,
 	settled    INTEGER,
-	control    TEXT    NOT NULL DEFAULT '', -- MSH-10 of what is sent
-	code       TEXT    NOT NULL DEFAULT '', -- of the receipt
-	body       BLOB                         -- sealed; null once settled
+	alert      BLOB,             -- key of the alert's id; null for a lookup
+	version    INTEGER NOT NULL,
+	control    BLOB,             -- key of MSH-10 of what is sent; null for a lookup
+	code       TEXT    NOT NULL, -- of the receipt
+	label      BLOB    NOT NULL, -- sealed: which attendance, alert, version and action
+	body       BLOB              -- sealed; null once destroyed
 );
-CREATE INDEX outbox_waiting ON outbox (outbox, attendance, id) WHERE state = 0;
-CREATE INDEX outbox_due ON outbox (outbox, due) WHERE state = 0;
+CREATE INDEX outbox_ready ON outbox (outbox, due, id) WHERE state = 0 AND head;
+CREATE INDEX outbox_waiting ON outbox (outbox, id) WHERE state = 0;
+CREATE INDEX outbox_attendance ON outbox (attendance, outbox, id);
+CREATE INDEX outbox_control ON outbox (control) WHERE control IS NOT NULL;
+CREATE INDEX outbox_ended ON outbox (state, settled) WHERE state <> 0;
+CREATE INDEX outbox_kept ON outbox (state, settled) WHERE state <> 0 AND body IS NOT NULL;
+
+-- Who used a command, when, for what, on which rows. Each row is chained to the one before.
+CREATE TABLE audit (
+	id    INTEGER PRIMARY KEY AUTOINCREMENT,
+	at    INTEGER NOT NULL,
+	who   TEXT    NOT NULL,
+	what  TEXT    NOT NULL,
+	rows  TEXT    NOT NULL,
+	chain BLOB    NOT NULL
+);
+CREATE TRIGGER audit_stays BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;

@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -49,10 +51,9 @@ type Addressed struct {
 
 // Settle writes what follows, and marks the entry or item as settled, in one
 // transaction. It returns ErrConflict when the attendance changed since the
-// record was read.
+// record was read, and ErrNotWaiting when the entry was settled meanwhile.
 func (j *Journal) Settle(ctx context.Context, o Outcome) error {
-	now := time.Now().UnixMilli()
-	err := j.writer.write(ctx, func(t *tx) error { return j.settle(t, o, now) })
+	err := j.writer.write(ctx, func(t *tx) error { return j.settle(t, o, t.stamp(j.now())) })
 	if err != nil {
 		return fmt.Errorf("settle: %w", err)
 	}
@@ -65,27 +66,30 @@ func (j *Journal) Settle(ctx context.Context, o Outcome) error {
 	return nil
 }
 
+// settle refuses before it writes anything.
 func (j *Journal) settle(t *tx, o Outcome, now int64) error {
+	if o.Entry != 0 {
+		if waits, err := t.get(`SELECT 1 FROM entries WHERE seq = ? AND state = 0`, []any{o.Entry}, new(int)); err != nil || !waits {
+			return cmp.Or(err, ErrNotWaiting)
+		}
+	}
 	if o.Record != nil {
-		if err := j.putRecord(t, o); err != nil {
+		if err := j.putRecord(t, o, now); err != nil {
 			return err
 		}
 	}
 	if o.Entry != 0 {
-		keep := o.Keep || o.State == SetAside
-		_, err := t.exec(`UPDATE entries SET state = ?, settled = ?, note = ?, body = CASE WHEN ? THEN body END
-			WHERE seq = ? AND state = 0`, o.State, now, o.Note, keep, o.Entry)
-		if err != nil {
+		if err := j.endEntry(t, o, now); err != nil {
 			return err
 		}
 	}
 	if o.Item != 0 {
-		if _, err := t.exec(`UPDATE outbox SET state = ?, settled = ?, body = NULL WHERE id = ? AND state = 0`, o.State, now, o.Item); err != nil {
+		if err := t.endItem(o.Item, o.State, now, "", false); err != nil {
 			return err
 		}
 	}
 	for _, a := range o.Alerts {
-		if err := j.queueAlert(t, a, now); err != nil {
+		if err := j.queueAlert(t, o.Entry, a, now); err != nil {
 			return err
 		}
 	}
@@ -95,11 +99,30 @@ func (j *Journal) settle(t *tx, o Outcome, now int64) error {
 	return nil
 }
 
-func (j *Journal) putRecord(t *tx, o Outcome) error {
+// endEntry marks the entry, and destroys its message unless it is to be kept for
+// a while.
+func (j *Journal) endEntry(t *tx, o Outcome, now int64) error {
+	var id safeguard.AttendanceID
+	var key []byte
+	if o.Record != nil {
+		id = o.Record.Attendance.ID
+		key = j.attendanceKey(id)
+	}
+	label, err := j.ring.Seal(append(id[:len(id):len(id)], o.Note...), entryIdentity("label", o.Entry))
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`UPDATE entries SET state = ?1, settled = ?2, attendance = ?3, label = ?4, body = CASE WHEN ?5 THEN body END WHERE seq = ?6`,
+		o.State, now, key, label, o.Keep || o.State == SetAside, o.Entry)
+	return err
+}
+
+func (j *Journal) putRecord(t *tx, o Outcome, now int64) error {
 	r := o.Record
 	a := r.Attendance
+	key := j.attendanceKey(a.ID)
 	var rev int64
-	if _, err := t.get(`SELECT rev FROM attendances WHERE id = ?`, []any{a.ID[:]}, &rev); err != nil {
+	if _, err := t.get(`SELECT rev FROM attendances WHERE key = ?`, []any{key}, &rev); err != nil {
 		return err
 	}
 	if rev != r.rev {
@@ -109,67 +132,71 @@ func (j *Journal) putRecord(t *tx, o Outcome) error {
 	if err != nil {
 		return err
 	}
-	body, err := j.ring.Seal(plain, recordIdentity(a.ID, rev+1))
+	body, err := j.ring.Seal(plain, recordIdentity(key, rev+1))
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`INSERT INTO attendances (id, rev, patient, open, begun, body) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET rev = excluded.rev, patient = excluded.patient, open = excluded.open, begun = excluded.begun, body = excluded.body`,
-		a.ID[:], rev+1, j.patient(a), a.State == safeguard.Open, a.Begun.UnixMilli(), body)
+	_, err = t.exec(`INSERT INTO attendances (key, rev, patient, open, begun, changed, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (key) DO UPDATE SET rev = excluded.rev, patient = excluded.patient, open = excluded.open, begun = excluded.begun,
+			changed = excluded.changed, body = excluded.body`,
+		key, rev+1, j.patient(a), a.State == safeguard.Open, a.Begun.UnixMilli(), now, body)
 	if err == nil && !o.Visit.IsZero() {
-		_, err = t.exec(`INSERT INTO continued (visit, attendance) VALUES (?, ?) ON CONFLICT (visit) DO NOTHING`, o.Visit[:], a.ID[:])
+		_, err = t.exec(`INSERT INTO continued (visit, attendance) VALUES (?, ?) ON CONFLICT (visit) DO NOTHING`, j.attendanceKey(o.Visit), key)
 	}
 	return err
 }
 
-func recordIdentity(id safeguard.AttendanceID, rev int64) []byte {
-	return fmt.Appendf(nil, "journal attendance %s %d", id, rev)
+// attendanceKey hides the id of an attendance: whoever knows a visit's number
+// can compute the id.
+func (j *Journal) attendanceKey(id safeguard.AttendanceID) []byte { return j.key("attendance", id[:]) }
+
+func recordIdentity(key []byte, rev int64) []byte {
+	return fmt.Appendf(nil, "journal attendance %x %d", key, rev)
 }
 
-// patient is the keyed hash under which a patient's attendances are found.
+// patient is the key under which a patient's attendances are found.
 func (j *Journal) patient(a safeguard.Attendance) []byte {
 	switch p := a.Patient; {
 	case !p.MRN.IsZero():
 		id := p.MRN.Reveal()
-		return j.ring.Token("journal patient", []byte("mrn\x00"+id.Authority+"\x00"+id.Value))
+		return j.key("patient", []byte("mrn\x00"+id.Authority+"\x00"+id.Value))
 	case !p.Number.IsZero():
-		return j.ring.Token("journal patient", []byte("nhs\x00"+p.Number.Reveal()))
+		return j.key("patient", []byte("nhs\x00"+p.Number.Reveal()))
 	}
-	return j.ring.Token("journal patient", []byte("attendance\x00"+a.ID.String()))
+	return j.key("patient", []byte("attendance\x00"+a.ID.String()))
 }
+
+// ErrBroken means that what is kept of an attendance does not open any more: the
+// disk changed it. Others are not concerned.
+var ErrBroken = errors.New("kept attendance does not open, the disk changed it")
 
 // Record reads an attendance by the id of any of its visits, and whether there
 // is one.
 func (j *Journal) Record(ctx context.Context, visit safeguard.AttendanceID) (Record, bool, error) {
-	return j.record(ctx, `SELECT id, rev, body FROM attendances
-		WHERE id = COALESCE((SELECT attendance FROM continued WHERE visit = ?1), ?1)`, visit[:])
+	return j.record(ctx, `SELECT key, rev, body FROM attendances
+		WHERE key = COALESCE((SELECT attendance FROM continued WHERE visit = ?1), ?1)`, j.attendanceKey(visit))
 }
 
 // Begun reads the latest open attendance of the same patient that began at or
 // after the given time, and whether there is one.
 func (j *Journal) Begun(ctx context.Context, a safeguard.Attendance, since time.Time) (Record, bool, error) {
-	return j.record(ctx, `SELECT id, rev, body FROM attendances
+	return j.record(ctx, `SELECT key, rev, body FROM attendances
 		WHERE open AND patient = ? AND begun >= ? ORDER BY begun DESC LIMIT 1`, j.patient(a), since.UnixMilli())
 }
 
 func (j *Journal) record(ctx context.Context, query string, args ...any) (Record, bool, error) {
-	rows, err := j.reader.QueryContext(ctx, query, args...)
-	if err != nil {
-		return Record{}, false, fmt.Errorf("read attendance: %w", err)
-	}
-	defer rows.Close()
-	if !rows.Next() {
-		return Record{}, false, rows.Err()
-	}
-	var raw, sealed []byte
+	var key, sealed []byte
 	var rev int64
-	if err := rows.Scan(&raw, &rev, &sealed); err != nil {
-		return Record{}, false, fmt.Errorf("read attendance: %w", err)
+	found, err := j.one(ctx, query, args, &key, &rev, &sealed)
+	if err != nil || !found {
+		if err != nil {
+			err = fmt.Errorf("read attendance: %w", err)
+		}
+		return Record{}, false, err
 	}
-	id := safeguard.AttendanceID(raw)
-	plain, err := j.ring.Open(sealed, recordIdentity(id, rev))
+	plain, err := j.ring.Open(sealed, recordIdentity(key, rev))
 	if err != nil {
-		return Record{}, false, fmt.Errorf("open attendance %s: %w", id, err)
+		return Record{}, false, fmt.Errorf("%w: %w", ErrBroken, err)
 	}
 	r, err := decodeRecord(plain)
 	r.rev = rev

@@ -7,17 +7,20 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 )
 
 // maxGroup bounds how many steps share one transaction.
 const maxGroup = 512
 
 // writer runs every change of the journal in one goroutine. It drains what is
-// waiting into one transaction with one sync, then answers all of it.
+// waiting into one transaction with one sync, then answers all of it. While the
+// file is in doubt it writes nothing, and verifies the file again and again.
 type writer struct {
-	db    *sql.DB
 	tx    *tx
+	guard *guard
 	steps chan *step
+	jobs  chan *step // to be run outside a transaction
 	done  chan struct{}
 
 	mu     sync.RWMutex // guards closed against senders on steps
@@ -27,32 +30,44 @@ type writer struct {
 // step is one change and what came of it.
 type step struct {
 	do   func(*tx) error
-	done chan error
+	err  error
+	done chan struct{}
 }
 
 var errClosed = errors.New("journal is closed")
 
-func newWriter(db *sql.DB) (*writer, error) {
-	conn, err := db.Conn(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	w := &writer{db: db, tx: &tx{conn, map[string]*sql.Stmt{}}, steps: make(chan *step, maxGroup), done: make(chan struct{})}
+// refusal is an error of a step that has written nothing: it spoils its own
+// step only.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func newWriter(t *tx, g *guard) *writer {
+	w := &writer{tx: t, guard: g, steps: make(chan *step, maxGroup), jobs: make(chan *step), done: make(chan struct{})}
 	go w.run()
-	return w, nil
+	return w
 }
 
 // write returns once do is committed and on disk, or has changed nothing. do may
 // be run more than once, so it must assign what it computes, not add to it.
 func (w *writer) write(ctx context.Context, do func(*tx) error) error {
-	s := &step{do, make(chan error, 1)}
+	return w.send(ctx, w.steps, do)
+}
+
+// alone runs do by itself and without a transaction.
+func (w *writer) alone(ctx context.Context, do func(*tx) error) error {
+	return w.send(ctx, w.jobs, do)
+}
+
+func (w *writer) send(ctx context.Context, to chan<- *step, do func(*tx) error) error {
+	s := &step{do: do, done: make(chan struct{})}
 	w.mu.RLock()
 	if w.closed {
 		w.mu.RUnlock()
 		return errClosed
 	}
 	select {
-	case w.steps <- s:
+	case to <- s:
 		w.mu.RUnlock()
 	case <-ctx.Done():
 		w.mu.RUnlock()
@@ -60,10 +75,12 @@ func (w *writer) write(ctx context.Context, do func(*tx) error) error {
 	}
 	// From here the step will be run, so its outcome is waited for even when
 	// ctx ends: half an answer about durability would be none.
-	return <-s.done
+	<-s.done
+	return s.err
 }
 
-func (w *writer) close() error {
+// close lets what waits be written, and ends the writer.
+func (w *writer) close() {
 	w.mu.Lock()
 	if !w.closed {
 		w.closed = true
@@ -71,62 +88,161 @@ func (w *writer) close() error {
 	}
 	w.mu.Unlock()
 	<-w.done
-	return errors.Join(w.tx.close(), w.db.Close())
 }
 
 func (w *writer) run() {
 	defer close(w.done)
-	for s := range w.steps {
-		group := append(make([]*step, 0, 16), s)
-	drain:
-		for len(group) < maxGroup {
-			select {
-			case s, ok := <-w.steps:
-				if !ok {
-					break drain
-				}
-				group = append(group, s)
-			default:
-				break drain
+	verify := time.NewTimer(0)
+	<-verify.C
+	defer verify.Stop()
+	for {
+		select {
+		case s, ok := <-w.steps:
+			if !ok {
+				return
 			}
-		}
-		if err := w.tx.commit(group); err == nil || len(group) == 1 {
-			answer(group, err)
-			continue
-		}
-		// One step spoiled the group: each runs alone, and only the guilty fails.
-		for i := range group {
-			answer(group[i:i+1], w.tx.commit(group[i:i+1]))
+			if w.do(w.gather(s)) {
+				verify.Reset(w.guard.pause())
+			}
+		case s := <-w.jobs:
+			if w.job(s) {
+				verify.Reset(w.guard.pause())
+			}
+		case <-verify.C:
+			if !w.guard.verify(w.tx) {
+				verify.Reset(w.guard.pause())
+			}
 		}
 	}
 }
 
+// gather takes what waits into one group.
+func (w *writer) gather(first *step) []*step {
+	group := append(make([]*step, 0, 16), first)
+	for len(group) < maxGroup {
+		select {
+		case s, ok := <-w.steps:
+			if !ok {
+				return group
+			}
+			group = append(group, s)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+// do runs the group, and tells whether the file has just come into doubt.
+func (w *writer) do(group []*step) (doubt bool) {
+	if f := w.guard.doubted(); f != nil {
+		answer(group, f)
+		return false
+	}
+	err := w.tx.commit(group)
+	switch {
+	case err == nil:
+		answer(group, nil)
+		return false
+	case faultOf(err) != 0:
+		doubt = w.guard.close(faultOf(err), err)
+		answer(group, err)
+		return doubt
+	case len(group) == 1:
+		answer(group, err)
+		return false
+	}
+	// One step spoiled the group: each runs alone, and only the guilty fails.
+	for i := range group {
+		doubt = w.do(group[i:i+1]) || doubt
+	}
+	return doubt
+}
+
+// job runs what needs no transaction, and tells whether the file has just come
+// into doubt.
+func (w *writer) job(s *step) (doubt bool) {
+	err := error(nil)
+	if f := w.guard.doubted(); f != nil {
+		err = f
+	} else if err = s.do(w.tx); faultOf(err) != 0 {
+		doubt = w.guard.close(faultOf(err), err)
+	}
+	answer([]*step{s}, err)
+	return doubt
+}
+
 func answer(group []*step, err error) {
 	for _, s := range group {
-		s.done <- err
+		if s.err == nil {
+			s.err = err
+		}
+		close(s.done)
 	}
 }
 
 // tx is the writer's connection, on which every statement is prepared once.
 type tx struct {
+	db       *sql.DB
 	conn     *sql.Conn
 	prepared map[string]*sql.Stmt
+	origins  origins
+	numbers  // as of the last step
 }
 
-// commit runs the group in one transaction.
+// numbers are what the next entry and item continue from. They outlive what is
+// pruned, and a rollback gives them back.
+type numbers struct {
+	seq      Seq    // given to an entry, or as a turn
+	item     ItemID // given to an item
+	received int64  // the latest
+	moved    int    // origins of those that are moving
+}
+
+// use makes db's one connection the writer's.
+func (t *tx) use(db *sql.DB) error {
+	conn, err := db.Conn(context.Background())
+	if err != nil {
+		return err
+	}
+	t.db, t.conn, t.prepared = db, conn, map[string]*sql.Stmt{}
+	return nil
+}
+
+// commit runs the group in one transaction. A step that refuses keeps its error
+// to itself.
 func (t *tx) commit(group []*step) error {
+	before, filled := t.numbers, len(t.origins.filling)
 	if _, err := t.exec("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	for _, step := range group {
-		if err := step.do(t); err != nil {
-			return errors.Join(err, t.rollback())
+	err := t.run(group)
+	if err == nil {
+		if _, err = t.exec("COMMIT"); err == nil {
+			t.moved = t.origins.moved(t.moved)
+			return nil
+		}
+		err = fmt.Errorf("commit: %w", err)
+	}
+	t.numbers = before
+	t.origins.cut(filled)
+	return errors.Join(err, t.rollback())
+}
+
+func (t *tx) run(group []*step) (err error) {
+	for _, s := range group {
+		s.err = nil
+		err := s.do(t)
+		var refused refusal
+		if errors.As(err, &refused) {
+			s.err = err
+		} else if err != nil {
+			return err
 		}
 	}
-	if _, err := t.exec("COMMIT"); err != nil {
-		return errors.Join(fmt.Errorf("commit: %w", err), t.rollback())
-	}
-	return nil
+	// Twice as many origins are moved as may have come.
+	t.moved, err = t.origins.move(t, t.moved, 2*len(group))
+	return err
 }
 
 // rollback ends the transaction, unless SQLite has done so by itself.
@@ -139,6 +255,9 @@ func (t *tx) rollback() error {
 }
 
 func (t *tx) stmt(query string) (*sql.Stmt, error) {
+	if t.conn == nil {
+		return nil, errClosed
+	}
 	stmt, ok := t.prepared[query]
 	if !ok {
 		var err error
@@ -150,12 +269,17 @@ func (t *tx) stmt(query string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
-func (t *tx) exec(query string, args ...any) (sql.Result, error) {
+// exec tells how many rows were changed.
+func (t *tx) exec(query string, args ...any) (int64, error) {
 	stmt, err := t.stmt(query)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	return stmt.Exec(args...)
+	r, err := stmt.Exec(args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
 }
 
 // get scans the one row into dest, and tells whether there was one.
@@ -171,9 +295,37 @@ func (t *tx) get(query string, args []any, dest ...any) (bool, error) {
 	return err == nil, err
 }
 
+// each calls do with every row.
+func (t *tx) each(query string, args []any, do func(rows *sql.Rows) error) error {
+	stmt, err := t.stmt(query)
+	if err != nil {
+		return err
+	}
+	rows, err := stmt.Query(args...)
+	if err != nil {
+		return err
+	}
+	return scan(rows, do)
+}
+
+func scan(rows *sql.Rows, do func(*sql.Rows) error) error {
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := do(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 func (t *tx) close() error {
+	if t.conn == nil {
+		return nil
+	}
 	for _, stmt := range t.prepared {
 		_ = stmt.Close()
 	}
-	return t.conn.Close()
+	err := errors.Join(t.conn.Close(), t.db.Close())
+	t.db, t.conn, t.prepared = nil, nil, nil
+	return err
 }

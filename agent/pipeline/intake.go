@@ -32,6 +32,10 @@ func (p *Pipeline) Process(ctx context.Context, e journal.Entry, m adt.Movement,
 	}
 	return again(func() error {
 		o, err := p.attend(ctx, e, m)
+		if errors.Is(err, journal.ErrBroken) {
+			p.Log.Error("message set aside", "feed", e.Feed, "entry", e.Seq, "attendance", m.Attendance.ID, "err", err)
+			o, err = journal.Outcome{State: journal.SetAside, Note: err.Error()}, nil
+		}
 		if err != nil {
 			return err
 		}
@@ -40,10 +44,15 @@ func (p *Pipeline) Process(ctx context.Context, e journal.Entry, m adt.Movement,
 	})
 }
 
-// again repeats do while the attendance changes under it.
+// again repeats do while the attendance changes under it. What an operator has
+// set aside meanwhile needs nothing more.
 func again(do func() error) error {
 	for {
-		if err := do(); !errors.Is(err, journal.ErrConflict) {
+		err := do()
+		if errors.Is(err, journal.ErrNotWaiting) {
+			return nil
+		}
+		if !errors.Is(err, journal.ErrConflict) {
 			return err
 		}
 	}
@@ -104,6 +113,10 @@ func (p *Pipeline) visit(ctx context.Context, item journal.Item) error {
 	}
 	return again(func() error {
 		record, known, err := p.Journal.Record(ctx, item.Attendance)
+		if errors.Is(err, journal.ErrBroken) {
+			p.Log.Error("owed lookup set aside", "item", item.ID, "attendance", item.Attendance, "err", err)
+			return p.Journal.Done(ctx, item.ID, safeguard.Receipt{Outcome: safeguard.Refused, Code: "unreadable", At: time.Now()})
+		}
 		if err != nil {
 			return err
 		}

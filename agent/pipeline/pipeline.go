@@ -93,8 +93,11 @@ func (p *Pipeline) intake(ctx context.Context) error {
 		seed := maphash.MakeSeed()
 		var last journal.Seq
 		for {
-			entries, err := p.Journal.Unsettled(ctx, last, window)
-			if err != nil {
+			var entries []journal.Entry
+			if err := p.insist(ctx, func() (err error) {
+				entries, err = p.Journal.Unsettled(ctx, last, window)
+				return err
+			}); err != nil {
 				return err
 			}
 			for _, e := range entries {
@@ -104,7 +107,7 @@ func (p *Pipeline) intake(ctx context.Context) error {
 				case <-ctx.Done():
 					return ctx.Err()
 				}
-				last = e.Seq
+				last = e.Turn
 			}
 			if len(entries) > 0 {
 				continue
@@ -149,7 +152,7 @@ func (p *Pipeline) insist(ctx context.Context, do func() error) error {
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		p.Log.Error("journal does not settle, trying again", "err", err)
+		p.Log.Error("journal does not answer, trying again", "err", err)
 		if err := wait(ctx, backoff(tries)); err != nil {
 			return err
 		}
@@ -159,8 +162,12 @@ func (p *Pipeline) insist(ctx context.Context, do func() error) error {
 // outbox hands each due item to deliver, in order.
 func (p *Pipeline) outbox(ctx context.Context, name string, deliver func(context.Context, journal.Item) error) error {
 	for {
-		item, due, err := p.Journal.Next(ctx, name, time.Now())
-		if err != nil {
+		var item journal.Item
+		var due time.Time
+		if err := p.insist(ctx, func() (err error) {
+			item, due, err = p.Journal.Next(ctx, name, time.Now())
+			return err
+		}); err != nil {
 			return err
 		}
 		if item.ID != 0 {

@@ -1,0 +1,110 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// Stats is the journal's section of the health report. Nothing in it is about a
+// person.
+type Stats struct {
+	Waiting   int                  // entries not settled
+	Oldest    time.Time            // when the oldest of them was received; zero when none
+	SetAside  int                  // entries and items kept for a person
+	Outboxes  map[string]int       // items not settled, by outbox
+	Longest   map[string]time.Time // by outbox: when the oldest of them was queued
+	Reused    int                  // entries whose control id came before with another body
+	Repeats   int                  // messages that came again since the start, and were answered as the first time
+	Messages  int                  // entries there are
+	Delivered int                  // items delivered
+	Began     time.Time            // when this journal began; later than the first start where it was lost
+	Size      int64                // of the file, in bytes
+	Free      uint64               // of the disk, in bytes, as last seen
+	Fault     *Fault               // why intake is stopped, or nil
+	Lost      int                  // rows that a damaged file took with it
+	Mended    time.Time            // when that was; zero for never
+}
+
+// Stats reads the counts.
+func (j *Journal) Stats(ctx context.Context) (Stats, error) {
+	j.files.RLock()
+	about := j.about
+	j.files.RUnlock()
+	s := Stats{
+		Outboxes: map[string]int{}, Longest: map[string]time.Time{}, Repeats: int(j.repeats.Load()),
+		Began: about.began, Lost: int(about.lost), Mended: about.mended, Fault: j.guard.intake(), Free: j.guard.free.Load(),
+	}
+	size, err := j.size(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.Size = size.file
+	if err := j.countEntries(ctx, &s); err != nil {
+		return s, fmt.Errorf("count entries: %w", err)
+	}
+	if err := j.countItems(ctx, &s); err != nil {
+		return s, fmt.Errorf("count outbox items: %w", err)
+	}
+	return s, nil
+}
+
+// countEntries reads indexes only.
+func (j *Journal) countEntries(ctx context.Context, s *Stats) error {
+	var oldest sql.NullInt64
+	for _, c := range []struct {
+		query string
+		dest  any
+	}{
+		{`SELECT COUNT(*) FROM entries WHERE state = 0`, &s.Waiting},
+		{`SELECT MIN(received) FROM (SELECT received FROM entries WHERE state = 0 ORDER BY turn LIMIT 1)`, &oldest},
+		{`SELECT COUNT(*) FROM entries WHERE state <> 0 AND state = 3`, &s.SetAside},
+		{`SELECT COUNT(*) FROM entries WHERE state <> 0`, &s.Messages},
+		{`SELECT COUNT(*) FROM entries WHERE reused`, &s.Reused},
+	} {
+		if _, err := j.one(ctx, c.query, nil, c.dest); err != nil {
+			return err
+		}
+	}
+	s.Messages += s.Waiting
+	if oldest.Valid {
+		s.Oldest = time.UnixMilli(oldest.Int64)
+	}
+	return nil
+}
+
+func (j *Journal) countItems(ctx context.Context, s *Stats) error {
+	first := map[string]ItemID{}
+	err := j.each(ctx, `SELECT outbox, COUNT(*), MIN(id) FROM outbox WHERE state = 0 GROUP BY outbox`, nil, func(rows *sql.Rows) error {
+		var outbox string
+		var n int
+		var id ItemID
+		err := rows.Scan(&outbox, &n, &id)
+		s.Outboxes[outbox], first[outbox] = n, id
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for outbox, id := range first {
+		var queued int64
+		if found, err := j.one(ctx, `SELECT queued FROM outbox WHERE id = ?`, []any{id}, &queued); err != nil {
+			return err
+		} else if found {
+			s.Longest[outbox] = time.UnixMilli(queued)
+		}
+	}
+	return j.each(ctx, `SELECT state, COUNT(*) FROM outbox WHERE state <> 0 GROUP BY state`, nil, func(rows *sql.Rows) error {
+		var state State
+		var n int
+		err := rows.Scan(&state, &n)
+		switch state {
+		case SetAside:
+			s.SetAside += n
+		case Settled:
+			s.Delivered += n
+		}
+		return err
+	})
+}
