@@ -197,7 +197,7 @@ func (e *sqlite) parallel() bool { return false }
 // scrub empties the log, which may hold pages as they were. Deleted values are
 // overwritten in the file itself.
 func (e *sqlite) scrub(ctx context.Context) error {
-	_, err := e.conn.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`)
+	_, err := e.read.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`)
 	return err
 }
 

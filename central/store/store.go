@@ -8,9 +8,11 @@ package store
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/audit"
 )
 
 // Store is the contract; storetest is its conformance suite. Its methods may be
@@ -52,6 +54,48 @@ type Store interface {
 	// named, and gives how many of the ids are the authority's, those
 	// acknowledged before included.
 	Acknowledge(ctx context.Context, authority safeguard.ODSCode, ids []string, by string, at time.Time) (int, error)
+
+	// FlagsAt gives what Flags would have given at a moment of the past, in the
+	// same order, with where each flag came from.
+	FlagsAt(ctx context.Context, number safeguard.NHSNumber, at time.Time) ([]Holding, error)
+
+	// Directory gives who takes part. When nothing has changed since the version
+	// known, it gives no more than that version; 0 is none.
+	Directory(ctx context.Context, known int64) (Directory, error)
+
+	// PutSite adds a site, or puts it in the place of the one with the same
+	// organisation and code, whose stage it keeps.
+	PutSite(ctx context.Context, site Site, by audit.Who) error
+
+	// PutAuthority is PutSite for a local authority.
+	PutAuthority(ctx context.Context, authority Authority, by audit.Who) error
+
+	// StageSite moves a site to a stage. One that is not there is ErrUnknown.
+	StageSite(ctx context.Context, organisation, site safeguard.ODSCode, stage Stage, by audit.Who) error
+
+	// StageAuthority is StageSite for a local authority.
+	StageAuthority(ctx context.Context, authority safeguard.ODSCode, stage Stage, by audit.Who) error
+
+	// Import puts what a configuration lists into the directory: what is new as
+	// it says, of what is there everything but the stage, and nothing of what an
+	// operator has put there. It removes nothing.
+	Import(ctx context.Context, sites []Site, authorities []Authority, by audit.Who) error
+
+	// Erase removes everything that is kept about a person, the data key first of
+	// all, and tells how much that was. The audit goes on saying that somebody was
+	// looked at, and nobody can tell any more who.
+	Erase(ctx context.Context, number safeguard.NHSNumber, reason string, by audit.Who) (Removed, error)
+
+	// Retain removes what is older than the rule says.
+	Retain(ctx context.Context, rule Retention, by audit.Who) (Removed, error)
+
+	// VerifyAudit verifies every chain of the audit, and that it goes on from the
+	// heads noted elsewhere.
+	VerifyAudit(ctx context.Context, noted []audit.Head) (audit.Report, error)
+
+	// ExportAudit writes the audit as JSON lines, after an entry that says so,
+	// and gives how many entries.
+	ExportAudit(ctx context.Context, out io.Writer, by audit.Who) (int, error)
 
 	// Close waits for what is being written.
 	Close() error

@@ -4,13 +4,17 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/audit"
 	"github.com/safeguard-edge/safeguard/central/store"
 )
 
@@ -34,6 +38,10 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 		{"acknowledged once", acknowledge},
 		{"an authority sees and takes only its own", ownOnly},
 		{"positions go on from where a page ends", pages},
+		{"flags of a moment that is past", past},
+		{"retention removes what is older, and no more", retention},
+		{"who takes part", directory},
+		{"what a configuration lists", imported},
 		{"everything survives closing", survives},
 		{"concurrent callers", concurrent},
 		{"a caller that has gone", gone},
@@ -497,5 +505,200 @@ func afterClosing(t *testing.T, open func() store.Store) {
 	}
 	if _, err := s.Flags(t.Context(), alice); err == nil {
 		t.Error("a closed store answered")
+	}
+}
+
+// tick returns when the clock shows another millisecond than at its call, and
+// gives the one before.
+func tick() time.Time {
+	was := time.Now()
+	for time.Now().UnixMilli() == was.UnixMilli() {
+		runtime.Gosched()
+	}
+	return was
+}
+
+func past(t *testing.T, open func() store.Store) {
+	s := open()
+	active, ended := flag(safeguard.ChildProtection, "2025-01-02", ""), flag(safeguard.ChildProtection, "2025-01-02", "2025-12-01")
+	var moments []time.Time
+	step := func(change store.Change) {
+		moments = append(moments, tick())
+		apply(t, s, islington, change)
+	}
+	step(store.Change{Number: alice, Flag: active})
+	step(store.Change{Number: alice, Flag: ended})
+	step(store.Change{Number: alice, Flag: ended, Withdraw: true})
+	moments = append(moments, tick())
+	for i, want := range [][]store.Flag{nil, {by(active, islington)}, {by(ended, islington)}, nil} {
+		list, err := s.FlagsAt(t.Context(), alice, moments[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []store.Flag
+		for _, h := range list {
+			if h.Recorded.After(moments[i]) || !h.Closed.After(moments[i]) || !strings.HasPrefix(h.By.Upload, "upload ") ||
+				!strings.Contains(h.By.Sender, "authority/206") || !h.By.Received.Equal(morning) || h.ClosedBy.Upload == h.By.Upload {
+				t.Errorf("moment %d: holding %+v", i, h)
+			}
+			if want := []string{"superseded", "withdrawn"}[i-1]; h.ClosedAs != want {
+				t.Errorf("moment %d: closed as %q, want %q", i, h.ClosedAs, want)
+			}
+			h.Row = 0
+			got = append(got, h.Flag)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("moment %d: flags %v, want %v", i, got, want)
+		}
+	}
+}
+
+func retention(t *testing.T, open func() store.Store) {
+	s := open()
+	f := flag(safeguard.ChildProtection, "2025-01-02", "")
+	apply(t, s, islington, store.Change{Number: alice, Flag: f}, store.Change{Number: bob, Flag: f})
+	apply(t, s, islington, store.Change{Number: alice, Flag: f, Withdraw: true})
+	early, late := access(alice, "visit 1"), access(bob, "visit 2")
+	late.Recorded = morning.Add(time.Hour)
+	settle(t, s, early, islington)
+	settle(t, s, late, islington)
+	if _, err := s.Acknowledge(t.Context(), islington, []string{waiting(t, s, islington)[0].ID}, "me", morning); err != nil {
+		t.Fatal(err)
+	}
+	before := tick()
+	for range 2 {
+		if removed, err := s.Retain(t.Context(), store.Retention{}, operator); err != nil || removed != (store.Removed{}) {
+			t.Errorf("without a rule: %+v, %v", removed, err)
+		}
+	}
+	rule := store.Retention{ClosedFlags: before.Add(time.Second), Accesses: morning.Add(time.Minute), Notifications: before}
+	removed, err := s.Retain(t.Context(), rule, operator)
+	if want := (store.Removed{Persons: 1, Flags: 1, Accesses: 1, Notifications: 1}); err != nil || removed != want {
+		t.Errorf("removed %+v, %v, want %+v", removed, err, want)
+	}
+	wantFlags(t, s, bob, by(f, islington))
+	if accesses, err := s.Accesses(t.Context(), bob, 25); err != nil || len(accesses) != 1 {
+		t.Errorf("accesses %v, %v, want the later one", accesses, err)
+	}
+	if got := waiting(t, s, islington); len(got) != 1 {
+		t.Errorf("%d notifications, want the one that waits", len(got))
+	}
+	if report, err := s.VerifyAudit(t.Context(), nil); err != nil || len(report.Problems) != 0 {
+		t.Errorf("audit %+v, %v", report, err)
+	}
+}
+
+var operator = audit.Who{Caller: "operator somebody@host"}
+
+func site(c string) store.Site {
+	return store.Site{
+		Organisation: trust,
+		Code:         code(c),
+		Name:         "Example Infirmary",
+		Settings:     []safeguard.CareSetting{safeguard.EmergencyDepartment, safeguard.Maternity},
+		Accountable:  safeguard.Accountable{Name: "Dr A Example", Role: "Named doctor"},
+		Policy:       store.SitePolicy{HeldUsable: 14 * 24 * time.Hour, History: true},
+	}
+}
+
+func authority(c safeguard.ODSCode, name string) store.Authority {
+	return store.Authority{
+		Authority: safeguard.Authority{Code: c, Name: name, EmergencyDutyPhone: "01632 960001"},
+		GSS:       "E06000002",
+		Opened:    date("1996-04-01"),
+	}
+}
+
+func read(t *testing.T, s store.Store, known int64) store.Directory {
+	t.Helper()
+	d, err := s.Directory(t.Context(), known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func directory(t *testing.T, open func() store.Store) {
+	s := open()
+	if d := read(t, s, 0); d.Version != 0 || len(d.Sites)+len(d.Authorities) != 0 {
+		t.Errorf("an empty store's directory: %+v", d)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(s.PutSite(t.Context(), site("RX1RA"), operator))
+	old := authority(islington, "Old Shire")
+	old.Closed, old.Successors = date("2023-04-01"), []safeguard.ODSCode{sheffield}
+	must(s.PutAuthority(t.Context(), old, operator))
+	must(s.PutAuthority(t.Context(), authority(sheffield, "New Shire"), operator))
+	must(s.StageSite(t.Context(), trust, code("RX1RA"), store.Live, operator))
+	must(s.StageAuthority(t.Context(), sheffield, store.Observing, operator))
+	renamed := site("RX1RA")
+	renamed.Name, renamed.OrganisationName = "New Infirmary", "Example Trust"
+	must(s.PutSite(t.Context(), renamed, operator))
+
+	d := read(t, s, 0)
+	if len(d.Sites) != 1 || len(d.Authorities) != 2 {
+		t.Fatalf("directory %+v, want one site and two authorities", d)
+	}
+	got := d.Sites[0]
+	if got.Name != "New Infirmary" || got.OrganisationName != "Example Trust" || got.Stage != store.Live || got.Policy != renamed.Policy ||
+		!slices.Equal(got.Settings, renamed.Settings) || got.Accountable != renamed.Accountable || got.Configured || got.Changed.IsZero() {
+		t.Errorf("site %+v", got)
+	}
+	if a := d.Authorities[0]; a.Authority != old.Authority || a.GSS != old.GSS || a.Opened != old.Opened || a.Closed != old.Closed ||
+		!slices.Equal(a.Successors, old.Successors) || a.Stage != store.Invited || d.Authorities[1].Stage != store.Observing {
+		t.Errorf("authorities %+v", d.Authorities)
+	}
+	for _, tt := range []struct{ day, want string }{{"2023-03-31", "Old Shire"}, {"2023-04-01", "Old Shire, now New Shire"}} {
+		if c, ok := d.Contact(islington, date(tt.day)); !ok || c.Name != tt.want || c.Code != islington {
+			t.Errorf("on %s: call %+v, want %s", tt.day, c, tt.want)
+		}
+	}
+	if again := read(t, s, d.Version); again.Version != d.Version || again.Sites != nil {
+		t.Errorf("unchanged: %+v, want the version only", again)
+	}
+	for _, err := range []error{s.StageSite(t.Context(), trust, code("RX9"), store.Live, operator), s.StageAuthority(t.Context(), code("999"), store.Live, operator)} {
+		if !errors.Is(err, store.ErrUnknown) {
+			t.Errorf("stage of what is not there: %v, want %v", err, store.ErrUnknown)
+		}
+	}
+}
+
+func imported(t *testing.T, open func() store.Store) {
+	s := open()
+	first, second := site("RX1RA"), site("RX1RB")
+	first.Stage, second.Stage = store.Live, store.Live
+	local := authority(sheffield, "Sheffield")
+	put := func() int64 {
+		t.Helper()
+		if err := s.Import(t.Context(), []store.Site{first, second}, []store.Authority{local}, operator); err != nil {
+			t.Fatal(err)
+		}
+		return read(t, s, 0).Version
+	}
+	version := put()
+	if again := put(); again != version {
+		t.Errorf("imported again: version %d, want %d still", again, version)
+	}
+	if err := s.StageSite(t.Context(), trust, first.Code, store.Invited, operator); err != nil {
+		t.Fatal(err)
+	}
+	changed := second
+	changed.Name = "As the operator says"
+	if err := s.PutSite(t.Context(), changed, operator); err != nil {
+		t.Fatal(err)
+	}
+	first.Name = "As the configuration says"
+	put()
+	d := read(t, s, 0)
+	if d.Sites[0].Name != "As the configuration says" || d.Sites[0].Stage != store.Invited || !d.Sites[0].Configured {
+		t.Errorf("site %+v, want the new name, and the stage that it was moved to", d.Sites[0])
+	}
+	if d.Sites[1].Name != "As the operator says" || d.Sites[1].Configured || d.Sites[1].Stage != store.Live {
+		t.Errorf("site %+v, want what the operator says", d.Sites[1])
 	}
 }

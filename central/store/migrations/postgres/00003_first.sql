@@ -52,7 +52,7 @@ CREATE TABLE lookups (
 	id           bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
 	organisation text NOT NULL,
 	attendance   bytea NOT NULL,
-	person       bytea NOT NULL, -- keyed hash
+	person       bytea NOT NULL REFERENCES persons (token),
 	content      bytea NOT NULL, -- site, who answers for it, when; sealed
 	recorded_at  bigint NOT NULL,
 	UNIQUE (organisation, attendance, person)
@@ -64,7 +64,7 @@ CREATE TABLE notifications (
 	id              text NOT NULL UNIQUE,
 	organisation    text NOT NULL,
 	attendance      bytea NOT NULL,
-	person          bytea NOT NULL,
+	person          bytea NOT NULL REFERENCES persons (token),
 	authority       text NOT NULL,
 	content         bytea NOT NULL, -- sealed
 	recorded_at     bigint NOT NULL,

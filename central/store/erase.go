@@ -1,0 +1,177 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/audit"
+)
+
+// Removed is how much was removed.
+type Removed struct {
+	Persons       int
+	Flags         int
+	Accesses      int
+	Notifications int
+	AuditEntries  int // that lead to nobody any more; none was removed
+}
+
+func (r Removed) details() map[string]string {
+	return map[string]string{
+		"persons":       strconv.Itoa(r.Persons),
+		"flags":         strconv.Itoa(r.Flags),
+		"accesses":      strconv.Itoa(r.Accesses),
+		"notifications": strconv.Itoa(r.Notifications),
+	}
+}
+
+// ofPersons are the tables with rows about a person, and how such a row is
+// named. Whoever adds one adds it here.
+var ofPersons = []struct{ table, id string }{
+	{"notifications", "position"},
+	{"lookups", "id"},
+	{"flags", "id"},
+}
+
+func (r *Removed) add(table string, n int) {
+	switch table {
+	case "notifications":
+		r.Notifications += n
+	case "lookups":
+		r.Accesses += n
+	case "flags":
+		r.Flags += n
+	}
+}
+
+// Erase implements Store.
+func (s *DB) Erase(ctx context.Context, number safeguard.NHSNumber, reason string, by audit.Who) (Removed, error) {
+	person, err := s.person(number)
+	if err != nil {
+		return Removed{}, fmt.Errorf("erase person: %w", err)
+	}
+	var removed Removed
+	err = s.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
+		var entry audit.Entry
+		var err error
+		removed, entry, err = s.erase(ctx, tx, person, s.subject(number.Reveal()))
+		entry.Who, entry.Reason = by, reason
+		return []audit.Entry{entry}, err
+	})
+	if err != nil {
+		return Removed{}, fmt.Errorf("erase person: %w", err)
+	}
+	if err := s.engine.scrub(ctx); err != nil {
+		return removed, fmt.Errorf("erase person: removed, but not yet from what the disk still holds: %w", err)
+	}
+	return removed, nil
+}
+
+func (s *DB) erase(ctx context.Context, tx transaction, person, subject []byte) (Removed, audit.Entry, error) {
+	var removed Removed
+	for _, t := range ofPersons {
+		n, err := tx.exec(ctx, stmt(`DELETE FROM `+t.table+` WHERE person = ?`, person))
+		if err != nil {
+			return Removed{}, audit.Entry{}, err
+		}
+		removed.add(t.table, int(n[0]))
+	}
+	n, err := tx.exec(ctx, stmt(`DELETE FROM persons WHERE token = ?`, person))
+	if err != nil {
+		return Removed{}, audit.Entry{}, err
+	}
+	removed.Persons = int(n[0])
+	entry := audit.Entry{At: time.Now(), Act: audit.Erased, Details: removed.details()}
+	err = tx.query(ctx, func(row scanner) error {
+		var p audit.Position
+		var seq int64
+		err := row.Scan(&p.Chain, &seq)
+		p.Seq = uint64(seq)
+		entry.Erased = append(entry.Erased, p)
+		return err
+	}, stmt(`UPDATE audit SET subject = NULL, salt = NULL WHERE subject = ? RETURNING chain, seq`, subject))
+	removed.AuditEntries = len(entry.Erased)
+	return removed, entry, err
+}
+
+// Retention is what is kept how long: what happened before these moments goes.
+// The zero time keeps everything.
+type Retention struct {
+	ClosedFlags   time.Time // superseded or withdrawn before
+	Accesses      time.Time // recorded before
+	Notifications time.Time // acknowledged before
+}
+
+// retainTogether is how many rows go in one transaction: lookups wait for it.
+const retainTogether = 500
+
+// Retain implements Store. Persons of whom nothing is left go with the last row.
+func (s *DB) Retain(ctx context.Context, rule Retention, by audit.Who) (Removed, error) {
+	before := map[string]struct {
+		column string
+		at     time.Time
+	}{
+		"flags":         {"closed_at", rule.ClosedFlags},
+		"lookups":       {"recorded_at", rule.Accesses},
+		"notifications": {"acknowledged_at", rule.Notifications},
+	}
+	var all Removed
+	for _, t := range ofPersons {
+		b := before[t.table]
+		if b.at.IsZero() {
+			continue
+		}
+		old := stmt(`DELETE FROM `+t.table+` WHERE `+t.id+` IN (SELECT `+t.id+` FROM `+t.table+` WHERE `+b.column+` < ? ORDER BY `+t.id+` LIMIT `+
+			strconv.Itoa(retainTogether)+`) RETURNING person`, millis(b.at))
+		for {
+			some, err := s.retain(ctx, t.table, old, by)
+			if err != nil {
+				return all, fmt.Errorf("apply retention: %w", err)
+			}
+			all.Persons += some.Persons
+			all.Flags += some.Flags
+			all.Accesses += some.Accesses
+			all.Notifications += some.Notifications
+			if some == (Removed{}) {
+				break
+			}
+		}
+	}
+	return all, nil
+}
+
+func (s *DB) retain(ctx context.Context, table string, old statement, by audit.Who) (Removed, error) {
+	var removed Removed
+	err := s.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
+		removed = Removed{}
+		n := 0
+		persons := map[string]bool{}
+		err := tx.query(ctx, func(row scanner) error {
+			var person []byte
+			n++
+			err := row.Scan(&person)
+			persons[string(person)] = true
+			return err
+		}, old)
+		if err != nil || n == 0 {
+			return nil, err
+		}
+		removed.add(table, n)
+		var rest []statement
+		for person := range persons {
+			rest = append(rest, stmt(`DELETE FROM persons WHERE token = ?
+				AND NOT EXISTS (SELECT 1 FROM flags WHERE person = token)
+				AND NOT EXISTS (SELECT 1 FROM lookups WHERE person = token)
+				AND NOT EXISTS (SELECT 1 FROM notifications WHERE person = token)`, []byte(person)))
+		}
+		touched, err := tx.exec(ctx, rest...)
+		for _, n := range touched {
+			removed.Persons += int(n)
+		}
+		return []audit.Entry{{At: time.Now(), Act: audit.Retained, Who: by, Details: removed.details()}}, err
+	})
+	return removed, err
+}
