@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,9 +131,7 @@ func (g *guard) verify(t *tx) bool {
 		return true
 	}
 	if err := g.prove(t, f.Kind); err != nil {
-		if kind := faultOf(err); kind != 0 && kind != f.Kind {
-			g.replace(f, kind, err)
-		}
+		g.replace(f, err)
 		return false
 	}
 	g.opened = time.Now()
@@ -140,10 +139,13 @@ func (g *guard) verify(t *tx) bool {
 	return true
 }
 
-// replace tells what a fault has turned out to be.
-func (g *guard) replace(f *Fault, kind FaultKind, err error) {
-	g.log.Error("journal not verified", "why", kind, "err", err, "remedy", kind.Remedy())
-	g.fault.Store(&Fault{Kind: kind, Since: f.Since, Err: err})
+// replace takes note of what a fault has turned out to be.
+func (g *guard) replace(f *Fault, err error) {
+	kind := cmp.Or(faultOf(err), f.Kind)
+	if kind != f.Kind || err.Error() != f.Err.Error() {
+		g.log.Error("journal not verified", "why", kind, "err", err, "remedy", kind.Remedy())
+		g.fault.Store(&Fault{Kind: kind, Since: f.Since, Err: err})
+	}
 }
 
 func (g *guard) prove(t *tx, kind FaultKind) error {

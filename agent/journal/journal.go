@@ -80,7 +80,7 @@ const schemaVersion = 2
 // The files in the folder, besides what SQLite adds to them.
 const (
 	fileName   = "journal.db"
-	mendedName = "mended.db" // complete, and about to take the place of the file
+	mendedName = "mended.db" // complete, and to take the place of the file
 	lockName   = "journal.lock"
 )
 
@@ -128,10 +128,13 @@ func (j *Journal) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := j.connect(t); err != nil {
-		if kind := faultOf(err); kind == Damaged {
-			return fmt.Errorf("%w: %w", ErrUnreadable, err)
+	err = j.connect(t)
+	if faultOf(err) == Damaged {
+		if err = j.mend(t); err != nil {
+			err = fmt.Errorf("%w: %w", ErrUnreadable, err)
 		}
+	}
+	if err != nil {
 		return err
 	}
 	if fresh {
@@ -173,13 +176,13 @@ func describe(f *os.File) {
 // place finishes a mending that was interrupted, and tells whether there is no
 // journal yet.
 func (j *Journal) place() (fresh bool, err error) {
-	file, mended := filepath.Join(j.dir, fileName), filepath.Join(j.dir, mendedName)
-	_, err = os.Stat(file)
-	if !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(j.dir, mendedName)); err == nil {
+		_, err := j.replace()
 		return false, err
 	}
-	if _, err := os.Stat(mended); err == nil {
-		return false, os.Rename(mended, file)
+	file := filepath.Join(j.dir, fileName)
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		return false, err
 	}
 	// A log without its file holds what was acknowledged, and would be thrown away.
 	if _, err := os.Stat(file + "-wal"); err == nil {

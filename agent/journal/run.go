@@ -104,6 +104,7 @@ func (j *Journal) prune(ctx context.Context) error {
 			return err
 		}
 	}
+	j.dropDamaged()
 	if err := j.pruneSize(ctx); err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ CREATE TABLE senders (
 ) WITHOUT ROWID;
 
 CREATE TABLE attendances (
-	id      INTEGER PRIMARY KEY,
+	id      INTEGER PRIMARY KEY AUTOINCREMENT,
 	key     BLOB    NOT NULL UNIQUE, -- of the attendance's id
 	rev     INTEGER NOT NULL,
 	patient BLOB    NOT NULL, -- key of the hospital number, else of the NHS number, else of the id
@@ -67,9 +67,10 @@ CREATE INDEX attendances_changed ON attendances (changed);
 
 -- A visit that continues an earlier attendance, such as an admission from the emergency department.
 CREATE TABLE continued (
-	visit      BLOB PRIMARY KEY, -- key
-	attendance BLOB NOT NULL     -- key
-) WITHOUT ROWID;
+	id         INTEGER PRIMARY KEY AUTOINCREMENT,
+	visit      BLOB NOT NULL UNIQUE, -- key
+	attendance BLOB NOT NULL         -- key
+);
 CREATE INDEX continued_attendance ON continued (attendance);
 
 CREATE TABLE outbox (
@@ -93,6 +94,7 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_ready ON outbox (outbox, due, id) WHERE state = 0 AND head;
 CREATE INDEX outbox_waiting ON outbox (outbox, id) WHERE state = 0;
 CREATE INDEX outbox_attendance ON outbox (attendance, outbox, id);
+CREATE INDEX outbox_entry ON outbox (entry);
 CREATE INDEX outbox_control ON outbox (control) WHERE control IS NOT NULL;
 CREATE INDEX outbox_ended ON outbox (state, settled) WHERE state <> 0;
 CREATE INDEX outbox_kept ON outbox (state, settled) WHERE state <> 0 AND body IS NOT NULL;

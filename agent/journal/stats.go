@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -108,3 +110,49 @@ func (j *Journal) countItems(ctx context.Context, s *Stats) error {
 		return err
 	})
 }
+
+// Report is Stats as an operator reads them.
+type Report struct {
+	Intake    string         `json:"intake"` // open, or why not and what to do
+	Since     time.Time      `json:"since,omitzero"`
+	Began     time.Time      `json:"began"`
+	Waiting   int            `json:"waiting"`
+	OldestAge string         `json:"oldest_age,omitempty"`
+	SetAside  int            `json:"set_aside"`
+	Messages  int            `json:"messages"`
+	Repeats   int            `json:"repeats"`
+	Reused    int            `json:"reused_control_ids"`
+	Delivered int            `json:"delivered"`
+	Outboxes  []OutboxReport `json:"outboxes"`
+	SizeMB    int64          `json:"size_mb"`
+	FreeMB    uint64         `json:"free_mb"`
+	Lost      int            `json:"lost,omitempty"`
+	Mended    time.Time      `json:"mended,omitzero"`
+}
+
+// OutboxReport is what waits for one sink.
+type OutboxReport struct {
+	Name      string `json:"name"`
+	Waiting   int    `json:"waiting"`
+	OldestAge string `json:"oldest_age"`
+}
+
+func (s Stats) report(now time.Time) Report {
+	r := Report{
+		Intake: "open", Began: s.Began, Waiting: s.Waiting, SetAside: s.SetAside, Messages: s.Messages, Repeats: s.Repeats,
+		Reused: s.Reused, Delivered: s.Delivered, SizeMB: s.Size >> 20, FreeMB: s.Free >> 20, Lost: s.Lost, Mended: s.Mended,
+	}
+	if s.Fault != nil {
+		r.Intake, r.Since = "stopped: "+s.Fault.Error(), s.Fault.Since
+	}
+	if !s.Oldest.IsZero() {
+		r.OldestAge = age(now, s.Oldest)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Outboxes)) {
+		r.Outboxes = append(r.Outboxes, OutboxReport{name, s.Outboxes[name], age(now, s.Longest[name])})
+	}
+	return r
+}
+
+// age is never negative, whatever the clock did.
+func age(now, then time.Time) string { return max(now.Sub(then), 0).Round(time.Second).String() }
