@@ -10,10 +10,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/central/audit"
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/central/server"
 	"github.com/safeguard-edge/safeguard/central/store"
@@ -22,7 +25,7 @@ import (
 // Run is the centre: it opens the keys and the store, listens, serves until ctx
 // ends, and returns nil after a clean stop. The configuration must be valid.
 func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
-	directory, err := c.directory()
+	sites, authorities, err := c.participants()
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
@@ -30,18 +33,18 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return fmt.Errorf("data folder: %w", err)
-	}
-	ring, err := keys.Open(filepath.Join(c.Data, "keys"), keys.SystemMaster(c.MasterKey))
-	if err != nil {
-		return fmt.Errorf("open keys: %w", err)
-	}
-	flags, err := store.OpenSQLite(ctx, filepath.Join(c.Data, "central.db"), ring)
+	held, err := c.openStore(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, flags.Close()) }()
+	defer func() { err = errors.Join(err, held.Close()) }()
+	if err := held.Import(ctx, sites, authorities, audit.Who{Caller: "configuration"}); err != nil {
+		return err
+	}
+	who := participants{store: held, directory: server.NewDirectory(nil, nil), log: log}
+	if err := who.read(ctx, time.Now()); err != nil {
+		return err
+	}
 
 	// An address of the last run must not be taken for this one's.
 	if c.AddressFile != "" {
@@ -51,20 +54,41 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	}
 	policy := server.DefaultPolicy()
 	policy.ProductionChecks = c.ProductionChecks
-	s, err := server.Listen(c.Listen, tlsConfig, flags, directory, policy, log)
+	s, err := server.Listen(c.Listen, tlsConfig, held, who.directory, policy, log)
 	if err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
+	g.Go(func() error { return who.Run(ctx) })
 	if c.AddressFile != "" {
 		g.Go(func() error { return writeWhole(c.AddressFile, s.Addr().String()+"\n") })
 	}
-	log.Info("central started", "address", s.Addr().String(), "data", c.Data, "sites", len(c.Sites),
-		"authorities", len(c.Authorities), "production_checks", c.ProductionChecks)
+	log.Info("central started", "address", s.Addr().String(), "data", c.Data, "sites", who.sites,
+		"authorities", who.authorities, "production_checks", c.ProductionChecks)
 	err = g.Wait()
 	log.Info("central stopped", "counts", s.Counts())
 	return err
+}
+
+// openStore opens the store, and first the keys that persons in it are sealed
+// under.
+func (c Config) openStore(ctx context.Context) (*store.DB, error) {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	ring, err := keys.Open(filepath.Join(c.Data, "keys"), keys.SystemMaster(c.MasterKey))
+	if err != nil {
+		return nil, fmt.Errorf("open keys: %w", err)
+	}
+	if c.Store.Postgres.DSNFile == "" {
+		return store.OpenSQLite(ctx, filepath.Join(c.Data, "central.db"), ring)
+	}
+	dsn, err := os.ReadFile(c.Store.Postgres.DSNFile)
+	if err != nil {
+		return nil, fmt.Errorf("store.postgres.dsn_file: %w", err)
+	}
+	return store.OpenPostgres(ctx, strings.TrimSpace(string(dsn)), ring)
 }
 
 // writeWhole writes a file so that a reader sees all of it or nothing.

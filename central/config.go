@@ -8,7 +8,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/identity"
-	"github.com/safeguard-edge/safeguard/central/server"
+	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/configs"
 )
 
@@ -20,13 +20,29 @@ type Config struct {
 	Data        string `yaml:"data"`         // folder of the store and of its wrapped keys
 	MasterKey   string `yaml:"master_key"`   // file of the key that wraps them, outside Data; made when there is none
 	TLS         TLS    `yaml:"tls"`
+	Store       Store  `yaml:"store"`
 
 	// ProductionChecks refuses test numbers (999). Off for demonstrations and
 	// tests, and for nothing else.
 	ProductionChecks bool `yaml:"production_checks"`
 
+	// Who takes part, besides whom an operator has put into the store. What is
+	// listed is imported at each start: it adds and changes, and never removes or
+	// moves to another stage.
 	Sites       []Site      `yaml:"sites"`
 	Authorities []Authority `yaml:"authorities"`
+}
+
+// Store is where the centre keeps what it must not lose: a file in Data, or a
+// database.
+type Store struct {
+	Postgres Postgres `yaml:"postgres"`
+}
+
+// Postgres is a database that many centres may share, all with the same keys and
+// master key.
+type Postgres struct {
+	DSNFile string `yaml:"dsn_file"` // holds the connection string, which is a secret; empty: the file in Data is used
 }
 
 // TLS are the PEM files of the centre.
@@ -71,7 +87,7 @@ func Load(path string) (Config, error) {
 	if err := configs.Load(path, &c); err != nil {
 		return Config{}, err
 	}
-	for _, p := range []*string{&c.AddressFile, &c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientsCA} {
+	for _, p := range []*string{&c.AddressFile, &c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientsCA, &c.Store.Postgres.DSNFile} {
 		*p = configs.Beside(path, *p)
 	}
 	if err := c.Validate(); err != nil {
@@ -100,7 +116,7 @@ func (c Config) Validate() error {
 	if inside(c.Data, c.MasterKey) {
 		return fmt.Errorf("master_key: %s is within data, want it outside: whoever copies one must not have the other", c.MasterKey)
 	}
-	_, err := c.directory()
+	_, _, err := c.participants()
 	return err
 }
 
@@ -109,41 +125,42 @@ func inside(dir, path string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-// directory is who takes part.
-func (c Config) directory() (*server.Directory, error) {
-	var sites []server.Site
+// participants are the sites and authorities that are listed. Whoever is new
+// among them takes part at once.
+func (c Config) participants() (sites []store.Site, authorities []store.Authority, err error) {
 	seen := map[string]string{}
 	for i, s := range c.Sites {
 		field := fmt.Sprintf("sites[%d]", i)
 		site, err := s.parse(field)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		key := site.Organisation.String() + " " + site.Code.String()
 		if first, ok := seen[key]; ok {
-			return nil, fmt.Errorf("%s: site %s is at %s already, want each once", field, key, first)
+			return nil, nil, fmt.Errorf("%s: site %s is at %s already, want each once", field, key, first)
 		}
 		seen[key] = field
 		sites = append(sites, site)
 	}
-	var authorities []safeguard.Authority
 	for i, a := range c.Authorities {
 		field := fmt.Sprintf("authorities[%d]", i)
 		authority, err := a.parse(field)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		key := authority.Code.String()
 		if first, ok := seen[key]; ok {
-			return nil, fmt.Errorf("%s: local authority %s is at %s already, want each once", field, key, first)
+			return nil, nil, fmt.Errorf("%s: local authority %s is at %s already, want each once", field, key, first)
 		}
 		seen[key] = field
 		authorities = append(authorities, authority)
 	}
-	return server.NewDirectory(sites, authorities), nil
+	return sites, authorities, nil
 }
 
-func (s Site) parse(field string) (site server.Site, err error) {
+func (s Site) parse(field string) (store.Site, error) {
+	site := store.Site{Name: s.Name, Accountable: safeguard.Accountable{Name: s.Accountable.Name, Role: s.Accountable.Role}, Stage: store.Live}
+	var err error
 	if site.Organisation, err = safeguard.ParseODSCode(s.Organisation); err != nil {
 		return site, fmt.Errorf("%s.organisation: %w", field, err)
 	}
@@ -163,12 +180,12 @@ func (s Site) parse(field string) (site server.Site, err error) {
 		}
 		site.Settings = append(site.Settings, setting)
 	}
-	site.Name = s.Name
-	site.Accountable = safeguard.Accountable{Name: s.Accountable.Name, Role: s.Accountable.Role}
 	return site, nil
 }
 
-func (a Authority) parse(field string) (out safeguard.Authority, err error) {
+func (a Authority) parse(field string) (store.Authority, error) {
+	out := store.Authority{Stage: store.Live}
+	var err error
 	if out.Code, err = safeguard.ParseODSCode(a.Code); err != nil {
 		return out, fmt.Errorf("%s.code: %w", field, err)
 	}

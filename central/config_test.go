@@ -45,6 +45,13 @@ func TestLoad(t *testing.T) {
 	if !filepath.IsAbs(c.Data) || filepath.Base(c.Data) != "data" || c.TLS.ClientsCA != "/etc/ca.pem" || c.AddressFile != "" {
 		t.Errorf("paths %+v, want the file's folder before relative ones", c)
 	}
+	if c.Store.Postgres.DSNFile != "" {
+		t.Errorf("store %+v, want the embedded one by default", c.Store)
+	}
+	c, err = load(t, goodConfig+"store: {postgres: {dsn_file: secret/dsn}}\n")
+	if err != nil || !filepath.IsAbs(c.Store.Postgres.DSNFile) {
+		t.Errorf("store %+v, %v, want the path of the file", c.Store, err)
+	}
 	c, err = load(t, strings.ReplaceAll(goodConfig, "production_checks: false", ""))
 	if err != nil || !c.ProductionChecks {
 		t.Errorf("production checks %v, %v, want them by default", c.ProductionChecks, err)

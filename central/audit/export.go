@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 )
 
 // line is a record as a line of an export: the entry byte for byte as it was
@@ -36,6 +37,30 @@ func Export(out io.Writer, records iter.Seq2[Record, error]) (int, error) {
 		return n, fmt.Errorf("write audit: %w", err)
 	}
 	return n, nil
+}
+
+// VerifyFile verifies an export. A chain whose end was cut off shows only where
+// another chain, or a head noted elsewhere, saw more of it.
+func VerifyFile(path string, noted []Head) (Report, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Report{}, fmt.Errorf("verify audit: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	records := func() iter.Seq2[Record, error] {
+		return func(yield func(Record, error) bool) {
+			if _, err := f.Seek(0, io.SeekStart); err != nil {
+				yield(Record{}, err)
+				return
+			}
+			Read(f)(yield)
+		}
+	}
+	report, err := Verify(Trail{Records: records, Noted: noted})
+	if err != nil {
+		return Report{}, fmt.Errorf("verify audit: %s: %w", path, err)
+	}
+	return report, nil
 }
 
 // maxLine bounds a line of an export, in bytes. An entry with the heads of

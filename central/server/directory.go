@@ -2,6 +2,7 @@ package server
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"github.com/safeguard-edge/safeguard"
 )
@@ -13,13 +14,17 @@ type Site struct {
 	Name         string
 	Settings     []safeguard.CareSetting
 	Accountable  safeguard.Accountable // answers for lookups that name nobody
+	Invited      bool                  // may not ask yet
 }
 
 // Directory is who takes part: the sites that may ask, and the local authorities
-// that hold flags. It does not change.
-type Directory struct {
+// that hold flags. It may be set anew while it is used.
+type Directory struct{ now atomic.Pointer[participants] }
+
+type participants struct {
 	sites       map[siteKey]Site
 	authorities map[safeguard.ODSCode]safeguard.Authority
+	invited     map[safeguard.ODSCode]bool // authorities that may not call yet
 }
 
 type siteKey struct{ organisation, site safeguard.ODSCode }
@@ -27,34 +32,46 @@ type siteKey struct{ organisation, site safeguard.ODSCode }
 // NewDirectory makes a directory. Of two entries with the same code the last
 // counts.
 func NewDirectory(sites []Site, authorities []safeguard.Authority) *Directory {
-	d := &Directory{map[siteKey]Site{}, map[safeguard.ODSCode]safeguard.Authority{}}
+	d := &Directory{}
+	d.Set(sites, authorities)
+	return d
+}
+
+// Set puts others in the place of all that take part. Of the authorities, those
+// invited are known to clinicians, and may not call.
+func (d *Directory) Set(sites []Site, authorities []safeguard.Authority, invited ...safeguard.ODSCode) {
+	p := &participants{map[siteKey]Site{}, map[safeguard.ODSCode]safeguard.Authority{}, map[safeguard.ODSCode]bool{}}
 	for _, s := range sites {
-		d.sites[siteKey{s.Organisation, s.Code}] = s
+		p.sites[siteKey{s.Organisation, s.Code}] = s
 	}
 	for _, a := range authorities {
-		d.authorities[a.Code] = a
+		p.authorities[a.Code] = a
 	}
-	return d
+	for _, code := range invited {
+		p.invited[code] = true
+	}
+	d.now.Store(p)
 }
 
 // site gives the site that is registered under an organisation.
 func (d *Directory) site(organisation, code safeguard.ODSCode) (Site, bool) {
-	s, ok := d.sites[siteKey{organisation, code}]
+	s, ok := d.now.Load().sites[siteKey{organisation, code}]
 	return s, ok
 }
 
 // authority gives whom to call. A flag whose authority is not in the directory
 // any more is still shown, with the code that is known.
 func (d *Directory) authority(code safeguard.ODSCode) safeguard.Authority {
-	if a, ok := d.authorities[code]; ok {
+	if a, ok := d.now.Load().authorities[code]; ok {
 		return a
 	}
 	return safeguard.Authority{Code: code, Name: "Local authority " + code.String()}
 }
 
 func (d *Directory) known(authority safeguard.ODSCode) bool {
-	_, ok := d.authorities[authority]
-	return ok
+	p := d.now.Load()
+	_, ok := p.authorities[authority]
+	return ok && !p.invited[authority]
 }
 
 func (s Site) has(setting safeguard.CareSetting) bool { return slices.Contains(s.Settings, setting) }

@@ -92,6 +92,9 @@ func (s *Server) admit(id identity.Identity, q *safeguard.Query) (Site, error) {
 	if !ok {
 		return Site{}, status.Errorf(codes.PermissionDenied, "site %s is not registered under organisation %s at the centre", a.Site, a.Organisation)
 	}
+	if site.Invited {
+		return Site{}, status.Errorf(codes.PermissionDenied, "site %s is invited to take part, and may ask once it is at the stage testing", a.Site)
+	}
 	if !site.has(a.Setting) {
 		return Site{}, status.Errorf(codes.PermissionDenied, "site %s is not registered for care setting %s at the centre, but for %v", a.Site, a.Setting, site.Settings)
 	}

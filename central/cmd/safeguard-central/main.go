@@ -26,6 +26,7 @@ var version = "development"
 const (
 	exitFailed   = 1
 	exitRejected = 3 // some rows of an upload
+	exitBroken   = 4 // the audit does not verify
 )
 
 type commands struct {
@@ -62,6 +63,10 @@ type commands struct {
 		Host      []string            `placeholder:"NAME" help:"Names or addresses the centre is called by, besides localhost."`
 	} `cmd:"" name:"dev-ca" help:"Make certificates for development and tests. Not for real patients."`
 
+	Site      siteCommands      `cmd:"" help:"Places that may ask."`
+	Authority authorityCommands `cmd:"" help:"Local authorities that hold flags."`
+	Audit     auditCommands     `cmd:"" help:"Who looked at whose flags, and who did what to the centre."`
+
 	Version struct{} `cmd:"" help:"Say which version this is."`
 }
 
@@ -88,42 +93,54 @@ func main() {
 			}
 			os.Exit(code)
 		}))
-	rejected, err := do(ctx, line.Command(), &c)
+	code, err := do(ctx, line.Command(), &c)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "safeguard-central: "+err.Error())
-		os.Exit(exitFailed)
+		code = exitFailed
 	}
-	if rejected {
-		os.Exit(exitRejected)
-	}
+	os.Exit(code)
 }
 
-func do(ctx context.Context, command string, c *commands) (rejected bool, err error) {
+// do gives the exit code of a command that did not fail.
+func do(ctx context.Context, command string, c *commands) (code int, err error) {
 	switch strings.Fields(command)[0] {
 	case "run":
 		config, err := central.Load(c.Run.Config)
 		if err != nil {
-			return false, err
+			return 0, err
 		}
-		return false, central.Run(ctx, config, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+		return 0, central.Run(ctx, config, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	case "flags":
 		report, err := central.ImportFlags(ctx, c.Flags.Import.to(), c.Flags.Import.File, os.Stdout, c.Flags.Import.JSON)
-		return report.Rejected > 0, err
+		if report.Rejected > 0 {
+			code = exitRejected
+		}
+		return code, err
 	case "notifications":
 		if list := c.Notifications.List; strings.HasPrefix(command, "notifications list") {
 			how := central.Listing{JSON: list.JSON, Reveal: list.Reveal, Limit: list.Limit}
-			return false, central.ListNotifications(ctx, list.to(), how, os.Stdout)
+			return 0, central.ListNotifications(ctx, list.to(), how, os.Stdout)
 		}
 		ack := c.Notifications.Ack
-		return false, central.AcknowledgeNotifications(ctx, ack.to(), ack.IDs, ack.All, os.Stdout)
+		return 0, central.AcknowledgeNotifications(ctx, ack.to(), ack.IDs, ack.All, os.Stdout)
+	case "site":
+		return 0, c.Site.run(ctx, command)
+	case "authority":
+		return 0, c.Authority.run(ctx, command)
+	case "audit":
+		broken, err := c.Audit.run(ctx, command)
+		if broken {
+			code = exitBroken
+		}
+		return code, err
 	case "dev-ca":
 		d := identity.Development{Hosts: c.DevCA.Host, Agents: c.DevCA.Agent, Authorities: c.DevCA.Authority}
-		return false, central.WriteDevelopmentCA(c.DevCA.Dir, d, os.Stdout)
+		return 0, central.WriteDevelopmentCA(c.DevCA.Dir, d, os.Stdout)
 	case "version":
 		_, err := fmt.Println("safeguard-central " + version + " " + revision())
-		return false, err
+		return 0, err
 	}
-	return false, fmt.Errorf("unknown command %q", command)
+	return 0, fmt.Errorf("unknown command %q", command)
 }
 
 // revision is the commit that the program was built from, where that is known.

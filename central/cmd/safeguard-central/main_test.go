@@ -18,6 +18,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/client"
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/central/store/storetest"
 )
 
 // The test binary is the program too, so that these tests run the real thing in
@@ -403,4 +404,133 @@ func askAndKill(c *centre, visits []safeguard.Query) map[safeguard.AttendanceID]
 	wait.Wait()
 	c.kill()
 	return answered
+}
+
+// What an operator does beside the running centre, and what the centre makes of
+// it, without a restart.
+func TestOperator(t *testing.T) {
+	c := newPlace(t).start()
+	operate := func(want int, args ...string) string {
+		t.Helper()
+		out, code := c.run(append(args, "--config", "central.yaml")...)
+		if code != want {
+			t.Fatalf("%v: exit code %d, want %d:\n%s", args, code, want, out)
+		}
+		return out
+	}
+	if out := operate(0, "site", "list"); !strings.Contains(out, "RX1RA  live   Example Infirmary") {
+		t.Errorf("the configuration's site:\n%s", out)
+	}
+	add := []string{"site", "add", "RX1", "RX1RB", "--name", "Example Walk-in Centre", "--setting", "walk-in-centre", "--accountable", "Sister B Example", "--role", "Nurse in charge"}
+	if out := operate(0, add...); out != "RX1 RX1RB: Example Walk-in Centre, invited\n" {
+		t.Errorf("site add: %s", out)
+	}
+	q := query(t, "visit 1")
+	q.Author.Setting = safeguard.WalkInCentre
+	if err := q.Author.Site.UnmarshalText([]byte("RX1RB")); err != nil {
+		t.Fatal(err)
+	}
+	agent := c.agent()
+	c.until(func() bool {
+		_, err := agent.Lookup(t.Context(), q)
+		return errors.Is(err, safeguard.ErrRefused) && strings.Contains(err.Error(), "invited")
+	})
+	operate(0, "site", "stage", "RX1", "RX1RB", "live")
+	c.until(func() bool {
+		answer, err := agent.Lookup(t.Context(), q)
+		return err == nil && answer.Status == safeguard.NoneHeld
+	})
+	if out := operate(1, "site", "stage", "RX1", "RX9", "live"); !strings.Contains(out, "not in the directory") {
+		t.Errorf("stage of what is not there: %s", out)
+	}
+	operate(0, "authority", "add", "373", "--name", "Sheffield", "--emergency-duty-phone", "01632 960373", "--opened", "1974-04-01", "--successor", "806")
+	operate(0, "authority", "stage", "373", "testing")
+	var list []struct{ Code, Stage, Opened string }
+	if err := json.Unmarshal([]byte(operate(0, "authority", "list", "--json")), &list); err != nil || len(list) != 2 || list[0].Code != "373" || list[0].Stage != "testing" || list[0].Opened != "1974-04-01" {
+		t.Errorf("authority list: %v, %v", list, err)
+	}
+
+	if out := operate(0, "audit", "verify"); !strings.Contains(out, "verified") {
+		t.Errorf("audit verify: %s", out)
+	}
+	report := operate(0, "audit", "verify", "--json")
+	c.write("noted.json", report)
+	operate(0, "audit", "export", "--output", c.path("audit.jsonl"))
+	text, err := os.ReadFile(c.path("audit.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"act":"looked"`, `"device":"agent one"`, `"site":"RX1RB"`, `"purpose":"unscheduled"`, q.Attendance.String(), `"caller":"operator `} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the audit does not hold %s", want)
+		}
+	}
+	if strings.Contains(string(text), "9990000107") {
+		t.Error("the audit holds an NHS number")
+	}
+	if out, code := c.run("audit", "verify", "--file", "audit.jsonl", "--noted", "noted.json"); code != 0 {
+		t.Errorf("verify the export: %d: %s", code, out)
+	}
+	c.write("bad.jsonl", strings.Replace(string(text), "agent one", "agent two", 1))
+	if out, code := c.run("audit", "verify", "--file", "bad.jsonl"); code != 4 || !strings.Contains(out, "changed") {
+		t.Errorf("verify a changed export: %d: %s", code, out)
+	}
+	if out, code := c.run("audit", "verify"); code != 1 || !strings.Contains(out, "--config") {
+		t.Errorf("verify nothing: %d: %s", code, out)
+	}
+}
+
+// until waits until what is asked holds.
+func (c *centre) until(holds func() bool) {
+	c.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			c.Fatal("it does not come to hold")
+		}
+	}
+}
+
+// Two centres on one PostgreSQL are one: what one commits the other gives.
+func TestTwoCentresOnPostgres(t *testing.T) {
+	server, err := storetest.StartPostgres(false)
+	if errors.Is(err, storetest.ErrNoPostgres) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	dsn, err := server.Empty(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPlace(t)
+	p.write("secret/dsn", dsn+"\n")
+	p.write("central.yaml", config+"store: {postgres: {dsn_file: secret/dsn}}\n")
+	one, two := p.start(), p.start()
+	p.write("flags.csv", flagsFile)
+	if out, code := one.authority("flags", "import", "flags.csv"); code != 0 {
+		t.Fatalf("import: %d: %s", code, out)
+	}
+	var ids []string
+	for _, c := range []*centre{two, one} {
+		answer, err := c.agent().Lookup(t.Context(), query(t, "visit 1"))
+		if err != nil || answer.Status != safeguard.Held {
+			t.Fatalf("lookup: %+v, %v", answer, err)
+		}
+		for _, n := range c.notifications() {
+			ids = append(ids, n.ID)
+		}
+	}
+	if len(ids) != 2 || ids[0] != ids[1] {
+		t.Errorf("notifications %v, want the same one from both", ids)
+	}
+	for _, c := range []*centre{one, two} {
+		if err := c.interrupt(); err != nil {
+			t.Errorf("stop: %v\n%s", err, c.log)
+		}
+	}
+	if out, code := p.run("audit", "verify", "--config", "central.yaml"); code != 0 || !strings.Contains(out, "in 2 chains verified") && !strings.Contains(out, "in 3 chains verified") {
+		t.Errorf("audit verify: %d: %s", code, out)
+	}
 }

@@ -1,0 +1,89 @@
+package central
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/server"
+	"github.com/safeguard-edge/safeguard/central/store"
+)
+
+// followEvery is how soon a centre knows what an operator, or another centre on
+// the same store, has changed in the directory.
+const followEvery = 2 * time.Second
+
+// participants keeps the server's directory as the store has it.
+type participants struct {
+	store     store.Store
+	directory *server.Directory
+	log       *slog.Logger
+
+	known              store.Directory // as of version and day
+	day                safeguard.Date
+	sites, authorities int
+}
+
+// Run follows the store until ctx ends. While the store can not be read the
+// directory stays as it was.
+func (p *participants) Run(ctx context.Context) error {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			err := p.read(ctx, now)
+			if err != nil && !failing && ctx.Err() == nil {
+				p.log.Warn("directory not read, going on with the last", "err", err)
+			}
+			failing = err != nil
+		}
+	}
+}
+
+// read takes up what has changed, and who is to be called from today on.
+func (p *participants) read(ctx context.Context, now time.Time) error {
+	d, err := p.store.Directory(ctx, p.known.Version)
+	if err != nil {
+		return err
+	}
+	today := safeguard.DateOf(now)
+	if d.Version == p.known.Version {
+		if today == p.day {
+			return nil
+		}
+		d = p.known
+	}
+	changed := p.known.Version != 0 && d.Version != p.known.Version
+	p.known, p.day = d, today
+	var sites []server.Site
+	for _, s := range d.Sites {
+		sites = append(sites, server.Site{
+			Organisation: s.Organisation,
+			Code:         s.Code,
+			Name:         s.Name,
+			Settings:     s.Settings,
+			Accountable:  s.Accountable,
+			Invited:      s.Stage == store.Invited,
+		})
+	}
+	var authorities []safeguard.Authority
+	var invited []safeguard.ODSCode
+	for _, a := range d.Authorities {
+		contact, _ := d.Contact(a.Code, today)
+		authorities = append(authorities, contact)
+		if a.Stage == store.Invited {
+			invited = append(invited, a.Code)
+		}
+	}
+	p.directory.Set(sites, authorities, invited...)
+	p.sites, p.authorities = len(sites), len(authorities)
+	if changed {
+		p.log.Info("directory changed", "version", d.Version, "sites", p.sites, "authorities", p.authorities)
+	}
+	return nil
+}
