@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/agent/lookup"
 	"github.com/safeguard-edge/safeguard/agent/pipeline"
@@ -54,11 +55,16 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 		return fmt.Errorf("open cache: %w", err)
 	}
 	defer closing(&err, answers.Close)
-	entries, err := journal.Open(filepath.Join(c.Data, "journal"), ring)
+	entries, err := journal.Open(filepath.Join(c.Data, "journal"), ring, journal.WithPolicy(c.Journal), journal.WithLog(log))
 	if err != nil {
 		return err
 	}
 	defer closing(&err, entries.Close)
+	operators, err := control.Listen(control.Address(c.Data), map[string]control.Handler{"journal": entries.Operate}, log)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, operators.Close)
 
 	sinks, err := c.sinks(zone)
 	if err != nil {
@@ -81,6 +87,8 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return entries.Run(ctx) })
+	g.Go(func() error { return operators.Run(ctx) })
 	g.Go(func() error { return answers.Run(ctx) })
 	g.Go(func() error { return p.Run(ctx) })
 	for _, f := range feeds {

@@ -26,6 +26,7 @@ type Config struct {
 	MasterKey        string              `yaml:"master_key"`        // file, outside the data folder; a systemd credential comes first
 	Central          Central             `yaml:"central"`
 	Cache            Cache               `yaml:"cache"`
+	Journal          journal.Policy      `yaml:"journal"` // how long and how much it keeps, and when it stops intake
 	Rules            Rules               `yaml:"rules"`
 	Feeds            []Feed              `yaml:"feeds"`
 	Sinks            []Sink              `yaml:"sinks"`
@@ -82,6 +83,7 @@ func DefaultConfig() Config {
 		ProductionChecks: true,
 		TimeZone:         "Europe/London",
 		Central:          Central{Deadline: 800 * time.Millisecond},
+		Journal:          journal.DefaultPolicy(),
 		Rules:            Rules{rules.UnansweredAfter, rules.UnidentifiedAfter},
 	}
 }
@@ -144,6 +146,9 @@ func (c Config) Validate() error {
 		if need.absent {
 			return fmt.Errorf("%s: want %s", need.key, need.want)
 		}
+	}
+	if err := c.Journal.Validate(); err != nil {
+		return fmt.Errorf("journal.%w", err)
 	}
 	if rel, err := filepath.Rel(c.Data, c.MasterKey); err == nil && filepath.IsLocal(rel) {
 		return fmt.Errorf("master_key: %s is within data, want it outside: whoever copies one must not have the other", c.MasterKey)

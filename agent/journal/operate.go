@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -104,10 +105,10 @@ type operation struct {
 func (o *operation) check() error {
 	f := o.Filter
 	if (o.Do == Replay || o.Do == PutOff || o.Do == Release) && len(f.IDs) == 0 && f.Since.IsZero() && f.State == "" && f.ControlID == "" && f.Attendance == "" {
-		return fmt.Errorf("%s everything: name ids, a time, a state, a control id or an attendance", o.Do)
+		return fmt.Errorf("%s: want ids, a time, a state, a control id or an attendance: not everything at once", o.Do)
 	}
 	if o.Do == Show && len(f.IDs) == 0 {
-		return fmt.Errorf("show: name an id")
+		return errors.New("show: want an id")
 	}
 	var err error
 	o.selection, err = o.selects(f)
@@ -149,7 +150,7 @@ func (o *operation) list(ctx context.Context) error {
 		for _, f := range rows {
 			row := o.row(f, o.Reveal)
 			if o.Do == Show {
-				row.Message = o.message(f)
+				o.message(&row, f)
 			}
 			if err := o.send(Result{Row: &row}); err != nil {
 				return err

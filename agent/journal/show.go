@@ -8,8 +8,9 @@ import (
 	"github.com/safeguard-edge/safeguard/hl7adapter/hl7"
 )
 
-// Row is what an operator is shown of an entry or item. Only Patient, and Message
-// when it is revealed, is about a person.
+// Row is what an operator is shown of an entry or item. What is about a person is
+// there only when it is revealed: Patient, Raw, the fields of Message, and the
+// Reason of what was settled.
 type Row struct {
 	ID         string    `json:"id"`
 	State      string    `json:"state"`
@@ -32,6 +33,7 @@ type Row struct {
 	Broken     string    `json:"broken,omitempty"`
 	Patient    *Patient  `json:"patient,omitempty"`
 	Message    []string  `json:"message,omitempty"` // segment by segment
+	Raw        []byte    `json:"raw,omitempty"`     // the revealed message, as it came
 	Outcome    string    `json:"outcome,omitempty"` // of a change
 }
 
@@ -66,10 +68,14 @@ func (j *Journal) describeEntry(r *Row, f found, reveal bool) {
 	if f.label != nil {
 		if plain, err := j.ring.Open(f.label, entryIdentity("label", Seq(f.id))); err != nil {
 			r.Broken = "label does not open"
-		} else if id := safeguard.AttendanceID(plain[:16]); !id.IsZero() {
-			r.Attendance, r.Reason = id.String(), string(plain[16:])
 		} else {
-			r.Reason = string(plain[16:])
+			if id := safeguard.AttendanceID(plain[:16]); !id.IsZero() {
+				r.Attendance = id.String()
+			}
+			// Why an attendance was settled tells what is known of the patient.
+			if reveal || f.state == SetAside || f.state == Ignored {
+				r.Reason = string(plain[16:])
+			}
 		}
 	}
 	body, err := j.entryBody(f)
@@ -115,7 +121,9 @@ func (j *Journal) describeItem(r *Row, f found, reveal bool) {
 	if item.Outbox != Lookups {
 		r.Action = l.action.String()
 		r.ControlID = safeguard.Alert{ID: l.alert, Version: f.version, Action: l.action}.ControlID(item.Outbox)
-		r.Reason = item.Alert.Rule
+		if reveal {
+			r.Reason = item.Alert.Rule
+		}
 	}
 	if p := patientOf(item); reveal && p != (safeguard.Patient{}) {
 		r.Patient = &Patient{
@@ -135,28 +143,29 @@ func patientOf(i Item) safeguard.Patient {
 // plainSegments hold nothing about a person, and are shown as they are.
 var plainSegments = map[string]bool{"MSH": true}
 
-// message is the text of an entry, segment by segment: masked, unless it is to be
-// revealed. What is not HL7 is shown revealed only.
-func (o *operation) message(f found) []string {
+// message adds the text of an entry, segment by segment: masked, unless it is to
+// be revealed. What is not HL7 is shown revealed only.
+func (o *operation) message(r *Row, f found) {
 	if f.item {
-		return nil
+		return
 	}
 	body, err := o.entryBody(f)
 	if err != nil || body == nil {
-		return nil
+		return
 	}
 	if o.Reveal {
-		return strings.Split(strings.TrimRight(string(body), "\r\n"), "\r")
+		r.Raw = body
+		r.Message = strings.Split(strings.TrimRight(string(body), "\r\n"), "\r")
+		return
 	}
 	m, err := hl7.Parse(body)
 	if err != nil {
-		return []string{"(not HL7: --reveal shows the bytes)"}
+		r.Message = []string{"(not HL7: --reveal shows it)"}
+		return
 	}
-	var lines []string
 	for s := range m.Segments() {
-		lines = append(lines, masked(s))
+		r.Message = append(r.Message, masked(s))
 	}
-	return lines
 }
 
 // masked keeps the shape of a segment: a field that has something shows a star.

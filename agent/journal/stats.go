@@ -111,9 +111,12 @@ func (j *Journal) countItems(ctx context.Context, s *Stats) error {
 	})
 }
 
+// IntakeOpen is what Report says of an intake that is not stopped.
+const IntakeOpen = "open"
+
 // Report is Stats as an operator reads them.
 type Report struct {
-	Intake    string         `json:"intake"` // open, or why not and what to do
+	Intake    string         `json:"intake"` // IntakeOpen, or why not and what to do
 	Since     time.Time      `json:"since,omitzero"`
 	Began     time.Time      `json:"began"`
 	Waiting   int            `json:"waiting"`
@@ -139,7 +142,7 @@ type OutboxReport struct {
 
 func (s Stats) report(now time.Time) Report {
 	r := Report{
-		Intake: "open", Began: s.Began, Waiting: s.Waiting, SetAside: s.SetAside, Messages: s.Messages, Repeats: s.Repeats,
+		Intake: IntakeOpen, Began: s.Began, Waiting: s.Waiting, SetAside: s.SetAside, Messages: s.Messages, Repeats: s.Repeats,
 		Reused: s.Reused, Delivered: s.Delivered, SizeMB: s.Size >> 20, FreeMB: s.Free >> 20, Lost: s.Lost, Mended: s.Mended,
 	}
 	if s.Fault != nil {

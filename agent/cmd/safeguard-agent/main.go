@@ -25,10 +25,11 @@ var service = installer.Service{
 }
 
 type commands struct {
-	Run     run         `cmd:"" help:"Run the agent until it is stopped."`
-	Check   check       `cmd:"" help:"Read the configuration and say what is wrong with it."`
-	HL7     hl7Commands `cmd:"" name:"hl7" help:"Look at HL7 messages as the agent reads them."`
-	Version printed     `cmd:"" help:"Print the version."`
+	Run     run             `cmd:"" help:"Run the agent until it is stopped."`
+	Check   check           `cmd:"" help:"Read the configuration and say what is wrong with it."`
+	HL7     hl7Commands     `cmd:"" name:"hl7" help:"Look at HL7 messages as the agent reads them."`
+	Journal journalCommands `cmd:"" help:"Look at the journal of the running agent, and act on what is in it."`
+	Version printed         `cmd:"" help:"Print the version."`
 }
 
 type run struct {
