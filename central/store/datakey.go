@@ -78,21 +78,20 @@ func (v vault) candidate(number safeguard.NHSNumber) (candidate, error) {
 	if err != nil {
 		return candidate{}, err
 	}
-	c, _, err := v.candidateOf(person, number.Reveal())
-	return c, err
+	return v.candidateOf(person, number)
 }
 
-func (v vault) candidateOf(person []byte, number string) (candidate, dataKey, error) {
+func (v vault) candidateOf(person []byte, number safeguard.NHSNumber) (candidate, error) {
 	raw := make([]byte, dataKeySize)
 	_, _ = rand.Read(raw) // crypto/rand never fails
 	k, err := newDataKey(raw)
 	if err != nil {
-		return candidate{}, dataKey{}, err
+		return candidate{}, err
 	}
 	c := candidate{person: person}
 	if c.key, err = v.ring.Seal(raw, personKeyAD(person)); err != nil {
-		return candidate{}, dataKey{}, err
+		return candidate{}, err
 	}
-	c.number, err = k.sealJSON(number, personAD(person))
-	return c, k, err
+	c.number, err = k.sealJSON(number.Reveal(), personAD(person))
+	return c, err
 }

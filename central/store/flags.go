@@ -101,7 +101,7 @@ func (a *applying) persons(ctx context.Context) error {
 		if c.Withdraw {
 			continue
 		}
-		new, _, err := a.candidateOf(a.tokens[i], c.Number.Reveal())
+		new, err := a.candidateOf(a.tokens[i], c.Number)
 		if err != nil {
 			return err
 		}

@@ -65,18 +65,17 @@ func (e *postgres) open(ctx context.Context, config *pgxpool.Config, ring *keys.
 	if e.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, err
 	}
-	v := newVault(ring)
-	if err := e.migrate(ctx, v); err != nil {
+	if err := e.migrate(ctx); err != nil {
 		return nil, err
 	}
 	for range heldReaders {
 		e.readers.Go(e.readHeld)
 	}
-	return start(ctx, e, v)
+	return start(ctx, e, newVault(ring))
 }
 
 // migrate lets one process at a time bring the tables forward.
-func (e *postgres) migrate(ctx context.Context, v vault) error {
+func (e *postgres) migrate(ctx context.Context) error {
 	conn, err := e.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -90,7 +89,7 @@ func (e *postgres) migrate(ctx context.Context, v vault) error {
 	}()
 	db := stdlib.OpenDBFromPool(e.pool)
 	defer func() { _ = db.Close() }()
-	return migrate(ctx, goose.DialectPostgres, db, v)
+	return migrate(ctx, goose.DialectPostgres, db)
 }
 
 // lockOf is a name as PostgreSQL's advisory locks want it.

@@ -91,15 +91,6 @@ type (
 	}
 )
 
-// open reads what the ring itself sealed, as it did for persons once.
-func (v vault) open(sealed, ad []byte, value any) error {
-	plain, err := v.ring.Open(sealed, ad)
-	if err != nil {
-		return err
-	}
-	return read(plain, value)
-}
-
 func read(plain []byte, value any) error {
 	if err := json.Unmarshal(plain, value); err != nil {
 		return fmt.Errorf("read sealed value: %w", err)

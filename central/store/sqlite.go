@@ -64,8 +64,7 @@ func (e *sqlite) open(ctx context.Context, path string, ring *keys.Ring) (*DB, e
 		return nil, err
 	}
 	e.write.SetMaxOpenConns(1)
-	v := newVault(ring)
-	if err := migrate(ctx, goose.DialectSQLite3, e.write, v); err != nil {
+	if err := migrate(ctx, goose.DialectSQLite3, e.write); err != nil {
 		return nil, err
 	}
 	if e.conn, err = e.write.Conn(ctx); err != nil {
@@ -76,7 +75,7 @@ func (e *sqlite) open(ctx context.Context, path string, ring *keys.Ring) (*DB, e
 	}
 	e.read.SetMaxOpenConns(readers)
 	e.read.SetMaxIdleConns(readers)
-	return start(ctx, e, v)
+	return start(ctx, e, newVault(ring))
 }
 
 // dataSource names the file at path so that no character of it is taken for
