@@ -1,6 +1,7 @@
 package safeguard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -60,6 +61,60 @@ type Answer struct {
 	Flags  []Flag    // at least one when Held, else none
 	AsOf   time.Time // when the centre said so, by the centre's clock
 	Source Source
+
+	// What else the centre says with an answer of its own.
+	Data      []DataAge     // how old the data behind it are, where that matters
+	Policy    *CachePolicy  // what the site may keep of it; nil when the centre does not say
+	OwedPause time.Duration // to leave between two owed lookups that are paid late; 0 when the centre does not say
+
+	// History is who asked before for unscheduled care, latest first. It is for
+	// showing and never written down, which is why no encoding has it.
+	History []PastAccess `json:"-"`
+}
+
+// DataAge is how old a local authority's data are.
+type DataAge struct {
+	Authority ODSCode
+	Name      string
+	Uploaded  time.Time // its last complete upload; zero when there was none
+	Overdue   bool      // longer ago than the centre expects: what it holds may have changed since
+}
+
+// CachePolicy is what the centre lets a site keep. Answers are kept only where
+// the site's own configuration, which names the controllers' agreement, says so
+// too.
+type CachePolicy struct {
+	Off  bool // keep nothing, and drop what is kept
+	Held Ages // of answers with flags
+	None Ages // of answers that none is held
+}
+
+// Ages are how long a kept answer counts, from its AsOf on.
+type Ages struct {
+	Fresh  time.Duration // until then there is no need to ask again
+	Usable time.Duration // until then it may stand in for the centre
+}
+
+// DefaultCachePolicy is what a centre says that decided nothing else. Flags change
+// slowly and are dangerous to miss, so they count for long; a child without a
+// flag may have one tomorrow, so that counts for a day.
+var DefaultCachePolicy = CachePolicy{
+	Held: Ages{Fresh: 24 * time.Hour, Usable: 14 * 24 * time.Hour},
+	None: Ages{Fresh: 6 * time.Hour, Usable: 24 * time.Hour},
+}
+
+// PastAccess is one earlier lookup for unscheduled care. Of one whose location is
+// sensitive, another site learns when, and in what type of place; the rest is
+// empty.
+type PastAccess struct {
+	At               time.Time // of the attendance
+	Setting          CareSetting
+	Organisation     ODSCode
+	OrganisationName string
+	Site             ODSCode
+	SiteName         string
+	Accountable      Accountable
+	Sensitive        bool
 }
 
 // UnknownBecause is the unknown answer.
@@ -79,6 +134,9 @@ func (a Answer) WithMothers(m Answer) Answer {
 	if m.Status == Held && len(hers) == 0 {
 		m.Status = NoneHeld
 	}
+	m.History = nil // of her own attendances
+	a.Data = mergeData(a.Data, m.Data)
+	m.Data, m.Policy, m.OwedPause = a.Data, cmp.Or(a.Policy, m.Policy), max(a.OwedPause, m.OwedPause)
 	out := a
 	switch {
 	case a.Status == Held && m.Status == Held:
@@ -98,6 +156,17 @@ func (a Answer) WithMothers(m Answer) Answer {
 	}
 	if m.Source == FromCache {
 		out.Source = FromCache
+	}
+	return out
+}
+
+// mergeData gives each authority once.
+func mergeData(a, b []DataAge) []DataAge {
+	out := slices.Clip(a)
+	for _, d := range b {
+		if !slices.ContainsFunc(a, func(e DataAge) bool { return e.Authority == d.Authority }) {
+			out = append(out, d)
+		}
 	}
 	return out
 }

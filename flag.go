@@ -89,8 +89,8 @@ func (f Flag) Visible(on Date, born Date, tails Tails) bool {
 }
 
 // Notification tells a local authority that someone it holds a flag for
-// attended. Each is made once per organisation, attendance, NHS number and
-// authority; a repeat carries the same ID.
+// attended, or takes that back. Each is made once per organisation, attendance,
+// NHS number and authority; a repeat carries the same ID.
 type Notification struct {
 	ID           string
 	Authority    ODSCode
@@ -106,4 +106,11 @@ type Notification struct {
 	At           time.Time // true time of the attendance
 	Recorded     time.Time // when the centre learnt of it
 	Sensitive    bool      // where the patient is must not be passed on
+	Late         bool      // the centre learnt of it long after the attendance, as after an outage
+
+	// Of a correction alone: it takes back the one that it names, whose content it
+	// repeats. At most one corrects each.
+	Corrects    string           // that notification's ID
+	Reason      CorrectionReason // why
+	CorrectedAt time.Time        // when the hospital said so
 }

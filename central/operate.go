@@ -139,9 +139,13 @@ type shownSite struct {
 	CareSettings     []safeguard.CareSetting `json:"care_settings"`
 	Accountable      string                  `json:"accountable,omitempty"`
 	Role             string                  `json:"role,omitempty"`
+	Cache            bool                    `json:"cache"`
+	HeldFresh        string                  `json:"held_fresh,omitempty"`
 	HeldUsable       string                  `json:"held_usable,omitempty"`
+	NoneFresh        string                  `json:"none_fresh,omitempty"`
 	NoneUsable       string                  `json:"none_usable,omitempty"`
 	History          bool                    `json:"history"`
+	Declared         bool                    `json:"declared"`
 	Stage            store.Stage             `json:"stage"`
 	Configured       bool                    `json:"configured"`
 	ChangedAt        time.Time               `json:"changed_at"`
@@ -158,7 +162,8 @@ func (o Operator) ListSites(ctx context.Context, asJSON bool, out io.Writer) err
 		for _, s := range d.Sites {
 			list = append(list, shownSite{
 				s.Organisation, s.OrganisationName, s.Code, s.Name, s.Settings, s.Accountable.Name, s.Accountable.Role,
-				orEmpty(s.Policy.HeldUsable), orEmpty(s.Policy.NoneUsable), s.Policy.History, s.Stage, s.Configured, s.Changed,
+				!s.Policy.NoCache, orEmpty(s.Policy.Held.Fresh), orEmpty(s.Policy.Held.Usable), orEmpty(s.Policy.None.Fresh),
+				orEmpty(s.Policy.None.Usable), s.Policy.History, s.Policy.Declared, s.Stage, s.Configured, s.Changed,
 			})
 		}
 		if asJSON {

@@ -45,8 +45,14 @@ func (p *participants) Run(ctx context.Context) error {
 	}
 }
 
-// read takes up what has changed, and who is to be called from today on.
+// read takes up what has changed, who is to be called from today on, and when
+// each authority has last uploaded.
 func (p *participants) read(ctx context.Context, now time.Time) error {
+	uploaded, err := p.store.Uploaded(ctx)
+	if err != nil {
+		return err
+	}
+	p.directory.SetUploaded(uploaded)
 	d, err := p.store.Directory(ctx, p.known.Version)
 	if err != nil {
 		return err
@@ -60,28 +66,13 @@ func (p *participants) read(ctx context.Context, now time.Time) error {
 	}
 	changed := p.known.Version != 0 && d.Version != p.known.Version
 	p.known, p.day = d, today
-	var sites []server.Site
-	for _, s := range d.Sites {
-		sites = append(sites, server.Site{
-			Organisation: s.Organisation,
-			Code:         s.Code,
-			Name:         s.Name,
-			Settings:     s.Settings,
-			Accountable:  s.Accountable,
-			Invited:      s.Stage == store.Invited,
-		})
-	}
-	var authorities []safeguard.Authority
-	var invited []safeguard.ODSCode
+	var authorities []server.Authority
 	for _, a := range d.Authorities {
 		contact, _ := d.Contact(a.Code, today)
-		authorities = append(authorities, contact)
-		if a.Stage == store.Invited {
-			invited = append(invited, a.Code)
-		}
+		authorities = append(authorities, server.Authority{Authority: contact, Stage: a.Stage, Closed: !a.OpenOn(today)})
 	}
-	p.directory.Set(sites, authorities, invited...)
-	p.sites, p.authorities = len(sites), len(authorities)
+	p.directory.Set(d.Sites, authorities)
+	p.sites, p.authorities = len(d.Sites), len(authorities)
 	if changed {
 		p.log.Info("directory changed", "version", d.Version, "sites", p.sites, "authorities", p.authorities)
 	}

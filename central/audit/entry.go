@@ -27,6 +27,7 @@ const (
 	Closed           Act = "chain closed"
 	Anchored         Act = "heads seen" // of the other chains
 	Looked           Act = "looked"     // at a person's flags
+	Corrected        Act = "lookup corrected"
 	SiteChanged      Act = "site changed"
 	AuthorityChanged Act = "authority changed"
 	Erased           Act = "person erased"

@@ -175,6 +175,7 @@ func notificationOf(n *flagpb.Notification) (safeguard.Notification, error) {
 		At:          timeOf(n.GetAttendedAt()),
 		Recorded:    timeOf(n.GetRecordedAt()),
 		Sensitive:   n.GetSensitiveLocation(),
+		Late:        n.GetLate(),
 	}
 	var err error
 	if out.Number, err = safeguard.ParseNHSNumber(n.GetNhsNumber()); err != nil {
@@ -197,9 +198,16 @@ func notificationOf(n *flagpb.Notification) (safeguard.Notification, error) {
 	if out.Attendance, err = safeguard.ParseAttendanceID(n.GetAttendanceId()); err != nil {
 		return out, fmt.Errorf("notification %s: %w", out.ID, err)
 	}
-	for setting, wire := range settings {
-		if wire == n.GetCareSetting() {
-			out.Setting = setting
+	out.Setting = settingOf(n.GetCareSetting())
+	if c := n.GetCorrection(); c != nil {
+		if c.GetNotificationId() == "" {
+			return out, fmt.Errorf("notification %s: it corrects, and does not say what", out.ID)
+		}
+		out.Corrects, out.CorrectedAt = c.GetNotificationId(), timeOf(c.GetCorrectedAt())
+		for reason, wire := range corrections {
+			if wire == c.GetReason() {
+				out.Reason = reason
+			}
 		}
 	}
 	return out, nil

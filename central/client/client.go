@@ -33,7 +33,7 @@ var _ safeguard.FlagSource = (*Client)(nil)
 // Option changes what Dial makes.
 type Option func(*Client)
 
-// Deadline limits a lookup whose context has no deadline of its own. The
+// Deadline limits a lookup or correction whose context has no deadline of its own. The
 // default is 5 seconds.
 func Deadline(d time.Duration) Option { return func(c *Client) { c.deadline = d } }
 
@@ -100,6 +100,26 @@ func (c *Client) Lookup(ctx context.Context, q safeguard.Query) (safeguard.Answe
 		return safeguard.Answer{}, fmt.Errorf("lookup: %w: %w", ErrUnreachable, err)
 	}
 	return answer, nil
+}
+
+// Correct takes an unscheduled lookup back. It may be repeated. Its errors are as
+// those of Lookup: after any but a *Refused the same correction is to be sent
+// again.
+func (c *Client) Correct(ctx context.Context, correction safeguard.Correction) (safeguard.Corrected, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.deadline)
+		defer cancel()
+	}
+	response, err := c.flags.Correct(ctx, correctRequest(correction))
+	if err != nil {
+		return safeguard.NotCorrected, fmt.Errorf("correct lookup: %w", problem(ctx, err))
+	}
+	done, ok := outcomes[response.GetOutcome()]
+	if !ok {
+		return safeguard.NotCorrected, fmt.Errorf("correct lookup: %w: an outcome that is none", ErrUnreachable)
+	}
+	return done, nil
 }
 
 // batch is how many rows or ids travel in one message: far below its limit of

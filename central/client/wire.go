@@ -35,16 +35,41 @@ var plans = map[flagpb.Plan]safeguard.Plan{
 	flagpb.Plan_PLAN_UNBORN_CHILD:     safeguard.UnbornChild,
 }
 
+var corrections = map[safeguard.CorrectionReason]flagpb.CorrectionReason{
+	safeguard.AttendanceCancelled: flagpb.CorrectionReason_CORRECTION_REASON_ATTENDANCE_CANCELLED,
+	safeguard.OtherPerson:         flagpb.CorrectionReason_CORRECTION_REASON_OTHER_PERSON,
+}
+
+var outcomes = map[flagpb.CorrectOutcome]safeguard.Corrected{
+	flagpb.CorrectOutcome_CORRECT_OUTCOME_NEVER_RECORDED:    safeguard.NeverRecorded,
+	flagpb.CorrectOutcome_CORRECT_OUTCOME_CORRECTED:         safeguard.CorrectedNow,
+	flagpb.CorrectOutcome_CORRECT_OUTCOME_CORRECTED_ALREADY: safeguard.CorrectedAlready,
+}
+
+func author(a safeguard.Author) *flagpb.Author {
+	return &flagpb.Author{
+		Device:       a.Device,
+		Organisation: a.Organisation.String(),
+		Site:         a.Site.String(),
+		CareSetting:  settings[a.Setting],
+		Accountable:  &flagpb.Accountable{Name: a.Accountable.Name, Role: a.Accountable.Role},
+	}
+}
+
+func correctRequest(c safeguard.Correction) *flagpb.CorrectRequest {
+	return &flagpb.CorrectRequest{
+		Author:       author(c.Author),
+		AttendanceId: c.Attendance.String(),
+		NhsNumber:    c.Number.Reveal(),
+		Reason:       corrections[c.Reason],
+		CorrectedAt:  moment(c.At),
+	}
+}
+
 func request(q safeguard.Query) *flagpb.LookupRequest {
 	return &flagpb.LookupRequest{
-		Purpose: purposes[q.Purpose],
-		Author: &flagpb.Author{
-			Device:       q.Author.Device,
-			Organisation: q.Author.Organisation.String(),
-			Site:         q.Author.Site.String(),
-			CareSetting:  settings[q.Author.Setting],
-			Accountable:  &flagpb.Accountable{Name: q.Author.Accountable.Name, Role: q.Author.Accountable.Role},
-		},
+		Purpose:           purposes[q.Purpose],
+		Author:            author(q.Author),
 		AttendanceId:      q.Attendance.String(),
 		AttendedAt:        moment(q.At),
 		NhsNumber:         q.Number.Reveal(),
@@ -56,9 +81,28 @@ func request(q safeguard.Query) *flagpb.LookupRequest {
 // answerOf reads a response. What can not be read in full is an error, so that
 // it becomes unknown, and never fewer flags than the centre sent.
 func answerOf(r *flagpb.LookupResponse) (safeguard.Answer, error) {
-	answer := safeguard.Answer{AsOf: timeOf(r.GetAsOf()), Source: safeguard.FromCentre}
+	answer := safeguard.Answer{
+		AsOf:      timeOf(r.GetAsOf()),
+		Source:    safeguard.FromCentre,
+		Policy:    policyOf(r.GetPolicy()),
+		OwedPause: max(0, r.GetOwedPause().AsDuration()),
+	}
 	if answer.AsOf.IsZero() {
 		return safeguard.Answer{}, errors.New("read answer: no as-of time")
+	}
+	for _, d := range r.GetData() {
+		age, err := dataAgeOf(d)
+		if err != nil {
+			return safeguard.Answer{}, fmt.Errorf("read answer: data age: %w", err)
+		}
+		answer.Data = append(answer.Data, age)
+	}
+	for _, a := range r.GetHistory() {
+		past, err := pastAccessOf(a)
+		if err != nil {
+			return safeguard.Answer{}, fmt.Errorf("read answer: past access: %w", err)
+		}
+		answer.History = append(answer.History, past)
 	}
 	switch a := r.GetAnswer().(type) {
 	case *flagpb.LookupResponse_Unknown:
@@ -86,6 +130,60 @@ func answerOf(r *flagpb.LookupResponse) (safeguard.Answer, error) {
 		return answer, nil
 	}
 	return safeguard.Answer{}, errors.New("read answer: neither unknown, none nor held")
+}
+
+// policyOf reads a policy. One that says of how long something counts nothing, or
+// what can not be, lets it count for no time at all.
+func policyOf(p *flagpb.CachePolicy) *safeguard.CachePolicy {
+	if p == nil {
+		return nil
+	}
+	return &safeguard.CachePolicy{Off: p.GetOff(), Held: agesOf(p.GetHeld()), None: agesOf(p.GetNone())}
+}
+
+func agesOf(a *flagpb.Ages) safeguard.Ages {
+	usable := max(0, a.GetUsable().AsDuration())
+	return safeguard.Ages{Fresh: min(usable, max(0, a.GetFresh().AsDuration())), Usable: usable}
+}
+
+func dataAgeOf(d *flagpb.DataAge) (out safeguard.DataAge, err error) {
+	out = safeguard.DataAge{Name: d.GetName(), Uploaded: timeOf(d.GetUploadedAt()), Overdue: d.GetOverdue()}
+	out.Authority, err = safeguard.ParseODSCode(d.GetAuthority())
+	return out, err
+}
+
+func pastAccessOf(a *flagpb.PastAccess) (safeguard.PastAccess, error) {
+	out := safeguard.PastAccess{
+		At:               timeOf(a.GetAttendedAt()),
+		Setting:          settingOf(a.GetCareSetting()),
+		OrganisationName: a.GetOrganisationName(),
+		SiteName:         a.GetSiteName(),
+		Accountable:      safeguard.Accountable{Name: a.GetAccountable().GetName(), Role: a.GetAccountable().GetRole()},
+		Sensitive:        a.GetSensitiveLocation(),
+	}
+	var err error
+	if out.Organisation, err = optionalCode(a.GetOrganisation()); err != nil {
+		return out, err
+	}
+	out.Site, err = optionalCode(a.GetSite())
+	return out, err
+}
+
+func optionalCode(s string) (safeguard.ODSCode, error) {
+	if s == "" {
+		return safeguard.ODSCode{}, nil
+	}
+	return safeguard.ParseODSCode(s)
+}
+
+// settingOf gives no setting for a type that this version does not know.
+func settingOf(wire flagpb.CareSetting) safeguard.CareSetting {
+	for setting, w := range settings {
+		if w == wire {
+			return setting
+		}
+	}
+	return safeguard.UnknownSetting
 }
 
 func flagOf(f *flagpb.Flag) (safeguard.Flag, error) {

@@ -33,6 +33,7 @@ package flagpb
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -217,6 +218,109 @@ func (Plan) EnumDescriptor() ([]byte, []int) {
 	return file_safeguard_proto_rawDescGZIP(), []int{2}
 }
 
+// CorrectionReason says why a lookup should not have been made.
+type CorrectionReason int32
+
+const (
+	CorrectionReason_CORRECTION_REASON_UNSPECIFIED          CorrectionReason = 0 // refused
+	CorrectionReason_CORRECTION_REASON_ATTENDANCE_CANCELLED CorrectionReason = 1 // the patient did not attend after all
+	CorrectionReason_CORRECTION_REASON_OTHER_PERSON         CorrectionReason = 2 // the patient is not the one whose number was asked about
+)
+
+// Enum value maps for CorrectionReason.
+var (
+	CorrectionReason_name = map[int32]string{
+		0: "CORRECTION_REASON_UNSPECIFIED",
+		1: "CORRECTION_REASON_ATTENDANCE_CANCELLED",
+		2: "CORRECTION_REASON_OTHER_PERSON",
+	}
+	CorrectionReason_value = map[string]int32{
+		"CORRECTION_REASON_UNSPECIFIED":          0,
+		"CORRECTION_REASON_ATTENDANCE_CANCELLED": 1,
+		"CORRECTION_REASON_OTHER_PERSON":         2,
+	}
+)
+
+func (x CorrectionReason) Enum() *CorrectionReason {
+	p := new(CorrectionReason)
+	*p = x
+	return p
+}
+
+func (x CorrectionReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CorrectionReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_safeguard_proto_enumTypes[3].Descriptor()
+}
+
+func (CorrectionReason) Type() protoreflect.EnumType {
+	return &file_safeguard_proto_enumTypes[3]
+}
+
+func (x CorrectionReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CorrectionReason.Descriptor instead.
+func (CorrectionReason) EnumDescriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{3}
+}
+
+// CorrectOutcome is what became of a correction. Each is final.
+type CorrectOutcome int32
+
+const (
+	CorrectOutcome_CORRECT_OUTCOME_UNSPECIFIED       CorrectOutcome = 0
+	CorrectOutcome_CORRECT_OUTCOME_NEVER_RECORDED    CorrectOutcome = 1 // there is no such lookup
+	CorrectOutcome_CORRECT_OUTCOME_CORRECTED         CorrectOutcome = 2 // now
+	CorrectOutcome_CORRECT_OUTCOME_CORRECTED_ALREADY CorrectOutcome = 3 // nothing changed
+)
+
+// Enum value maps for CorrectOutcome.
+var (
+	CorrectOutcome_name = map[int32]string{
+		0: "CORRECT_OUTCOME_UNSPECIFIED",
+		1: "CORRECT_OUTCOME_NEVER_RECORDED",
+		2: "CORRECT_OUTCOME_CORRECTED",
+		3: "CORRECT_OUTCOME_CORRECTED_ALREADY",
+	}
+	CorrectOutcome_value = map[string]int32{
+		"CORRECT_OUTCOME_UNSPECIFIED":       0,
+		"CORRECT_OUTCOME_NEVER_RECORDED":    1,
+		"CORRECT_OUTCOME_CORRECTED":         2,
+		"CORRECT_OUTCOME_CORRECTED_ALREADY": 3,
+	}
+)
+
+func (x CorrectOutcome) Enum() *CorrectOutcome {
+	p := new(CorrectOutcome)
+	*p = x
+	return p
+}
+
+func (x CorrectOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CorrectOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_safeguard_proto_enumTypes[4].Descriptor()
+}
+
+func (CorrectOutcome) Type() protoreflect.EnumType {
+	return &file_safeguard_proto_enumTypes[4]
+}
+
+func (x CorrectOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CorrectOutcome.Descriptor instead.
+func (CorrectOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{4}
+}
+
 // UnknownReason says why the answer is unknown.
 type UnknownReason int32
 
@@ -248,11 +352,11 @@ func (x UnknownReason) String() string {
 }
 
 func (UnknownReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_safeguard_proto_enumTypes[3].Descriptor()
+	return file_safeguard_proto_enumTypes[5].Descriptor()
 }
 
 func (UnknownReason) Type() protoreflect.EnumType {
-	return &file_safeguard_proto_enumTypes[3]
+	return &file_safeguard_proto_enumTypes[5]
 }
 
 func (x UnknownReason) Number() protoreflect.EnumNumber {
@@ -261,7 +365,7 @@ func (x UnknownReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UnknownReason.Descriptor instead.
 func (UnknownReason) EnumDescriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{3}
+	return file_safeguard_proto_rawDescGZIP(), []int{5}
 }
 
 // UploadKind says what the rows are.
@@ -295,11 +399,11 @@ func (x UploadKind) String() string {
 }
 
 func (UploadKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_safeguard_proto_enumTypes[4].Descriptor()
+	return file_safeguard_proto_enumTypes[6].Descriptor()
 }
 
 func (UploadKind) Type() protoreflect.EnumType {
-	return &file_safeguard_proto_enumTypes[4]
+	return &file_safeguard_proto_enumTypes[6]
 }
 
 func (x UploadKind) Number() protoreflect.EnumNumber {
@@ -308,7 +412,7 @@ func (x UploadKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UploadKind.Descriptor instead.
 func (UploadKind) EnumDescriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{4}
+	return file_safeguard_proto_rawDescGZIP(), []int{6}
 }
 
 // Accountable is the person who answers for what a device asks.
@@ -551,8 +655,20 @@ type LookupResponse struct {
 	//	*LookupResponse_Unknown
 	//	*LookupResponse_NoneHeld
 	//	*LookupResponse_Held
-	Answer        isLookupResponse_Answer `protobuf_oneof:"answer"`
-	AsOf          *timestamppb.Timestamp  `protobuf:"bytes,4,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"` // by the centre's clock; always set
+	Answer isLookupResponse_Answer `protobuf_oneof:"answer"`
+	AsOf   *timestamppb.Timestamp  `protobuf:"bytes,4,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"` // by the centre's clock; always set
+	Policy *CachePolicy            `protobuf:"bytes,5,opt,name=policy,proto3" json:"policy,omitempty"`         // what the site may keep of this and of other answers
+	// With held, and where the centre lets the site see them: the last 25
+	// unscheduled accesses, latest first, without this attendance's and without
+	// those that were corrected. To be shown, and not to be kept. Never with
+	// purpose REFRESH, which nobody looks at.
+	History []*PastAccess `protobuf:"bytes,6,rep,name=history,proto3" json:"history,omitempty"`
+	// The local authorities of the flags, and every other one whose data are
+	// overdue.
+	Data []*DataAge `protobuf:"bytes,7,rep,name=data,proto3" json:"data,omitempty"`
+	// How long to wait between two lookups that are owed since an outage, so that
+	// all that come back share what the centre can take.
+	OwedPause     *durationpb.Duration `protobuf:"bytes,8,opt,name=owed_pause,json=owedPause,proto3" json:"owed_pause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -628,6 +744,34 @@ func (x *LookupResponse) GetAsOf() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *LookupResponse) GetPolicy() *CachePolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *LookupResponse) GetHistory() []*PastAccess {
+	if x != nil {
+		return x.History
+	}
+	return nil
+}
+
+func (x *LookupResponse) GetData() []*DataAge {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *LookupResponse) GetOwedPause() *durationpb.Duration {
+	if x != nil {
+		return x.OwedPause
+	}
+	return nil
+}
+
 type isLookupResponse_Answer interface {
 	isLookupResponse_Answer()
 }
@@ -650,6 +794,414 @@ func (*LookupResponse_NoneHeld) isLookupResponse_Answer() {}
 
 func (*LookupResponse_Held) isLookupResponse_Answer() {}
 
+// CachePolicy is how long answers count for the cache of the site, from as_of on.
+// A site keeps answers only where its own configuration says so too.
+type CachePolicy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Off           bool                   `protobuf:"varint,1,opt,name=off,proto3" json:"off,omitempty"`  // keep nothing, and drop what is kept
+	Held          *Ages                  `protobuf:"bytes,2,opt,name=held,proto3" json:"held,omitempty"` // of answers with flags
+	None          *Ages                  `protobuf:"bytes,3,opt,name=none,proto3" json:"none,omitempty"` // of answers that none is held
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CachePolicy) Reset() {
+	*x = CachePolicy{}
+	mi := &file_safeguard_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CachePolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CachePolicy) ProtoMessage() {}
+
+func (x *CachePolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CachePolicy.ProtoReflect.Descriptor instead.
+func (*CachePolicy) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CachePolicy) GetOff() bool {
+	if x != nil {
+		return x.Off
+	}
+	return false
+}
+
+func (x *CachePolicy) GetHeld() *Ages {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
+func (x *CachePolicy) GetNone() *Ages {
+	if x != nil {
+		return x.None
+	}
+	return nil
+}
+
+// Ages of a kept answer.
+type Ages struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fresh         *durationpb.Duration   `protobuf:"bytes,1,opt,name=fresh,proto3" json:"fresh,omitempty"`   // until then there is no need to ask again
+	Usable        *durationpb.Duration   `protobuf:"bytes,2,opt,name=usable,proto3" json:"usable,omitempty"` // until then it may stand in for the centre
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ages) Reset() {
+	*x = Ages{}
+	mi := &file_safeguard_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ages) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ages) ProtoMessage() {}
+
+func (x *Ages) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ages.ProtoReflect.Descriptor instead.
+func (*Ages) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Ages) GetFresh() *durationpb.Duration {
+	if x != nil {
+		return x.Fresh
+	}
+	return nil
+}
+
+func (x *Ages) GetUsable() *durationpb.Duration {
+	if x != nil {
+		return x.Usable
+	}
+	return nil
+}
+
+// PastAccess is one earlier unscheduled lookup. Of one whose location is
+// sensitive, another site learns no more than attended_at and care_setting.
+type PastAccess struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	AttendedAt        *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=attended_at,json=attendedAt,proto3" json:"attended_at,omitempty"`
+	CareSetting       CareSetting            `protobuf:"varint,2,opt,name=care_setting,json=careSetting,proto3,enum=safeguard.v1.CareSetting" json:"care_setting,omitempty"`
+	Organisation      string                 `protobuf:"bytes,3,opt,name=organisation,proto3" json:"organisation,omitempty"` // ODS code
+	OrganisationName  string                 `protobuf:"bytes,4,opt,name=organisation_name,json=organisationName,proto3" json:"organisation_name,omitempty"`
+	Site              string                 `protobuf:"bytes,5,opt,name=site,proto3" json:"site,omitempty"` // ODS code
+	SiteName          string                 `protobuf:"bytes,6,opt,name=site_name,json=siteName,proto3" json:"site_name,omitempty"`
+	Accountable       *Accountable           `protobuf:"bytes,7,opt,name=accountable,proto3" json:"accountable,omitempty"`
+	SensitiveLocation bool                   `protobuf:"varint,8,opt,name=sensitive_location,json=sensitiveLocation,proto3" json:"sensitive_location,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *PastAccess) Reset() {
+	*x = PastAccess{}
+	mi := &file_safeguard_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PastAccess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PastAccess) ProtoMessage() {}
+
+func (x *PastAccess) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PastAccess.ProtoReflect.Descriptor instead.
+func (*PastAccess) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *PastAccess) GetAttendedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AttendedAt
+	}
+	return nil
+}
+
+func (x *PastAccess) GetCareSetting() CareSetting {
+	if x != nil {
+		return x.CareSetting
+	}
+	return CareSetting_CARE_SETTING_UNSPECIFIED
+}
+
+func (x *PastAccess) GetOrganisation() string {
+	if x != nil {
+		return x.Organisation
+	}
+	return ""
+}
+
+func (x *PastAccess) GetOrganisationName() string {
+	if x != nil {
+		return x.OrganisationName
+	}
+	return ""
+}
+
+func (x *PastAccess) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *PastAccess) GetSiteName() string {
+	if x != nil {
+		return x.SiteName
+	}
+	return ""
+}
+
+func (x *PastAccess) GetAccountable() *Accountable {
+	if x != nil {
+		return x.Accountable
+	}
+	return nil
+}
+
+func (x *PastAccess) GetSensitiveLocation() bool {
+	if x != nil {
+		return x.SensitiveLocation
+	}
+	return false
+}
+
+// DataAge is how old a local authority's data are.
+type DataAge struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Authority     string                 `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"` // its code
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	UploadedAt    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=uploaded_at,json=uploadedAt,proto3" json:"uploaded_at,omitempty"` // its last complete upload; not set when there was none
+	Overdue       bool                   `protobuf:"varint,4,opt,name=overdue,proto3" json:"overdue,omitempty"`                        // longer ago than the centre expects
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DataAge) Reset() {
+	*x = DataAge{}
+	mi := &file_safeguard_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DataAge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DataAge) ProtoMessage() {}
+
+func (x *DataAge) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DataAge.ProtoReflect.Descriptor instead.
+func (*DataAge) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DataAge) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *DataAge) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DataAge) GetUploadedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UploadedAt
+	}
+	return nil
+}
+
+func (x *DataAge) GetOverdue() bool {
+	if x != nil {
+		return x.Overdue
+	}
+	return false
+}
+
+// CorrectRequest names the lookup.
+type CorrectRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Author        *Author                `protobuf:"bytes,1,opt,name=author,proto3" json:"author,omitempty"`                                     // organisation and device are required, and the organisation must be the certificate's
+	AttendanceId  string                 `protobuf:"bytes,2,opt,name=attendance_id,json=attendanceId,proto3" json:"attendance_id,omitempty"`     // required
+	NhsNumber     string                 `protobuf:"bytes,3,opt,name=nhs_number,json=nhsNumber,proto3" json:"nhs_number,omitempty"`              // that was asked about; required
+	Reason        CorrectionReason       `protobuf:"varint,4,opt,name=reason,proto3,enum=safeguard.v1.CorrectionReason" json:"reason,omitempty"` // required
+	CorrectedAt   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=corrected_at,json=correctedAt,proto3" json:"corrected_at,omitempty"`        // when the hospital said so; required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CorrectRequest) Reset() {
+	*x = CorrectRequest{}
+	mi := &file_safeguard_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CorrectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CorrectRequest) ProtoMessage() {}
+
+func (x *CorrectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CorrectRequest.ProtoReflect.Descriptor instead.
+func (*CorrectRequest) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CorrectRequest) GetAuthor() *Author {
+	if x != nil {
+		return x.Author
+	}
+	return nil
+}
+
+func (x *CorrectRequest) GetAttendanceId() string {
+	if x != nil {
+		return x.AttendanceId
+	}
+	return ""
+}
+
+func (x *CorrectRequest) GetNhsNumber() string {
+	if x != nil {
+		return x.NhsNumber
+	}
+	return ""
+}
+
+func (x *CorrectRequest) GetReason() CorrectionReason {
+	if x != nil {
+		return x.Reason
+	}
+	return CorrectionReason_CORRECTION_REASON_UNSPECIFIED
+}
+
+func (x *CorrectRequest) GetCorrectedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CorrectedAt
+	}
+	return nil
+}
+
+// CorrectResponse says what became of a correction.
+type CorrectResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcome       CorrectOutcome         `protobuf:"varint,1,opt,name=outcome,proto3,enum=safeguard.v1.CorrectOutcome" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CorrectResponse) Reset() {
+	*x = CorrectResponse{}
+	mi := &file_safeguard_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CorrectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CorrectResponse) ProtoMessage() {}
+
+func (x *CorrectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CorrectResponse.ProtoReflect.Descriptor instead.
+func (*CorrectResponse) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CorrectResponse) GetOutcome() CorrectOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return CorrectOutcome_CORRECT_OUTCOME_UNSPECIFIED
+}
+
 // UnknownAnswer: the question was good, and can not be answered with flags or
 // with none. Nothing was recorded, nobody is notified.
 type UnknownAnswer struct {
@@ -661,7 +1213,7 @@ type UnknownAnswer struct {
 
 func (x *UnknownAnswer) Reset() {
 	*x = UnknownAnswer{}
-	mi := &file_safeguard_proto_msgTypes[4]
+	mi := &file_safeguard_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +1225,7 @@ func (x *UnknownAnswer) String() string {
 func (*UnknownAnswer) ProtoMessage() {}
 
 func (x *UnknownAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[4]
+	mi := &file_safeguard_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +1238,7 @@ func (x *UnknownAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnknownAnswer.ProtoReflect.Descriptor instead.
 func (*UnknownAnswer) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{4}
+	return file_safeguard_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UnknownAnswer) GetReason() UnknownReason {
@@ -706,7 +1258,7 @@ type NoneHeld struct {
 
 func (x *NoneHeld) Reset() {
 	*x = NoneHeld{}
-	mi := &file_safeguard_proto_msgTypes[5]
+	mi := &file_safeguard_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +1270,7 @@ func (x *NoneHeld) String() string {
 func (*NoneHeld) ProtoMessage() {}
 
 func (x *NoneHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[5]
+	mi := &file_safeguard_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +1283,7 @@ func (x *NoneHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoneHeld.ProtoReflect.Descriptor instead.
 func (*NoneHeld) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{5}
+	return file_safeguard_proto_rawDescGZIP(), []int{11}
 }
 
 // Held carries at least one flag, from one or more local authorities.
@@ -744,7 +1296,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_safeguard_proto_msgTypes[6]
+	mi := &file_safeguard_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +1308,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[6]
+	mi := &file_safeguard_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +1321,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{6}
+	return file_safeguard_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Held) GetFlags() []*Flag {
@@ -792,7 +1344,7 @@ type Flag struct {
 
 func (x *Flag) Reset() {
 	*x = Flag{}
-	mi := &file_safeguard_proto_msgTypes[7]
+	mi := &file_safeguard_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -804,7 +1356,7 @@ func (x *Flag) String() string {
 func (*Flag) ProtoMessage() {}
 
 func (x *Flag) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[7]
+	mi := &file_safeguard_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -817,7 +1369,7 @@ func (x *Flag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Flag.ProtoReflect.Descriptor instead.
 func (*Flag) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{7}
+	return file_safeguard_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Flag) GetPlan() Plan {
@@ -861,7 +1413,7 @@ type Authority struct {
 
 func (x *Authority) Reset() {
 	*x = Authority{}
-	mi := &file_safeguard_proto_msgTypes[8]
+	mi := &file_safeguard_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -873,7 +1425,7 @@ func (x *Authority) String() string {
 func (*Authority) ProtoMessage() {}
 
 func (x *Authority) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[8]
+	mi := &file_safeguard_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -886,7 +1438,7 @@ func (x *Authority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authority.ProtoReflect.Descriptor instead.
 func (*Authority) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{8}
+	return file_safeguard_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Authority) GetCode() string {
@@ -931,7 +1483,7 @@ type UploadRequest struct {
 
 func (x *UploadRequest) Reset() {
 	*x = UploadRequest{}
-	mi := &file_safeguard_proto_msgTypes[9]
+	mi := &file_safeguard_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1495,7 @@ func (x *UploadRequest) String() string {
 func (*UploadRequest) ProtoMessage() {}
 
 func (x *UploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[9]
+	mi := &file_safeguard_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1508,7 @@ func (x *UploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRequest.ProtoReflect.Descriptor instead.
 func (*UploadRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{9}
+	return file_safeguard_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UploadRequest) GetPart() isUploadRequest_Part {
@@ -1011,7 +1563,7 @@ type UploadHeader struct {
 
 func (x *UploadHeader) Reset() {
 	*x = UploadHeader{}
-	mi := &file_safeguard_proto_msgTypes[10]
+	mi := &file_safeguard_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1575,7 @@ func (x *UploadHeader) String() string {
 func (*UploadHeader) ProtoMessage() {}
 
 func (x *UploadHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[10]
+	mi := &file_safeguard_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1588,7 @@ func (x *UploadHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadHeader.ProtoReflect.Descriptor instead.
 func (*UploadHeader) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{10}
+	return file_safeguard_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UploadHeader) GetKind() UploadKind {
@@ -1056,7 +1608,7 @@ type UploadRows struct {
 
 func (x *UploadRows) Reset() {
 	*x = UploadRows{}
-	mi := &file_safeguard_proto_msgTypes[11]
+	mi := &file_safeguard_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1620,7 @@ func (x *UploadRows) String() string {
 func (*UploadRows) ProtoMessage() {}
 
 func (x *UploadRows) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[11]
+	mi := &file_safeguard_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1633,7 @@ func (x *UploadRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRows.ProtoReflect.Descriptor instead.
 func (*UploadRows) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{11}
+	return file_safeguard_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UploadRows) GetRows() []*UploadRow {
@@ -1114,7 +1666,7 @@ type UploadRow struct {
 
 func (x *UploadRow) Reset() {
 	*x = UploadRow{}
-	mi := &file_safeguard_proto_msgTypes[12]
+	mi := &file_safeguard_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1678,7 @@ func (x *UploadRow) String() string {
 func (*UploadRow) ProtoMessage() {}
 
 func (x *UploadRow) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[12]
+	mi := &file_safeguard_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1691,7 @@ func (x *UploadRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRow.ProtoReflect.Descriptor instead.
 func (*UploadRow) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{12}
+	return file_safeguard_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UploadRow) GetLine() int64 {
@@ -1217,7 +1769,7 @@ type UploadReport struct {
 
 func (x *UploadReport) Reset() {
 	*x = UploadReport{}
-	mi := &file_safeguard_proto_msgTypes[13]
+	mi := &file_safeguard_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1781,7 @@ func (x *UploadReport) String() string {
 func (*UploadReport) ProtoMessage() {}
 
 func (x *UploadReport) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[13]
+	mi := &file_safeguard_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1794,7 @@ func (x *UploadReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadReport.ProtoReflect.Descriptor instead.
 func (*UploadReport) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{13}
+	return file_safeguard_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UploadReport) GetVerdict() string {
@@ -1316,7 +1868,7 @@ type RowVerdict struct {
 
 func (x *RowVerdict) Reset() {
 	*x = RowVerdict{}
-	mi := &file_safeguard_proto_msgTypes[14]
+	mi := &file_safeguard_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1880,7 @@ func (x *RowVerdict) String() string {
 func (*RowVerdict) ProtoMessage() {}
 
 func (x *RowVerdict) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[14]
+	mi := &file_safeguard_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1893,7 @@ func (x *RowVerdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowVerdict.ProtoReflect.Descriptor instead.
 func (*RowVerdict) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{14}
+	return file_safeguard_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RowVerdict) GetLine() int64 {
@@ -1382,7 +1934,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_safeguard_proto_msgTypes[15]
+	mi := &file_safeguard_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1946,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[15]
+	mi := &file_safeguard_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1959,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{15}
+	return file_safeguard_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PullRequest) GetLimit() int32 {
@@ -1419,7 +1971,7 @@ func (x *PullRequest) GetLimit() int32 {
 
 // Notification tells a local authority that someone it holds a flag for
 // attended. There is one for each organisation, attendance, NHS number and
-// authority.
+// authority, and at most one more that takes it back.
 type Notification struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	Id                string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                        // a UUID; to recognise a repeat by
@@ -1435,13 +1987,15 @@ type Notification struct {
 	AttendedAt        *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=attended_at,json=attendedAt,proto3" json:"attended_at,omitempty"`                       // true time of the attendance
 	RecordedAt        *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=recorded_at,json=recordedAt,proto3" json:"recorded_at,omitempty"`                       // when the centre learnt of it
 	SensitiveLocation bool                   `protobuf:"varint,13,opt,name=sensitive_location,json=sensitiveLocation,proto3" json:"sensitive_location,omitempty"` // where the patient is must not be passed on
+	Correction        *Correction            `protobuf:"bytes,14,opt,name=correction,proto3" json:"correction,omitempty"`                                         // set: this takes back an earlier one, whose content it repeats
+	Late              bool                   `protobuf:"varint,15,opt,name=late,proto3" json:"late,omitempty"`                                                    // the centre learnt of it long after the attendance, as after an outage
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Notification) Reset() {
 	*x = Notification{}
-	mi := &file_safeguard_proto_msgTypes[16]
+	mi := &file_safeguard_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +2007,7 @@ func (x *Notification) String() string {
 func (*Notification) ProtoMessage() {}
 
 func (x *Notification) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[16]
+	mi := &file_safeguard_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +2020,7 @@ func (x *Notification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notification.ProtoReflect.Descriptor instead.
 func (*Notification) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{16}
+	return file_safeguard_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Notification) GetId() string {
@@ -1560,6 +2114,81 @@ func (x *Notification) GetSensitiveLocation() bool {
 	return false
 }
 
+func (x *Notification) GetCorrection() *Correction {
+	if x != nil {
+		return x.Correction
+	}
+	return nil
+}
+
+func (x *Notification) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
+}
+
+// Correction says what a notification takes back.
+type Correction struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	NotificationId string                 `protobuf:"bytes,1,opt,name=notification_id,json=notificationId,proto3" json:"notification_id,omitempty"` // the one that is taken back
+	Reason         CorrectionReason       `protobuf:"varint,2,opt,name=reason,proto3,enum=safeguard.v1.CorrectionReason" json:"reason,omitempty"`
+	CorrectedAt    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=corrected_at,json=correctedAt,proto3" json:"corrected_at,omitempty"` // when the hospital said so
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Correction) Reset() {
+	*x = Correction{}
+	mi := &file_safeguard_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Correction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Correction) ProtoMessage() {}
+
+func (x *Correction) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Correction.ProtoReflect.Descriptor instead.
+func (*Correction) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Correction) GetNotificationId() string {
+	if x != nil {
+		return x.NotificationId
+	}
+	return ""
+}
+
+func (x *Correction) GetReason() CorrectionReason {
+	if x != nil {
+		return x.Reason
+	}
+	return CorrectionReason_CORRECTION_REASON_UNSPECIFIED
+}
+
+func (x *Correction) GetCorrectedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CorrectedAt
+	}
+	return nil
+}
+
 // AcknowledgeRequest names notifications that the authority has taken over.
 type AcknowledgeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1570,7 +2199,7 @@ type AcknowledgeRequest struct {
 
 func (x *AcknowledgeRequest) Reset() {
 	*x = AcknowledgeRequest{}
-	mi := &file_safeguard_proto_msgTypes[17]
+	mi := &file_safeguard_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +2211,7 @@ func (x *AcknowledgeRequest) String() string {
 func (*AcknowledgeRequest) ProtoMessage() {}
 
 func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[17]
+	mi := &file_safeguard_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +2224,7 @@ func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeRequest.ProtoReflect.Descriptor instead.
 func (*AcknowledgeRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{17}
+	return file_safeguard_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AcknowledgeRequest) GetIds() []string {
@@ -1616,7 +2245,7 @@ type AcknowledgeResponse struct {
 
 func (x *AcknowledgeResponse) Reset() {
 	*x = AcknowledgeResponse{}
-	mi := &file_safeguard_proto_msgTypes[18]
+	mi := &file_safeguard_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +2257,7 @@ func (x *AcknowledgeResponse) String() string {
 func (*AcknowledgeResponse) ProtoMessage() {}
 
 func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[18]
+	mi := &file_safeguard_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +2270,7 @@ func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeResponse.ProtoReflect.Descriptor instead.
 func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{18}
+	return file_safeguard_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AcknowledgeResponse) GetAcknowledged() int32 {
@@ -1662,7 +2291,7 @@ var File_safeguard_proto protoreflect.FileDescriptor
 
 const file_safeguard_proto_rawDesc = "" +
 	"\n" +
-	"\x0fsafeguard.proto\x12\fsafeguard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"5\n" +
+	"\x0fsafeguard.proto\x12\fsafeguard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"5\n" +
 	"\vAccountable\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\"\xd3\x01\n" +
@@ -1681,13 +2310,51 @@ const file_safeguard_proto_rawDesc = "" +
 	"\n" +
 	"nhs_number\x18\x05 \x01(\tR\tnhsNumber\x12\"\n" +
 	"\rdate_of_birth\x18\x06 \x01(\tR\vdateOfBirth\x12-\n" +
-	"\x12sensitive_location\x18\a \x01(\bR\x11sensitiveLocationJ\x04\b\b\x10\x10\"\xeb\x01\n" +
+	"\x12sensitive_location\x18\a \x01(\bR\x11sensitiveLocationJ\x04\b\b\x10\x10\"\xb7\x03\n" +
 	"\x0eLookupResponse\x127\n" +
 	"\aunknown\x18\x01 \x01(\v2\x1b.safeguard.v1.UnknownAnswerH\x00R\aunknown\x125\n" +
 	"\tnone_held\x18\x02 \x01(\v2\x16.safeguard.v1.NoneHeldH\x00R\bnoneHeld\x12(\n" +
 	"\x04held\x18\x03 \x01(\v2\x12.safeguard.v1.HeldH\x00R\x04held\x12/\n" +
-	"\x05as_of\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOfB\b\n" +
-	"\x06answerJ\x04\b\x05\x10\x10\"D\n" +
+	"\x05as_of\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x121\n" +
+	"\x06policy\x18\x05 \x01(\v2\x19.safeguard.v1.CachePolicyR\x06policy\x122\n" +
+	"\ahistory\x18\x06 \x03(\v2\x18.safeguard.v1.PastAccessR\ahistory\x12)\n" +
+	"\x04data\x18\a \x03(\v2\x15.safeguard.v1.DataAgeR\x04data\x128\n" +
+	"\n" +
+	"owed_pause\x18\b \x01(\v2\x19.google.protobuf.DurationR\towedPauseB\b\n" +
+	"\x06answerJ\x04\b\t\x10\x10\"o\n" +
+	"\vCachePolicy\x12\x10\n" +
+	"\x03off\x18\x01 \x01(\bR\x03off\x12&\n" +
+	"\x04held\x18\x02 \x01(\v2\x12.safeguard.v1.AgesR\x04held\x12&\n" +
+	"\x04none\x18\x03 \x01(\v2\x12.safeguard.v1.AgesR\x04none\"j\n" +
+	"\x04Ages\x12/\n" +
+	"\x05fresh\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05fresh\x121\n" +
+	"\x06usable\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06usable\"\xf5\x02\n" +
+	"\n" +
+	"PastAccess\x12;\n" +
+	"\vattended_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"attendedAt\x12<\n" +
+	"\fcare_setting\x18\x02 \x01(\x0e2\x19.safeguard.v1.CareSettingR\vcareSetting\x12\"\n" +
+	"\forganisation\x18\x03 \x01(\tR\forganisation\x12+\n" +
+	"\x11organisation_name\x18\x04 \x01(\tR\x10organisationName\x12\x12\n" +
+	"\x04site\x18\x05 \x01(\tR\x04site\x12\x1b\n" +
+	"\tsite_name\x18\x06 \x01(\tR\bsiteName\x12;\n" +
+	"\vaccountable\x18\a \x01(\v2\x19.safeguard.v1.AccountableR\vaccountable\x12-\n" +
+	"\x12sensitive_location\x18\b \x01(\bR\x11sensitiveLocation\"\x92\x01\n" +
+	"\aDataAge\x12\x1c\n" +
+	"\tauthority\x18\x01 \x01(\tR\tauthority\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12;\n" +
+	"\vuploaded_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"uploadedAt\x12\x18\n" +
+	"\aoverdue\x18\x04 \x01(\bR\aoverdue\"\xf9\x01\n" +
+	"\x0eCorrectRequest\x12,\n" +
+	"\x06author\x18\x01 \x01(\v2\x14.safeguard.v1.AuthorR\x06author\x12#\n" +
+	"\rattendance_id\x18\x02 \x01(\tR\fattendanceId\x12\x1d\n" +
+	"\n" +
+	"nhs_number\x18\x03 \x01(\tR\tnhsNumber\x126\n" +
+	"\x06reason\x18\x04 \x01(\x0e2\x1e.safeguard.v1.CorrectionReasonR\x06reason\x12=\n" +
+	"\fcorrected_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vcorrectedAt\"I\n" +
+	"\x0fCorrectResponse\x126\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2\x1c.safeguard.v1.CorrectOutcomeR\aoutcome\"D\n" +
 	"\rUnknownAnswer\x123\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1b.safeguard.v1.UnknownReasonR\x06reason\"\n" +
 	"\n" +
@@ -1742,7 +2409,7 @@ const file_safeguard_proto_rawDesc = "" +
 	"\x06column\x18\x03 \x01(\tR\x06column\x12\x1a\n" +
 	"\bsentence\x18\x04 \x01(\tR\bsentence\")\n" +
 	"\vPullRequest\x12\x14\n" +
-	"\x05limit\x18\x01 \x01(\x05R\x05limitJ\x04\b\x02\x10\x10\"\xb5\x04\n" +
+	"\x05limit\x18\x01 \x01(\x05R\x05limitJ\x04\b\x02\x10\x10\"\xf7\x04\n" +
 	"\fNotification\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -1760,7 +2427,16 @@ const file_safeguard_proto_rawDesc = "" +
 	"attendedAt\x12;\n" +
 	"\vrecorded_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"recordedAt\x12-\n" +
-	"\x12sensitive_location\x18\r \x01(\bR\x11sensitiveLocationJ\x04\b\x0e\x10\x0fJ\x04\b\x0f\x10\x10\"&\n" +
+	"\x12sensitive_location\x18\r \x01(\bR\x11sensitiveLocation\x128\n" +
+	"\n" +
+	"correction\x18\x0e \x01(\v2\x18.safeguard.v1.CorrectionR\n" +
+	"correction\x12\x12\n" +
+	"\x04late\x18\x0f \x01(\bR\x04late\"\xac\x01\n" +
+	"\n" +
+	"Correction\x12'\n" +
+	"\x0fnotification_id\x18\x01 \x01(\tR\x0enotificationId\x126\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x1e.safeguard.v1.CorrectionReasonR\x06reason\x12=\n" +
+	"\fcorrected_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vcorrectedAt\"&\n" +
 	"\x12AcknowledgeRequest\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\tR\x03ids\"V\n" +
 	"\x13AcknowledgeResponse\x12\"\n" +
@@ -1784,16 +2460,26 @@ const file_safeguard_proto_rawDesc = "" +
 	"\x10PLAN_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15PLAN_CHILD_PROTECTION\x10\x01\x12\x15\n" +
 	"\x11PLAN_LOOKED_AFTER\x10\x02\x12\x15\n" +
-	"\x11PLAN_UNBORN_CHILD\x10\x03*Z\n" +
+	"\x11PLAN_UNBORN_CHILD\x10\x03*\x85\x01\n" +
+	"\x10CorrectionReason\x12!\n" +
+	"\x1dCORRECTION_REASON_UNSPECIFIED\x10\x00\x12*\n" +
+	"&CORRECTION_REASON_ATTENDANCE_CANCELLED\x10\x01\x12\"\n" +
+	"\x1eCORRECTION_REASON_OTHER_PERSON\x10\x02*\x9b\x01\n" +
+	"\x0eCorrectOutcome\x12\x1f\n" +
+	"\x1bCORRECT_OUTCOME_UNSPECIFIED\x10\x00\x12\"\n" +
+	"\x1eCORRECT_OUTCOME_NEVER_RECORDED\x10\x01\x12\x1d\n" +
+	"\x19CORRECT_OUTCOME_CORRECTED\x10\x02\x12%\n" +
+	"!CORRECT_OUTCOME_CORRECTED_ALREADY\x10\x03*Z\n" +
 	"\rUnknownReason\x12\x1e\n" +
 	"\x1aUNKNOWN_REASON_UNSPECIFIED\x10\x00\x12)\n" +
 	"%UNKNOWN_REASON_IDENTITY_NOT_CONFIRMED\x10\x01*H\n" +
 	"\n" +
 	"UploadKind\x12\x1b\n" +
 	"\x17UPLOAD_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
-	"\x13UPLOAD_KIND_CHANGES\x10\x01\"\x04\b\x02\x10\x022L\n" +
+	"\x13UPLOAD_KIND_CHANGES\x10\x01\"\x04\b\x02\x10\x022\x94\x01\n" +
 	"\x05Flags\x12C\n" +
-	"\x06Lookup\x12\x1b.safeguard.v1.LookupRequest\x1a\x1c.safeguard.v1.LookupResponse2N\n" +
+	"\x06Lookup\x12\x1b.safeguard.v1.LookupRequest\x1a\x1c.safeguard.v1.LookupResponse\x12F\n" +
+	"\aCorrect\x12\x1c.safeguard.v1.CorrectRequest\x1a\x1d.safeguard.v1.CorrectResponse2N\n" +
 	"\aUploads\x12C\n" +
 	"\x06Upload\x12\x1b.safeguard.v1.UploadRequest\x1a\x1a.safeguard.v1.UploadReport(\x012\xa4\x01\n" +
 	"\rNotifications\x12?\n" +
@@ -1812,73 +2498,104 @@ func file_safeguard_proto_rawDescGZIP() []byte {
 	return file_safeguard_proto_rawDescData
 }
 
-var file_safeguard_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_safeguard_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_safeguard_proto_goTypes = []any{
 	(Purpose)(0),                  // 0: safeguard.v1.Purpose
 	(CareSetting)(0),              // 1: safeguard.v1.CareSetting
 	(Plan)(0),                     // 2: safeguard.v1.Plan
-	(UnknownReason)(0),            // 3: safeguard.v1.UnknownReason
-	(UploadKind)(0),               // 4: safeguard.v1.UploadKind
-	(*Accountable)(nil),           // 5: safeguard.v1.Accountable
-	(*Author)(nil),                // 6: safeguard.v1.Author
-	(*LookupRequest)(nil),         // 7: safeguard.v1.LookupRequest
-	(*LookupResponse)(nil),        // 8: safeguard.v1.LookupResponse
-	(*UnknownAnswer)(nil),         // 9: safeguard.v1.UnknownAnswer
-	(*NoneHeld)(nil),              // 10: safeguard.v1.NoneHeld
-	(*Held)(nil),                  // 11: safeguard.v1.Held
-	(*Flag)(nil),                  // 12: safeguard.v1.Flag
-	(*Authority)(nil),             // 13: safeguard.v1.Authority
-	(*UploadRequest)(nil),         // 14: safeguard.v1.UploadRequest
-	(*UploadHeader)(nil),          // 15: safeguard.v1.UploadHeader
-	(*UploadRows)(nil),            // 16: safeguard.v1.UploadRows
-	(*UploadRow)(nil),             // 17: safeguard.v1.UploadRow
-	(*UploadReport)(nil),          // 18: safeguard.v1.UploadReport
-	(*RowVerdict)(nil),            // 19: safeguard.v1.RowVerdict
-	(*PullRequest)(nil),           // 20: safeguard.v1.PullRequest
-	(*Notification)(nil),          // 21: safeguard.v1.Notification
-	(*AcknowledgeRequest)(nil),    // 22: safeguard.v1.AcknowledgeRequest
-	(*AcknowledgeResponse)(nil),   // 23: safeguard.v1.AcknowledgeResponse
-	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(CorrectionReason)(0),         // 3: safeguard.v1.CorrectionReason
+	(CorrectOutcome)(0),           // 4: safeguard.v1.CorrectOutcome
+	(UnknownReason)(0),            // 5: safeguard.v1.UnknownReason
+	(UploadKind)(0),               // 6: safeguard.v1.UploadKind
+	(*Accountable)(nil),           // 7: safeguard.v1.Accountable
+	(*Author)(nil),                // 8: safeguard.v1.Author
+	(*LookupRequest)(nil),         // 9: safeguard.v1.LookupRequest
+	(*LookupResponse)(nil),        // 10: safeguard.v1.LookupResponse
+	(*CachePolicy)(nil),           // 11: safeguard.v1.CachePolicy
+	(*Ages)(nil),                  // 12: safeguard.v1.Ages
+	(*PastAccess)(nil),            // 13: safeguard.v1.PastAccess
+	(*DataAge)(nil),               // 14: safeguard.v1.DataAge
+	(*CorrectRequest)(nil),        // 15: safeguard.v1.CorrectRequest
+	(*CorrectResponse)(nil),       // 16: safeguard.v1.CorrectResponse
+	(*UnknownAnswer)(nil),         // 17: safeguard.v1.UnknownAnswer
+	(*NoneHeld)(nil),              // 18: safeguard.v1.NoneHeld
+	(*Held)(nil),                  // 19: safeguard.v1.Held
+	(*Flag)(nil),                  // 20: safeguard.v1.Flag
+	(*Authority)(nil),             // 21: safeguard.v1.Authority
+	(*UploadRequest)(nil),         // 22: safeguard.v1.UploadRequest
+	(*UploadHeader)(nil),          // 23: safeguard.v1.UploadHeader
+	(*UploadRows)(nil),            // 24: safeguard.v1.UploadRows
+	(*UploadRow)(nil),             // 25: safeguard.v1.UploadRow
+	(*UploadReport)(nil),          // 26: safeguard.v1.UploadReport
+	(*RowVerdict)(nil),            // 27: safeguard.v1.RowVerdict
+	(*PullRequest)(nil),           // 28: safeguard.v1.PullRequest
+	(*Notification)(nil),          // 29: safeguard.v1.Notification
+	(*Correction)(nil),            // 30: safeguard.v1.Correction
+	(*AcknowledgeRequest)(nil),    // 31: safeguard.v1.AcknowledgeRequest
+	(*AcknowledgeResponse)(nil),   // 32: safeguard.v1.AcknowledgeResponse
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 34: google.protobuf.Duration
 }
 var file_safeguard_proto_depIdxs = []int32{
 	1,  // 0: safeguard.v1.Author.care_setting:type_name -> safeguard.v1.CareSetting
-	5,  // 1: safeguard.v1.Author.accountable:type_name -> safeguard.v1.Accountable
+	7,  // 1: safeguard.v1.Author.accountable:type_name -> safeguard.v1.Accountable
 	0,  // 2: safeguard.v1.LookupRequest.purpose:type_name -> safeguard.v1.Purpose
-	6,  // 3: safeguard.v1.LookupRequest.author:type_name -> safeguard.v1.Author
-	24, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
-	9,  // 5: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
-	10, // 6: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
-	11, // 7: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
-	24, // 8: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
-	3,  // 9: safeguard.v1.UnknownAnswer.reason:type_name -> safeguard.v1.UnknownReason
-	12, // 10: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
-	2,  // 11: safeguard.v1.Flag.plan:type_name -> safeguard.v1.Plan
-	13, // 12: safeguard.v1.Flag.authority:type_name -> safeguard.v1.Authority
-	15, // 13: safeguard.v1.UploadRequest.header:type_name -> safeguard.v1.UploadHeader
-	16, // 14: safeguard.v1.UploadRequest.rows:type_name -> safeguard.v1.UploadRows
-	4,  // 15: safeguard.v1.UploadHeader.kind:type_name -> safeguard.v1.UploadKind
-	17, // 16: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
-	19, // 17: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
-	24, // 18: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
-	2,  // 19: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
-	1,  // 20: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
-	5,  // 21: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
-	24, // 22: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
-	24, // 23: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
-	7,  // 24: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
-	14, // 25: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
-	20, // 26: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
-	22, // 27: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
-	8,  // 28: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
-	18, // 29: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
-	21, // 30: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
-	23, // 31: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
-	28, // [28:32] is the sub-list for method output_type
-	24, // [24:28] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	8,  // 3: safeguard.v1.LookupRequest.author:type_name -> safeguard.v1.Author
+	33, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
+	17, // 5: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
+	18, // 6: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
+	19, // 7: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
+	33, // 8: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
+	11, // 9: safeguard.v1.LookupResponse.policy:type_name -> safeguard.v1.CachePolicy
+	13, // 10: safeguard.v1.LookupResponse.history:type_name -> safeguard.v1.PastAccess
+	14, // 11: safeguard.v1.LookupResponse.data:type_name -> safeguard.v1.DataAge
+	34, // 12: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
+	12, // 13: safeguard.v1.CachePolicy.held:type_name -> safeguard.v1.Ages
+	12, // 14: safeguard.v1.CachePolicy.none:type_name -> safeguard.v1.Ages
+	34, // 15: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
+	34, // 16: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
+	33, // 17: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
+	1,  // 18: safeguard.v1.PastAccess.care_setting:type_name -> safeguard.v1.CareSetting
+	7,  // 19: safeguard.v1.PastAccess.accountable:type_name -> safeguard.v1.Accountable
+	33, // 20: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
+	8,  // 21: safeguard.v1.CorrectRequest.author:type_name -> safeguard.v1.Author
+	3,  // 22: safeguard.v1.CorrectRequest.reason:type_name -> safeguard.v1.CorrectionReason
+	33, // 23: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
+	4,  // 24: safeguard.v1.CorrectResponse.outcome:type_name -> safeguard.v1.CorrectOutcome
+	5,  // 25: safeguard.v1.UnknownAnswer.reason:type_name -> safeguard.v1.UnknownReason
+	20, // 26: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
+	2,  // 27: safeguard.v1.Flag.plan:type_name -> safeguard.v1.Plan
+	21, // 28: safeguard.v1.Flag.authority:type_name -> safeguard.v1.Authority
+	23, // 29: safeguard.v1.UploadRequest.header:type_name -> safeguard.v1.UploadHeader
+	24, // 30: safeguard.v1.UploadRequest.rows:type_name -> safeguard.v1.UploadRows
+	6,  // 31: safeguard.v1.UploadHeader.kind:type_name -> safeguard.v1.UploadKind
+	25, // 32: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
+	27, // 33: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
+	33, // 34: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
+	2,  // 35: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
+	1,  // 36: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
+	7,  // 37: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
+	33, // 38: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
+	33, // 39: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
+	30, // 40: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
+	3,  // 41: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
+	33, // 42: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
+	9,  // 43: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
+	15, // 44: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
+	22, // 45: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
+	28, // 46: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
+	31, // 47: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
+	10, // 48: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
+	16, // 49: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
+	26, // 50: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
+	29, // 51: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
+	32, // 52: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
+	48, // [48:53] is the sub-list for method output_type
+	43, // [43:48] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_safeguard_proto_init() }
@@ -1891,7 +2608,7 @@ func file_safeguard_proto_init() {
 		(*LookupResponse_NoneHeld)(nil),
 		(*LookupResponse_Held)(nil),
 	}
-	file_safeguard_proto_msgTypes[9].OneofWrappers = []any{
+	file_safeguard_proto_msgTypes[15].OneofWrappers = []any{
 		(*UploadRequest_Header)(nil),
 		(*UploadRequest_Rows)(nil),
 	}
@@ -1900,8 +2617,8 @@ func file_safeguard_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_safeguard_proto_rawDesc), len(file_safeguard_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   19,
+			NumEnums:      7,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

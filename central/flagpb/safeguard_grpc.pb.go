@@ -43,7 +43,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Flags_Lookup_FullMethodName = "/safeguard.v1.Flags/Lookup"
+	Flags_Lookup_FullMethodName  = "/safeguard.v1.Flags/Lookup"
+	Flags_Correct_FullMethodName = "/safeguard.v1.Flags/Correct"
 )
 
 // FlagsClient is the client API for Flags service.
@@ -58,6 +59,13 @@ type FlagsClient interface {
 	// before the answer leaves. It is idempotent by (organisation, attendance_id,
 	// nhs_number): a hedge, a retry and a late repeat are the same lookup.
 	Lookup(ctx context.Context, in *LookupRequest, opts ...grpc.CallOption) (*LookupResponse, error)
+	// Correct tells that an unscheduled lookup should not have been made. Each
+	// local authority that was notified is owed one correction, which refers to
+	// its notification, and the access is shown no more. It is idempotent by
+	// (organisation, attendance_id, nhs_number); one of a lookup that the centre
+	// has not recorded changes nothing. It names one number only: of a patient who
+	// had a wrong one, the two are never linked.
+	Correct(ctx context.Context, in *CorrectRequest, opts ...grpc.CallOption) (*CorrectResponse, error)
 }
 
 type flagsClient struct {
@@ -78,6 +86,16 @@ func (c *flagsClient) Lookup(ctx context.Context, in *LookupRequest, opts ...grp
 	return out, nil
 }
 
+func (c *flagsClient) Correct(ctx context.Context, in *CorrectRequest, opts ...grpc.CallOption) (*CorrectResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CorrectResponse)
+	err := c.cc.Invoke(ctx, Flags_Correct_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // FlagsServer is the server API for Flags service.
 // All implementations must embed UnimplementedFlagsServer
 // for forward compatibility.
@@ -90,6 +108,13 @@ type FlagsServer interface {
 	// before the answer leaves. It is idempotent by (organisation, attendance_id,
 	// nhs_number): a hedge, a retry and a late repeat are the same lookup.
 	Lookup(context.Context, *LookupRequest) (*LookupResponse, error)
+	// Correct tells that an unscheduled lookup should not have been made. Each
+	// local authority that was notified is owed one correction, which refers to
+	// its notification, and the access is shown no more. It is idempotent by
+	// (organisation, attendance_id, nhs_number); one of a lookup that the centre
+	// has not recorded changes nothing. It names one number only: of a patient who
+	// had a wrong one, the two are never linked.
+	Correct(context.Context, *CorrectRequest) (*CorrectResponse, error)
 	mustEmbedUnimplementedFlagsServer()
 }
 
@@ -102,6 +127,9 @@ type UnimplementedFlagsServer struct{}
 
 func (UnimplementedFlagsServer) Lookup(context.Context, *LookupRequest) (*LookupResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Lookup not implemented")
+}
+func (UnimplementedFlagsServer) Correct(context.Context, *CorrectRequest) (*CorrectResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Correct not implemented")
 }
 func (UnimplementedFlagsServer) mustEmbedUnimplementedFlagsServer() {}
 func (UnimplementedFlagsServer) testEmbeddedByValue()               {}
@@ -142,6 +170,24 @@ func _Flags_Lookup_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Flags_Correct_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CorrectRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FlagsServer).Correct(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Flags_Correct_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FlagsServer).Correct(ctx, req.(*CorrectRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Flags_ServiceDesc is the grpc.ServiceDesc for Flags service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -152,6 +198,10 @@ var Flags_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Lookup",
 			Handler:    _Flags_Lookup_Handler,
+		},
+		{
+			MethodName: "Correct",
+			Handler:    _Flags_Correct_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -8,13 +8,16 @@ type Counts struct {
 	IdentityMismatch int64 // lookups answered unknown, because of the date of birth
 	TestPatient      int64
 	Recorded         int64 // unscheduled lookups, repeats included
+	Corrected        int64 // lookups that were taken back
+	CorrectedAlready int64
+	NeverRecorded    int64 // corrections of what the centre has not recorded
 	Refused          int64 // calls
 	Failed           int64 // calls
 	Uploads          int64
 }
 
 type counts struct {
-	held, none, mismatch, test, recorded, refused, failed, uploads atomic.Int64
+	held, none, mismatch, test, recorded, corrected, already, never, refused, failed, uploads atomic.Int64
 }
 
 // Counts gives what the server did so far.
@@ -26,6 +29,9 @@ func (s *Server) Counts() Counts {
 		IdentityMismatch: c.mismatch.Load(),
 		TestPatient:      c.test.Load(),
 		Recorded:         c.recorded.Load(),
+		Corrected:        c.corrected.Load(),
+		CorrectedAlready: c.already.Load(),
+		NeverRecorded:    c.never.Load(),
 		Refused:          c.refused.Load(),
 		Failed:           c.failed.Load(),
 		Uploads:          c.uploads.Load(),

@@ -1,60 +1,65 @@
 package server
 
 import (
-	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/store"
 )
-
-// Site is a place that may ask, for its organisation and from its care settings.
-type Site struct {
-	Organisation safeguard.ODSCode
-	Code         safeguard.ODSCode
-	Name         string
-	Settings     []safeguard.CareSetting
-	Accountable  safeguard.Accountable // answers for lookups that name nobody
-	Invited      bool                  // may not ask yet
-}
 
 // Directory is who takes part: the sites that may ask, and the local authorities
 // that hold flags. It may be set anew while it is used.
-type Directory struct{ now atomic.Pointer[participants] }
+type Directory struct {
+	now      atomic.Pointer[participants]
+	uploaded atomic.Pointer[map[safeguard.ODSCode]time.Time]
+}
 
 type participants struct {
-	sites       map[siteKey]Site
-	authorities map[safeguard.ODSCode]safeguard.Authority
-	invited     map[safeguard.ODSCode]bool // authorities that may not call yet
+	sites       map[siteKey]store.Site
+	authorities map[safeguard.ODSCode]Authority
+	live        []safeguard.Authority // whose data are expected
+}
+
+// Authority is a local authority, as it is to be called, at its stage.
+type Authority struct {
+	safeguard.Authority
+	Stage  store.Stage
+	Closed bool // is no more: no data of it are expected
 }
 
 type siteKey struct{ organisation, site safeguard.ODSCode }
 
 // NewDirectory makes a directory. Of two entries with the same code the last
 // counts.
-func NewDirectory(sites []Site, authorities []safeguard.Authority) *Directory {
+func NewDirectory(sites []store.Site, authorities []Authority) *Directory {
 	d := &Directory{}
+	d.SetUploaded(nil)
 	d.Set(sites, authorities)
 	return d
 }
 
-// Set puts others in the place of all that take part. Of the authorities, those
+// Set puts others in the place of all that take part. Authorities that are
 // invited are known to clinicians, and may not call.
-func (d *Directory) Set(sites []Site, authorities []safeguard.Authority, invited ...safeguard.ODSCode) {
-	p := &participants{map[siteKey]Site{}, map[safeguard.ODSCode]safeguard.Authority{}, map[safeguard.ODSCode]bool{}}
+func (d *Directory) Set(sites []store.Site, authorities []Authority) {
+	p := &participants{sites: map[siteKey]store.Site{}, authorities: map[safeguard.ODSCode]Authority{}}
 	for _, s := range sites {
 		p.sites[siteKey{s.Organisation, s.Code}] = s
 	}
 	for _, a := range authorities {
 		p.authorities[a.Code] = a
-	}
-	for _, code := range invited {
-		p.invited[code] = true
+		if a.Stage == store.Live && !a.Closed {
+			p.live = append(p.live, a.Authority)
+		}
 	}
 	d.now.Store(p)
 }
 
+// SetUploaded says when each authority's last complete upload was.
+func (d *Directory) SetUploaded(at map[safeguard.ODSCode]time.Time) { d.uploaded.Store(&at) }
+
 // site gives the site that is registered under an organisation.
-func (d *Directory) site(organisation, code safeguard.ODSCode) (Site, bool) {
+func (d *Directory) site(organisation, code safeguard.ODSCode) (store.Site, bool) {
 	s, ok := d.now.Load().sites[siteKey{organisation, code}]
 	return s, ok
 }
@@ -63,15 +68,12 @@ func (d *Directory) site(organisation, code safeguard.ODSCode) (Site, bool) {
 // any more is still shown, with the code that is known.
 func (d *Directory) authority(code safeguard.ODSCode) safeguard.Authority {
 	if a, ok := d.now.Load().authorities[code]; ok {
-		return a
+		return a.Authority
 	}
 	return safeguard.Authority{Code: code, Name: "Local authority " + code.String()}
 }
 
 func (d *Directory) known(authority safeguard.ODSCode) bool {
-	p := d.now.Load()
-	_, ok := p.authorities[authority]
-	return ok && !p.invited[authority]
+	a, ok := d.now.Load().authorities[authority]
+	return ok && a.Stage != store.Invited
 }
-
-func (s Site) has(setting safeguard.CareSetting) bool { return slices.Contains(s.Settings, setting) }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -35,9 +36,10 @@ func (s flags) Lookup(ctx context.Context, request *flagpb.LookupRequest) (*flag
 		return nil, err
 	}
 	now := time.Now()
+	with := s.companions(id, q, site, now)
 	if q.Number == safeguard.TestPatient {
 		s.counts.test.Add(1)
-		return held(now, []safeguard.Flag{testFlag}), nil
+		return with(held(now, []safeguard.Flag{testFlag})), nil
 	}
 	if q.Purpose == safeguard.Unscheduled && q.Number.IsTest() && s.policy.ProductionChecks {
 		return nil, status.Error(codes.FailedPrecondition,
@@ -56,10 +58,15 @@ func (s flags) Lookup(ctx context.Context, request *flagpb.LookupRequest) (*flag
 	case len(visible) > 0:
 		answer = safeguard.Held.String()
 	}
+	history, err := s.history(ctx, q, site, visible)
+	if err != nil {
+		return nil, err
+	}
 	// On disk before the answer leaves: whoever was shown a flag was recorded.
 	look := lookOf(id, q, now, answer, visible)
-	if confirmed && q.Purpose == safeguard.Unscheduled {
-		if err := s.store.Settle(ctx, look, owed(q, site, visible, now)); err != nil {
+	look.History = len(history)
+	if confirmed && q.Purpose == safeguard.Unscheduled && notifies(site) {
+		if err := s.store.Settle(ctx, look, s.owed(q, site, visible, now)); err != nil {
 			return nil, err
 		}
 		s.counts.recorded.Add(1)
@@ -68,43 +75,55 @@ func (s flags) Lookup(ctx context.Context, request *flagpb.LookupRequest) (*flag
 	}
 	if !confirmed {
 		s.counts.mismatch.Add(1)
-		return identityNotConfirmed(now), nil
+		return with(identityNotConfirmed(now)), nil
 	}
 	if len(visible) == 0 {
 		s.counts.none.Add(1)
-		return noneHeld(now), nil
+		return with(noneHeld(now)), nil
 	}
 	s.counts.held.Add(1)
 	shown := make([]safeguard.Flag, len(visible))
 	for i, f := range visible {
 		shown[i] = safeguard.Flag{Plan: f.Plan, Start: f.Start, End: f.End, Authority: s.directory.authority(f.Authority)}
 	}
-	return held(now, shown), nil
+	response := with(held(now, shown))
+	response.History = wireHistory(history)
+	return response, nil
 }
 
 // admit tells whether the caller may ask this, and why not: deny by default.
-func (s *Server) admit(id identity.Identity, q *safeguard.Query) (Site, error) {
+func (s *Server) admit(id identity.Identity, q *safeguard.Query) (store.Site, error) {
 	a := &q.Author
 	if a.Organisation != id.Code {
-		return Site{}, status.Errorf(codes.PermissionDenied, "the caller's certificate is for organisation %s, and the lookup is for %s", id.Code, a.Organisation)
+		return store.Site{}, status.Errorf(codes.PermissionDenied, "the caller's certificate is for organisation %s, and the lookup is for %s", id.Code, a.Organisation)
 	}
 	site, ok := s.directory.site(a.Organisation, a.Site)
 	if !ok {
-		return Site{}, status.Errorf(codes.PermissionDenied, "site %s is not registered under organisation %s at the centre", a.Site, a.Organisation)
+		return store.Site{}, status.Errorf(codes.PermissionDenied, "site %s is not registered under organisation %s at the centre", a.Site, a.Organisation)
 	}
-	if site.Invited {
-		return Site{}, status.Errorf(codes.PermissionDenied, "site %s is invited to take part, and may ask once it is at the stage testing", a.Site)
+	if site.Stage == store.Invited {
+		return store.Site{}, status.Errorf(codes.PermissionDenied, "site %s is invited to take part, and may ask once it is at the stage testing", a.Site)
 	}
-	if !site.has(a.Setting) {
-		return Site{}, status.Errorf(codes.PermissionDenied, "site %s is not registered for care setting %s at the centre, but for %v", a.Site, a.Setting, site.Settings)
+	if !slices.Contains(site.Settings, a.Setting) {
+		return store.Site{}, status.Errorf(codes.PermissionDenied, "site %s is not registered for care setting %s at the centre, but for %v", a.Site, a.Setting, site.Settings)
 	}
 	if a.Accountable.Name == "" {
 		a.Accountable = site.Accountable
 	}
 	if a.Accountable.Name == "" {
-		return Site{}, status.Errorf(codes.InvalidArgument, "accountable person: none is named, nor registered for site %s; want name and role", a.Site)
+		return store.Site{}, status.Errorf(codes.InvalidArgument, "accountable person: none is named, nor registered for site %s; want name and role", a.Site)
+	}
+	if site.Stage == store.Testing && !q.Number.IsTest() {
+		return store.Site{}, status.Errorf(codes.PermissionDenied, "site %s is at the stage testing, and may ask about test numbers (999) only", a.Site)
 	}
 	return site, nil
+}
+
+// notifies tells whether the site's unscheduled lookups are recorded as accesses
+// and notify. Those of a site that tests never do, and those of one that observes
+// only where nobody else notifies for it.
+func notifies(site store.Site) bool {
+	return site.Stage == store.Live || site.Stage == store.Observing && site.Policy.Declared
 }
 
 // visible gives the flags to show. A flag with another date of birth than the
@@ -149,7 +168,7 @@ func lookOf(id identity.Identity, q safeguard.Query, now time.Time, answer strin
 }
 
 // owed is one notification for each authority whose flags are shown.
-func owed(q safeguard.Query, site Site, visible []store.Flag, now time.Time) []safeguard.Notification {
+func (s *Server) owed(q safeguard.Query, site store.Site, visible []store.Flag, now time.Time) []safeguard.Notification {
 	var list []safeguard.Notification
 	at := map[safeguard.ODSCode]int{}
 	for _, f := range visible {
@@ -170,6 +189,7 @@ func owed(q safeguard.Query, site Site, visible []store.Flag, now time.Time) []s
 				At:           q.At,
 				Recorded:     now,
 				Sensitive:    q.Sensitive,
+				Late:         now.Sub(q.At) > s.policy.Late,
 			})
 		}
 		list[i].Plans = append(list[i].Plans, f.Plan)

@@ -41,10 +41,24 @@ type Policy struct {
 	// tests.
 	ProductionChecks bool
 	Tails            safeguard.Tails // how long ended plans are shown
+
+	Cache    safeguard.CachePolicy // of sites for which nothing else is decided
+	DataAge  time.Duration         // after which an authority's data are overdue
+	Late     time.Duration         // after the attendance; then its notification says that it is late
+	OwedRate int                   // lookups per second that all agents together may add while they pay what they owe since an outage
 }
 
 // DefaultPolicy is that of a live centre.
-func DefaultPolicy() Policy { return Policy{ProductionChecks: true, Tails: safeguard.DefaultTails} }
+func DefaultPolicy() Policy {
+	return Policy{
+		ProductionChecks: true,
+		Tails:            safeguard.DefaultTails,
+		Cache:            safeguard.DefaultCachePolicy,
+		DataAge:          7 * 24 * time.Hour,
+		Late:             time.Hour,
+		OwedRate:         200,
+	}
+}
 
 // Server is the flag service on one address.
 type Server struct {
@@ -54,6 +68,7 @@ type Server struct {
 	log       *slog.Logger
 	counts    counts
 	quiet     quiet
+	owing     owing
 
 	listener net.Listener
 	grpc     *grpc.Server

@@ -63,12 +63,13 @@ func ago(years, months, days int) safeguard.Date {
 // centre is a running server with its certificates and its log.
 type centre struct {
 	*testing.T
-	server *server.Server
-	store  store.Store
-	dir    string // of the certificates
-	log    *lines
-	stop   context.CancelFunc
-	ended  chan error
+	server    *server.Server
+	directory *server.Directory
+	store     store.Store
+	dir       string // of the certificates
+	log       *lines
+	stop      context.CancelFunc
+	ended     chan error
 }
 
 // lines is a log that may be read while it is written.
@@ -136,17 +137,13 @@ func (c *centre) listen(address string, options ...option) {
 	if err != nil {
 		c.Fatal(err)
 	}
-	policy, held := server.Policy{Tails: safeguard.DefaultTails}, c.store
+	policy, held := server.DefaultPolicy(), c.store
+	policy.ProductionChecks = false
 	for _, o := range options {
 		o(&policy, &held)
 	}
-	sites := []server.Site{
-		{Organisation: trust, Code: infirmary, Name: "Example Infirmary", Settings: []safeguard.CareSetting{safeguard.EmergencyDepartment, safeguard.Maternity}},
-		{Organisation: trust, Code: code("RX1RB"), Name: "Example Walk-in Centre", Settings: []safeguard.CareSetting{safeguard.WalkInCentre},
-			Accountable: safeguard.Accountable{Name: "Sister B Example", Role: "Nurse in charge"}},
-	}
-	directory := server.NewDirectory(sites, []safeguard.Authority{middlesbrough, sheffield})
-	c.server, err = server.Listen(address, config, held, directory, policy, slog.New(slog.NewTextHandler(c.log, nil)))
+	c.directory = server.NewDirectory(c.sites(), []server.Authority{{Authority: middlesbrough, Stage: store.Live}, {Authority: sheffield, Stage: store.Live}})
+	c.server, err = server.Listen(address, config, held, c.directory, policy, slog.New(slog.NewTextHandler(c.log, nil)))
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -154,6 +151,14 @@ func (c *centre) listen(address string, options ...option) {
 	c.stop, c.ended = stop, make(chan error, 1)
 	running := c.server
 	go func() { c.ended <- running.Run(ctx) }()
+}
+
+func (c *centre) sites() []store.Site {
+	return []store.Site{
+		{Stage: store.Live, Organisation: trust, Code: infirmary, Name: "Example Infirmary", Settings: []safeguard.CareSetting{safeguard.EmergencyDepartment, safeguard.Maternity}},
+		{Stage: store.Live, Organisation: trust, Code: code("RX1RB"), Name: "Example Walk-in Centre", Settings: []safeguard.CareSetting{safeguard.WalkInCentre},
+			Accountable: safeguard.Accountable{Name: "Sister B Example", Role: "Nurse in charge"}},
+	}
 }
 
 func (c *centre) halt() {

@@ -27,12 +27,14 @@ var settings = map[flagpb.CareSetting]safeguard.CareSetting{
 	flagpb.CareSetting_CARE_SETTING_PAEDIATRIC_WARD:      safeguard.PaediatricWard,
 }
 
-var wireSettings = map[safeguard.CareSetting]flagpb.CareSetting{}
+var wireSettings = inverse(settings)
 
-func init() {
-	for wire, setting := range settings {
-		wireSettings[setting] = wire
+func inverse[K, V comparable](m map[K]V) map[V]K {
+	out := make(map[V]K, len(m))
+	for k, v := range m {
+		out[v] = k
 	}
+	return out
 }
 
 var wirePlans = map[safeguard.Plan]flagpb.Plan{
@@ -47,38 +49,25 @@ const maxName = 200
 // queryOf reads a request, or says which field is wrong and what would be right,
 // without repeating it.
 func queryOf(r *flagpb.LookupRequest) (safeguard.Query, error) {
-	q := safeguard.Query{
-		Purpose:   purposes[r.GetPurpose()],
-		Sensitive: r.GetSensitiveLocation(),
-		Author: safeguard.Author{
-			Device:      r.GetAuthor().GetDevice(),
-			Setting:     settings[r.GetAuthor().GetCareSetting()],
-			Accountable: safeguard.Accountable{Name: r.GetAuthor().GetAccountable().GetName(), Role: r.GetAuthor().GetAccountable().GetRole()},
-		},
+	q := safeguard.Query{Purpose: purposes[r.GetPurpose()], Sensitive: r.GetSensitiveLocation()}
+	var err error
+	if q.Author, err = authorOf(r.GetAuthor()); err != nil {
+		return q, err
 	}
-	a := &q.Author
 	switch {
 	case q.Purpose == safeguard.UnknownPurpose:
 		return q, errors.New("purpose: none that is known, want unscheduled, scheduled or refresh")
-	case a.Setting == safeguard.UnknownSetting:
+	case q.Author.Setting == safeguard.UnknownSetting:
 		return q, errors.New("author.care_setting: none that is known, want the type of the site")
-	case a.Device == "" || len(a.Device) > 64:
-		return q, fmt.Errorf("author.device: %d bytes, want the agent's name, of 1 to 64", len(a.Device))
-	case len(a.Accountable.Name) > maxName || len(a.Accountable.Role) > maxName:
-		return q, fmt.Errorf("author.accountable: want name and role of at most %d bytes each", maxName)
 	case r.GetAttendedAt() == nil || r.GetAttendedAt().CheckValid() != nil:
 		return q, errors.New("attended_at: no valid time, want the true time of the attendance")
 	}
 	q.At = r.GetAttendedAt().AsTime()
-	var err error
-	if a.Organisation, err = safeguard.ParseODSCode(r.GetAuthor().GetOrganisation()); err != nil {
-		return q, errors.New("author.organisation: want an ODS code of three to six letters and digits")
+	if q.Author.Site, err = safeguard.ParseODSCode(r.GetAuthor().GetSite()); err != nil {
+		return q, errSite
 	}
-	if a.Site, err = safeguard.ParseODSCode(r.GetAuthor().GetSite()); err != nil {
-		return q, errors.New("author.site: want an ODS code of three to six letters and digits")
-	}
-	if q.Attendance, err = safeguard.ParseAttendanceID(r.GetAttendanceId()); err != nil || q.Attendance.IsZero() {
-		return q, errors.New("attendance_id: want the attendance's UUID")
+	if q.Attendance, err = attendanceOf(r.GetAttendanceId()); err != nil {
+		return q, err
 	}
 	if q.Number, err = safeguard.ParseNHSNumber(r.GetNhsNumber()); err != nil {
 		return q, fmt.Errorf("nhs_number: %w", err)
@@ -91,6 +80,37 @@ func queryOf(r *flagpb.LookupRequest) (safeguard.Query, error) {
 		q.Born = safeguard.Hide(born)
 	}
 	return q, nil
+}
+
+var errSite = errors.New("author.site: want an ODS code of three to six letters and digits")
+
+// authorOf reads what every author says: the rest, of lookups alone, is empty
+// where it is not known.
+func authorOf(r *flagpb.Author) (safeguard.Author, error) {
+	a := safeguard.Author{
+		Device:      r.GetDevice(),
+		Setting:     settings[r.GetCareSetting()],
+		Accountable: safeguard.Accountable{Name: r.GetAccountable().GetName(), Role: r.GetAccountable().GetRole()},
+	}
+	switch {
+	case a.Device == "" || len(a.Device) > 64:
+		return a, fmt.Errorf("author.device: %d bytes, want the agent's name, of 1 to 64", len(a.Device))
+	case len(a.Accountable.Name) > maxName || len(a.Accountable.Role) > maxName:
+		return a, fmt.Errorf("author.accountable: want name and role of at most %d bytes each", maxName)
+	}
+	var err error
+	if a.Organisation, err = safeguard.ParseODSCode(r.GetOrganisation()); err != nil {
+		return a, errors.New("author.organisation: want an ODS code of three to six letters and digits")
+	}
+	return a, nil
+}
+
+func attendanceOf(s string) (safeguard.AttendanceID, error) {
+	id, err := safeguard.ParseAttendanceID(s)
+	if err != nil || id.IsZero() {
+		return id, errors.New("attendance_id: want the attendance's UUID")
+	}
+	return id, nil
 }
 
 func identityNotConfirmed(now time.Time) *flagpb.LookupResponse {
@@ -134,6 +154,14 @@ func wireNotification(n safeguard.Notification) *flagpb.Notification {
 		AttendedAt:        timestamppb.New(n.At),
 		RecordedAt:        timestamppb.New(n.Recorded),
 		SensitiveLocation: n.Sensitive,
+		Late:              n.Late,
+	}
+	if n.Corrects != "" {
+		out.Correction = &flagpb.Correction{
+			NotificationId: n.Corrects,
+			Reason:         wireCorrections[n.Reason],
+			CorrectedAt:    timestamppb.New(n.CorrectedAt),
+		}
 	}
 	for _, p := range n.Plans {
 		out.Plans = append(out.Plans, wirePlans[p])

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/audit"
@@ -29,6 +30,10 @@ func (s *DB) entryOf(look Look) (audit.Entry, error) {
 	for i, f := range look.Shown {
 		shown[i] = f.Row
 	}
+	var details map[string]string
+	if look.History > 0 {
+		details = map[string]string{"accesses_shown": strconv.Itoa(look.History)}
+	}
 	return audit.Entry{
 		At:         look.Recorded,
 		Act:        audit.Looked,
@@ -40,6 +45,7 @@ func (s *DB) entryOf(look Look) (audit.Entry, error) {
 		AttendedAt: look.At.UTC(),
 		Answer:     look.Answer,
 		Flags:      shown,
+		Details:    details,
 		Token:      s.subject(look.Number.Reveal()),
 	}, nil
 }
@@ -68,19 +74,38 @@ func (s *DB) access(k dataKey, person []byte, a Access, owed []safeguard.Notific
 		return nil, err
 	}
 	organisation := a.Organisation.String()
+	// A repeat waits for a correction that is on its way.
 	statements := []statement{stmt(`INSERT INTO lookups (organisation, attendance, person, content, recorded_at)
-		VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, organisation, a.Attendance[:], person, content, millis(a.Recorded))}
+		VALUES (?, ?, ?, ?, ?) ON CONFLICT (organisation, attendance, person) DO UPDATE SET recorded_at = lookups.recorded_at`,
+		organisation, a.Attendance[:], person, content, millis(a.Recorded))}
 	for _, n := range owed {
-		n.Organisation, n.Attendance, n.Number = a.Organisation, a.Attendance, a.Number
+		n.Organisation, n.Attendance, n.Number, n.Recorded = a.Organisation, a.Attendance, a.Number, a.Recorded
 		n.ID = s.notificationID(n)
-		if content, err = k.sealNotification(n); err != nil {
+		insert, err := s.notify(k, person, n)
+		if err != nil {
 			return nil, err
 		}
-		statements = append(statements, stmt(`INSERT INTO notifications (id, organisation, attendance, person, authority, content, recorded_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			n.ID, organisation, a.Attendance[:], person, n.Authority.String(), content, millis(a.Recorded)))
+		statements = append(statements, insert)
 	}
 	return statements, nil
+}
+
+// notify owes a notification, which is there once however often it is owed. An
+// access that was corrected owes no more.
+func (s *DB) notify(k dataKey, person []byte, n safeguard.Notification) (statement, error) {
+	content, err := k.sealNotification(n)
+	if err != nil {
+		return statement{}, err
+	}
+	values := []any{n.ID, n.Organisation.String(), n.Attendance[:], person, n.Authority.String(), content, millis(n.Recorded)}
+	if n.Corrects != "" {
+		return stmt(`INSERT INTO notifications (id, organisation, attendance, person, authority, content, recorded_at, corrects)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, append(values, n.Corrects)...), nil
+	}
+	return stmt(`INSERT INTO notifications (id, organisation, attendance, person, authority, content, recorded_at)
+		SELECT ?, ?, ?, ?, ?, ?, ?
+		WHERE NOT EXISTS (SELECT 1 FROM lookups WHERE organisation = ? AND attendance = ? AND person = ? AND corrected_at IS NOT NULL)
+		ON CONFLICT DO NOTHING`, append(values, values[1:4]...)...), nil
 }
 
 // Accesses implements Store.
@@ -95,7 +120,7 @@ func (s *DB) Accesses(ctx context.Context, number safeguard.NHSNumber, limit int
 		accesses = append(accesses, a)
 		return err
 	}, stmt(`SELECT p.key, l.organisation, l.attendance, l.content, l.recorded_at FROM lookups l JOIN persons p ON p.token = l.person
-		WHERE l.person = ? ORDER BY l.recorded_at DESC, l.id DESC LIMIT ?`, person, int64(limit)))
+		WHERE l.person = ? AND l.corrected_at IS NULL ORDER BY l.recorded_at DESC, l.id DESC LIMIT ?`, person, int64(limit)))
 	if err != nil {
 		return nil, fmt.Errorf("read accesses: %w", err)
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,9 +74,25 @@ type Site struct {
 
 // SitePolicy is what the centre decides for a site. Zero is the centre's default.
 type SitePolicy struct {
-	HeldUsable time.Duration // how long a kept answer with flags may be used
-	NoneUsable time.Duration // the same of one without
-	History    bool          // the site may see who accessed before
+	NoCache  bool           // the site may keep no answer
+	Held     safeguard.Ages // of kept answers with flags
+	None     safeguard.Ages // of kept answers without
+	History  bool           // the site may see who accessed before
+	Declared bool           // the site has declared that nobody else notifies for it: at the stage observe, its lookups notify
+}
+
+// Cache is what the site may keep, where byDefault says what the policy does not.
+func (p SitePolicy) Cache(byDefault safeguard.CachePolicy) safeguard.CachePolicy {
+	if p.NoCache || byDefault.Off {
+		return safeguard.CachePolicy{Off: true}
+	}
+	return safeguard.CachePolicy{Held: ages(p.Held, byDefault.Held), None: ages(p.None, byDefault.None)}
+}
+
+func ages(own, byDefault safeguard.Ages) safeguard.Ages {
+	out := safeguard.Ages{Fresh: cmp.Or(own.Fresh, byDefault.Fresh), Usable: cmp.Or(own.Usable, byDefault.Usable)}
+	out.Fresh = min(out.Fresh, out.Usable)
+	return out
 }
 
 // Authority is a local authority: whom to call, and since when and until when
@@ -180,20 +197,25 @@ func source(configured bool) string {
 
 // sitePolicyJSON is a policy as the table has it.
 type sitePolicyJSON struct {
+	NoCache    bool   `json:"no_cache,omitempty"`
+	HeldFresh  string `json:"held_fresh,omitempty"`
 	HeldUsable string `json:"held_usable,omitempty"`
+	NoneFresh  string `json:"none_fresh,omitempty"`
 	NoneUsable string `json:"none_usable,omitempty"`
 	History    bool   `json:"history,omitempty"`
+	Declared   bool   `json:"declared,omitempty"`
 }
 
 func (p SitePolicy) text() string {
-	out := sitePolicyJSON{History: p.History}
-	if p.HeldUsable != 0 {
-		out.HeldUsable = p.HeldUsable.String()
+	word := func(d time.Duration) string {
+		if d == 0 {
+			return ""
+		}
+		return d.String()
 	}
-	if p.NoneUsable != 0 {
-		out.NoneUsable = p.NoneUsable.String()
-	}
-	text, _ := json.Marshal(out) // of strings and a bool
+	text, _ := json.Marshal(sitePolicyJSON{ // of strings and bools
+		p.NoCache, word(p.Held.Fresh), word(p.Held.Usable), word(p.None.Fresh), word(p.None.Usable), p.History, p.Declared,
+	})
 	return string(text)
 }
 
@@ -202,11 +224,11 @@ func readSitePolicy(text string) (SitePolicy, error) {
 	if err := json.Unmarshal([]byte(text), &in); err != nil {
 		return SitePolicy{}, fmt.Errorf("read policy: %w", err)
 	}
-	p := SitePolicy{History: in.History}
+	p := SitePolicy{NoCache: in.NoCache, History: in.History, Declared: in.Declared}
 	for _, d := range []struct {
 		text string
 		into *time.Duration
-	}{{in.HeldUsable, &p.HeldUsable}, {in.NoneUsable, &p.NoneUsable}} {
+	}{{in.HeldFresh, &p.Held.Fresh}, {in.HeldUsable, &p.Held.Usable}, {in.NoneFresh, &p.None.Fresh}, {in.NoneUsable, &p.None.Usable}} {
 		if d.text == "" {
 			continue
 		}

@@ -72,3 +72,23 @@ func (s *DB) scanHolding(row scanner, person []byte) (Holding, error) {
 	}
 	return h, nil
 }
+
+// Uploaded implements Store.
+func (s *DB) Uploaded(ctx context.Context) (map[safeguard.ODSCode]time.Time, error) {
+	at := map[safeguard.ODSCode]time.Time{}
+	err := s.engine.query(ctx, func(row scanner) error {
+		var code string
+		var received *int64
+		if err := row.Scan(&code, &received); err != nil || received == nil {
+			return err
+		}
+		authority, err := safeguard.ParseODSCode(code)
+		at[authority] = fromMillis(*received)
+		return err
+	}, stmt(`SELECT a.code, (SELECT u.received_at FROM uploads u WHERE u.authority = a.code AND (u.loaded > 0 OR u.row_count = 0)
+		ORDER BY u.received_at DESC LIMIT 1) FROM authorities a`))
+	if err != nil {
+		return nil, fmt.Errorf("read uploads: %w", err)
+	}
+	return at, nil
+}

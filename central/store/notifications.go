@@ -14,42 +14,48 @@ import (
 func (s *DB) Waiting(ctx context.Context, authority safeguard.ODSCode, after int64, limit int) ([]Waiting, error) {
 	var waiting []Waiting
 	err := s.engine.query(ctx, func(row scanner) error {
-		w, err := s.scanWaiting(row, authority)
+		w, _, err := s.scanWaiting(row)
 		waiting = append(waiting, w)
 		return err
-	}, stmt(`SELECT n.position, n.id, n.organisation, n.attendance, n.content, n.recorded_at, n.person, p.key
-		FROM notifications n JOIN persons p ON p.token = n.person
-		WHERE n.authority = ? AND n.acknowledged_at IS NULL AND n.position > ? ORDER BY n.position LIMIT ?`, authority.String(), after, int64(limit)))
+	}, stmt(waitingColumns+` WHERE n.authority = ? AND n.acknowledged_at IS NULL AND n.position > ? ORDER BY n.position LIMIT ?`,
+		authority.String(), after, int64(limit)))
 	if err != nil {
 		return nil, fmt.Errorf("read notifications: %w", err)
 	}
 	return waiting, nil
 }
 
-func (s *DB) scanWaiting(row scanner, authority safeguard.ODSCode) (Waiting, error) {
+// waitingColumns selects what scanWaiting reads.
+const waitingColumns = `SELECT n.position, n.id, n.authority, n.organisation, n.attendance, n.content, n.recorded_at, n.person, p.key
+	FROM notifications n JOIN persons p ON p.token = n.person`
+
+func (s *DB) scanWaiting(row scanner) (Waiting, dataKey, error) {
 	var w Waiting
-	var code string
+	var authority, organisation string
 	var attendance, content, person, wrapped []byte
 	var recorded int64
 	n := &w.Notification
-	if err := row.Scan(&w.Position, &n.ID, &code, &attendance, &content, &recorded, &person, &wrapped); err != nil {
-		return Waiting{}, err
+	if err := row.Scan(&w.Position, &n.ID, &authority, &organisation, &attendance, &content, &recorded, &person, &wrapped); err != nil {
+		return Waiting{}, dataKey{}, err
 	}
-	n.Authority, n.Recorded = authority, fromMillis(recorded)
+	n.Recorded = fromMillis(recorded)
 	copy(n.Attendance[:], attendance)
 	var err error
-	if n.Organisation, err = safeguard.ParseODSCode(code); err != nil {
-		return Waiting{}, fmt.Errorf("%s: %w", n.ID, err)
+	if n.Authority, err = safeguard.ParseODSCode(authority); err != nil {
+		return Waiting{}, dataKey{}, fmt.Errorf("%s: %w", n.ID, err)
+	}
+	if n.Organisation, err = safeguard.ParseODSCode(organisation); err != nil {
+		return Waiting{}, dataKey{}, fmt.Errorf("%s: %w", n.ID, err)
 	}
 	k, err := s.unwrap(person, wrapped)
 	if err != nil {
-		return Waiting{}, fmt.Errorf("%s: %w", n.ID, err)
+		return Waiting{}, dataKey{}, fmt.Errorf("%s: %w", n.ID, err)
 	}
 	opened, err := k.openNotification(*n, content)
 	if err != nil {
-		return Waiting{}, fmt.Errorf("%s: %w", n.ID, err)
+		return Waiting{}, dataKey{}, fmt.Errorf("%s: %w", n.ID, err)
 	}
-	return Waiting{w.Position, opened}, nil
+	return Waiting{w.Position, opened}, k, nil
 }
 
 // Acknowledge implements Store.

@@ -43,7 +43,11 @@ func (v vault) sameKeys() error {
 // same even after the store was rebuilt; it tells nothing without the keys.
 func (v vault) notificationID(n safeguard.Notification) string {
 	var id safeguard.AttendanceID // for the form of its text
-	copy(id[:], v.ring.Token("central notification", key(n.Organisation.String(), n.Attendance.String(), n.Number.Reveal(), n.Authority.String())))
+	parts := []string{n.Organisation.String(), n.Attendance.String(), n.Number.Reveal(), n.Authority.String()}
+	if n.Corrects != "" {
+		parts = append(parts, n.Corrects)
+	}
+	copy(id[:], v.ring.Token("central notification", key(parts...)))
 	id[6] = id[6]&0x0f | 0x80 // UUID version 8
 	id[8] = id[8]&0x3f | 0x80
 	return id.String()
@@ -88,6 +92,11 @@ type (
 		Role      string                `json:"role"`
 		At        time.Time             `json:"at"`
 		Sensitive bool                  `json:"sensitive"`
+		Late      bool                  `json:"late,omitempty"`
+
+		Corrects    string                     `json:"corrects,omitempty"`
+		Reason      safeguard.CorrectionReason `json:"reason,omitzero"`
+		CorrectedAt time.Time                  `json:"correctedAt,omitzero"`
 	}
 )
 
@@ -176,6 +185,11 @@ func (k dataKey) sealNotification(n safeguard.Notification) ([]byte, error) {
 		Role:      n.Accountable.Role,
 		At:        n.At.UTC(),
 		Sensitive: n.Sensitive,
+		Late:      n.Late,
+
+		Corrects:    n.Corrects,
+		Reason:      n.Reason,
+		CorrectedAt: n.CorrectedAt.UTC(),
 	}, key("notification", n.ID, n.Authority.String()))
 }
 
@@ -192,6 +206,7 @@ func (k dataKey) openNotification(n safeguard.Notification, sealed []byte) (safe
 	n.Number, n.Born = number, safeguard.Hide(s.Born)
 	n.Plans, n.Site, n.SiteName, n.Setting = s.Plans, s.Site, s.SiteName, s.Setting
 	n.Accountable = safeguard.Accountable{Name: s.Name, Role: s.Role}
-	n.At, n.Sensitive = s.At, s.Sensitive
+	n.At, n.Sensitive, n.Late = s.At, s.Sensitive, s.Late
+	n.Corrects, n.Reason, n.CorrectedAt = s.Corrects, s.Reason, s.CorrectedAt
 	return n, nil
 }

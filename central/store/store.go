@@ -41,8 +41,17 @@ type Store interface {
 	// withdrawn is kept, with the time and the upload that closed it.
 	Apply(ctx context.Context, upload Upload) ([]Effect, error)
 
-	// Accesses gives the latest accesses to the number's flags, latest first, at
-	// most limit.
+	// Correct takes an access back: it is kept, marked, and every authority that was
+	// notified of it is owed a correction. One that was corrected before, or never
+	// recorded, stays as it is.
+	Correct(ctx context.Context, correction Correction) (safeguard.Corrected, error)
+
+	// Uploaded gives when each authority's last upload of which something was
+	// loaded, or that was empty, was received.
+	Uploaded(ctx context.Context) (map[safeguard.ODSCode]time.Time, error)
+
+	// Accesses gives the latest accesses to the number's flags that were not
+	// corrected, latest first, at most limit.
 	Accesses(ctx context.Context, number safeguard.NHSNumber, limit int) ([]Access, error)
 
 	// Waiting gives an authority's notifications that are not acknowledged, in
@@ -167,6 +176,7 @@ type Look struct {
 	Purpose safeguard.Purpose
 	Reason  string // in a person's words, where one was asked for; it names nobody
 	Answer  string // what was said, such as "held"
+	History int    // how many past accesses were shown
 	Shown   []Flag // the flags that were shown
 }
 

@@ -28,10 +28,8 @@ type siteCommands struct {
 		Setting          []safeguard.CareSetting `required:"" placeholder:"emergency-department" help:"A type of care that is given there; may be repeated."`
 		Accountable      string                  `help:"Who answers for lookups that name nobody."`
 		Role             string                  `help:"Their role."`
-		HeldUsable       time.Duration           `placeholder:"336h" help:"How long a kept answer with flags may be used; 0 is the centre's default."`
-		NoneUsable       time.Duration           `placeholder:"24h" help:"The same of an answer without."`
-		History          bool                    `help:"The site may see who accessed before."`
-		Stage            store.Stage             `default:"invited" help:"Of a new one: invited, testing, observe or live."`
+		sitePolicy
+		Stage store.Stage `default:"invited" help:"Of a new one: invited, testing, observe or live."`
 	} `cmd:"" help:"Add a site, or change what is said of it."`
 	List struct {
 		operator
@@ -43,6 +41,24 @@ type siteCommands struct {
 		Site         safeguard.ODSCode `arg:"" help:"ODS code."`
 		Stage        store.Stage       `arg:"" help:"invited, testing, observe or live."`
 	} `cmd:"" help:"Move a site to a stage. One that is invited may not ask."`
+}
+
+type sitePolicy struct {
+	NoCache    bool          `help:"The site may keep no answer: an outage then means unknown."`
+	HeldFresh  time.Duration `placeholder:"24h" help:"How long there is no need to ask again after an answer with flags; 0 is the centre's default."`
+	HeldUsable time.Duration `placeholder:"336h" help:"How long such an answer may stand in for the centre."`
+	NoneFresh  time.Duration `placeholder:"6h" help:"--held-fresh of an answer without flags."`
+	NoneUsable time.Duration `placeholder:"24h" help:"--held-usable of an answer without flags."`
+	History    bool          `help:"The site may see who accessed before."`
+	Declared   bool          `help:"The site has declared that nobody else notifies local authorities for it: at the stage observe, its unscheduled lookups are recorded and notify."`
+}
+
+func (p sitePolicy) policy() store.SitePolicy {
+	return store.SitePolicy{
+		NoCache: p.NoCache, History: p.History, Declared: p.Declared,
+		Held: safeguard.Ages{Fresh: p.HeldFresh, Usable: p.HeldUsable},
+		None: safeguard.Ages{Fresh: p.NoneFresh, Usable: p.NoneUsable},
+	}
 }
 
 func (c *siteCommands) run(ctx context.Context, command string) error {
@@ -59,7 +75,7 @@ func (c *siteCommands) run(ctx context.Context, command string) error {
 			Name:             c.Add.Name,
 			Settings:         c.Add.Setting,
 			Accountable:      safeguard.Accountable{Name: c.Add.Accountable, Role: c.Add.Role},
-			Policy:           store.SitePolicy{HeldUsable: c.Add.HeldUsable, NoneUsable: c.Add.NoneUsable, History: c.Add.History},
+			Policy:           c.Add.policy(),
 			Stage:            c.Add.Stage,
 		}, os.Stdout)
 	case "list":

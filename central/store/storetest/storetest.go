@@ -34,7 +34,10 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 		{"an access is one however often it is settled", settleAgain},
 		{"a repeat owes an authority that came later", settleMore},
 		{"an access without notifications", silentAccess},
+		{"a correction is owed once to each who was notified", corrected},
+		{"a corrected access owes nobody any more", correctedOwesNoMore},
 		{"latest accesses first", latestFirst},
+		{"last uploads", lastUploads},
 		{"acknowledged once", acknowledge},
 		{"an authority sees and takes only its own", ownOnly},
 		{"positions go on from where a page ends", pages},
@@ -168,7 +171,120 @@ func notification(a store.Access, authority safeguard.ODSCode) safeguard.Notific
 		At:           a.At,
 		Recorded:     a.Recorded,
 		Sensitive:    a.Sensitive,
+		Late:         true,
 	}
+}
+
+func correction(a store.Access) store.Correction {
+	return store.Correction{
+		Correction: safeguard.Correction{
+			Number:     a.Number,
+			Author:     safeguard.Author{Device: "agent one", Organisation: a.Organisation, Site: a.Site},
+			Attendance: a.Attendance,
+			Reason:     safeguard.AttendanceCancelled,
+			At:         morning.Add(time.Hour),
+		},
+		Caller:   "spiffe://safeguard/agent/RX1/test",
+		Recorded: morning.Add(2 * time.Hour),
+	}
+}
+
+func wantCorrected(t *testing.T, s store.Store, c store.Correction, want safeguard.Corrected) {
+	t.Helper()
+	if got, err := s.Correct(t.Context(), c); err != nil || got != want {
+		t.Errorf("correction: %v, %v, want %v", got, err, want)
+	}
+}
+
+func corrected(t *testing.T, open func() store.Store) {
+	s := open()
+	a, other, later := access(alice, "visit 1"), access(bob, "visit 1"), access(alice, "visit 2")
+	settle(t, s, a, islington, sheffield)
+	settle(t, s, other, islington)
+	settle(t, s, later, islington)
+	first := waiting(t, s, islington)
+	if _, err := s.Acknowledge(t.Context(), islington, []string{first[0].ID}, "me", morning); err != nil {
+		t.Fatal(err)
+	}
+	wantCorrected(t, s, correction(access(alice, "visit 3")), safeguard.NeverRecorded)
+	elsewhere := correction(a)
+	elsewhere.Author.Organisation = code("RX2")
+	wantCorrected(t, s, elsewhere, safeguard.NeverRecorded)
+	wantCorrected(t, s, correction(a), safeguard.CorrectedNow)
+	again := correction(a)
+	again.Reason, again.Recorded = safeguard.OtherPerson, morning.Add(3*time.Hour)
+	wantCorrected(t, s, again, safeguard.CorrectedAlready)
+
+	got := waiting(t, s, islington)
+	if len(got) != 3 || !same(got[0], first[1]) || !same(got[1], first[2]) {
+		t.Fatalf("waiting %+v, want the two that were, and a correction", got)
+	}
+	want := first[0]
+	want.ID, want.Corrects = got[2].ID, first[0].ID
+	want.Reason, want.CorrectedAt, want.Recorded = safeguard.AttendanceCancelled, morning.Add(time.Hour), morning.Add(2*time.Hour)
+	if !same(got[2], want) || got[2].ID == first[0].ID || got[2].ID == "" {
+		t.Errorf("correction %+v, want %+v", got[2], want)
+	}
+	theirs := waiting(t, s, sheffield)
+	if len(theirs) != 2 || theirs[1].Corrects != theirs[0].ID || theirs[1].ID == got[2].ID {
+		t.Errorf("another authority that was notified: %+v, want both", theirs)
+	}
+	accesses, err := s.Accesses(t.Context(), alice, 25)
+	if err != nil || len(accesses) != 1 || accesses[0] != later {
+		t.Errorf("accesses %+v, %v, want the one that was not corrected", accesses, err)
+	}
+	if report, err := s.VerifyAudit(t.Context(), nil); err != nil || len(report.Problems) != 0 {
+		t.Errorf("audit %+v, %v", report, err)
+	}
+}
+
+func correctedOwesNoMore(t *testing.T, open func() store.Store) {
+	s := open()
+	a := access(alice, "visit 1")
+	settle(t, s, a, islington)
+	wantCorrected(t, s, correction(a), safeguard.CorrectedNow)
+	settle(t, s, a, islington, sheffield)
+	if got := waiting(t, s, islington); len(got) != 2 || got[1].Corrects != got[0].ID {
+		t.Errorf("after a repeat: %+v, want the two that were", got)
+	}
+	if got := waiting(t, s, sheffield); len(got) != 0 {
+		t.Errorf("after a repeat: an authority is told of it that was not before: %+v", got)
+	}
+	if removed, err := s.Erase(t.Context(), alice, "test", operator); err != nil || removed.Notifications != 2 || removed.Accesses != 1 {
+		t.Errorf("erased %+v, %v", removed, err)
+	}
+	wantCorrected(t, s, correction(a), safeguard.NeverRecorded)
+}
+
+func lastUploads(t *testing.T, open func() store.Store) {
+	s := open()
+	for _, a := range []store.Authority{authority(islington, "Islington"), authority(sheffield, "Sheffield")} {
+		if err := s.PutAuthority(t.Context(), a, operator); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := flag(safeguard.ChildProtection, "2025-01-02", "")
+	upload := func(id string, at time.Time, rows int, changes ...store.Change) {
+		t.Helper()
+		u := store.Upload{ID: id, Authority: islington, By: "me", Received: at, Rows: rows, Changes: changes}
+		if _, err := s.Apply(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(at time.Time) {
+		t.Helper()
+		got, err := s.Uploaded(t.Context())
+		_, ever := got[sheffield]
+		if err != nil || !got[islington].Equal(at) || ever {
+			t.Errorf("last uploads %v, %v, want one at %v", got, err, at)
+		}
+	}
+	upload("one", morning, 1, store.Change{Number: alice, Flag: f})
+	want(morning)
+	upload("all bad", morning.Add(time.Hour), 3)
+	want(morning)
+	upload("nothing to say", morning.Add(2*time.Hour), 0)
+	want(morning.Add(2 * time.Hour))
 }
 
 func settle(t *testing.T, s store.Store, a store.Access, authorities ...safeguard.ODSCode) {
@@ -199,7 +315,8 @@ func same(a, b safeguard.Notification) bool {
 	return a.ID == b.ID && a.Authority == b.Authority && a.Number == b.Number && a.Born == b.Born &&
 		slices.Equal(a.Plans, b.Plans) && a.Organisation == b.Organisation && a.Site == b.Site && a.SiteName == b.SiteName &&
 		a.Setting == b.Setting && a.Accountable == b.Accountable && a.Attendance == b.Attendance &&
-		a.At.Equal(b.At) && a.Recorded.Equal(b.Recorded) && a.Sensitive == b.Sensitive
+		a.At.Equal(b.At) && a.Recorded.Equal(b.Recorded) && a.Sensitive == b.Sensitive && a.Late == b.Late &&
+		a.Corrects == b.Corrects && a.Reason == b.Reason && a.CorrectedAt.Equal(b.CorrectedAt)
 }
 
 func nothingHeld(t *testing.T, open func() store.Store) {
@@ -597,7 +714,11 @@ func site(c string) store.Site {
 		Name:         "Example Infirmary",
 		Settings:     []safeguard.CareSetting{safeguard.EmergencyDepartment, safeguard.Maternity},
 		Accountable:  safeguard.Accountable{Name: "Dr A Example", Role: "Named doctor"},
-		Policy:       store.SitePolicy{HeldUsable: 14 * 24 * time.Hour, History: true},
+		Policy: store.SitePolicy{
+			Held:    safeguard.Ages{Fresh: time.Hour, Usable: 14 * 24 * time.Hour},
+			None:    safeguard.Ages{Fresh: time.Minute, Usable: 2 * time.Hour},
+			History: true, NoCache: true, Declared: true,
+		},
 	}
 }
 

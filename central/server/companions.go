@@ -1,0 +1,159 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/flagpb"
+	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/central/store"
+)
+
+// companions gives what adds to a response all that comes with every answer: what
+// the site may keep, how old the data are, and how fast owed lookups may come.
+func (s *Server) companions(id identity.Identity, q safeguard.Query, site store.Site, now time.Time) func(*flagpb.LookupResponse) *flagpb.LookupResponse {
+	late := q.Purpose == safeguard.Unscheduled && now.Sub(q.At) > owedAfter
+	pause := s.owing.pause(id.String(), late, s.policy.OwedRate, now)
+	return func(r *flagpb.LookupResponse) *flagpb.LookupResponse {
+		r.Policy = wireCachePolicy(site.Policy.Cache(s.policy.Cache))
+		r.Data = s.directory.data(r.GetHeld().GetFlags(), s.policy.DataAge, now)
+		r.OwedPause = durationpb.New(pause)
+		return r
+	}
+}
+
+func wireCachePolicy(p safeguard.CachePolicy) *flagpb.CachePolicy {
+	if p.Off {
+		return &flagpb.CachePolicy{Off: true}
+	}
+	return &flagpb.CachePolicy{Held: wireAges(p.Held), None: wireAges(p.None)}
+}
+
+func wireAges(a safeguard.Ages) *flagpb.Ages {
+	return &flagpb.Ages{Fresh: durationpb.New(a.Fresh), Usable: durationpb.New(a.Usable)}
+}
+
+// data is how old the data are of the authorities of the flags, and of every
+// other one whose data are overdue.
+func (d *Directory) data(flags []*flagpb.Flag, overdue time.Duration, now time.Time) []*flagpb.DataAge {
+	uploaded := *d.uploaded.Load()
+	age := func(a safeguard.Authority) *flagpb.DataAge {
+		at, ever := uploaded[a.Code]
+		out := &flagpb.DataAge{Authority: a.Code.String(), Name: a.Name, Overdue: now.Sub(at) > overdue}
+		if ever {
+			out.UploadedAt = timestamppb.New(at)
+		}
+		return out
+	}
+	var list []*flagpb.DataAge
+	listed := map[string]bool{}
+	for _, f := range flags {
+		if code := f.GetAuthority().GetCode(); !listed[code] && code != testAuthority.String() {
+			listed[code] = true
+			parsed, _ := safeguard.ParseODSCode(code) // it was one before it was written
+			list = append(list, age(d.authority(parsed)))
+		}
+	}
+	for _, a := range d.now.Load().live {
+		if !listed[a.Code.String()] {
+			if one := age(a); one.GetOverdue() {
+				list = append(list, one)
+			}
+		}
+	}
+	return list
+}
+
+// historyLength is how many past accesses a site is shown.
+const historyLength = 25
+
+// history is who asked before for unscheduled care about a person whose flags are
+// shown, without the attendance that asks now. Only a site that may see it gets
+// it, and not with a refresh, which nobody looks at.
+func (s *Server) history(ctx context.Context, q safeguard.Query, site store.Site, visible []store.Flag) ([]safeguard.PastAccess, error) {
+	if !site.Policy.History || len(visible) == 0 || q.Purpose == safeguard.Refresh {
+		return nil, nil
+	}
+	accesses, err := s.store.Accesses(ctx, q.Number, historyLength+1)
+	if err != nil {
+		return nil, err
+	}
+	var past []safeguard.PastAccess
+	for _, a := range accesses {
+		if len(past) < historyLength && (a.Organisation != q.Author.Organisation || a.Attendance != q.Attendance) {
+			past = append(past, s.pastAccess(a, site))
+		}
+	}
+	return past, nil
+}
+
+// pastAccess is an access as the site may see it: of another site's whose
+// location is sensitive, nothing that tells the place.
+func (s *Server) pastAccess(a store.Access, to store.Site) safeguard.PastAccess {
+	out := safeguard.PastAccess{At: a.At, Setting: a.Setting, Sensitive: a.Sensitive}
+	if a.Sensitive && (a.Organisation != to.Organisation || a.Site != to.Code) {
+		return out
+	}
+	out.Organisation, out.Site, out.Accountable = a.Organisation, a.Site, a.Accountable
+	if from, ok := s.directory.site(a.Organisation, a.Site); ok {
+		out.OrganisationName, out.SiteName = from.OrganisationName, from.Name
+	}
+	return out
+}
+
+func wireHistory(list []safeguard.PastAccess) []*flagpb.PastAccess {
+	out := make([]*flagpb.PastAccess, len(list))
+	for i, a := range list {
+		out[i] = &flagpb.PastAccess{
+			AttendedAt:        timestamppb.New(a.At),
+			CareSetting:       wireSettings[a.Setting],
+			Organisation:      a.Organisation.String(),
+			OrganisationName:  a.OrganisationName,
+			Site:              a.Site.String(),
+			SiteName:          a.SiteName,
+			SensitiveLocation: a.Sensitive,
+		}
+		if a.Accountable != (safeguard.Accountable{}) {
+			out[i].Accountable = &flagpb.Accountable{Name: a.Accountable.Name, Role: a.Accountable.Role}
+		}
+	}
+	return out
+}
+
+const (
+	owedAfter  = 2 * time.Minute // an unscheduled lookup that much later than its attendance was owed
+	owingSince = time.Minute     // after which who paid nothing owes nothing more
+)
+
+// owing shares the rate at which owed lookups may come among those that pay.
+type owing struct {
+	mu    sync.Mutex // guards the fields below
+	paid  map[string]time.Time
+	swept time.Time
+}
+
+// pause is how long a caller is to wait between two owed lookups.
+func (o *owing) pause(caller string, late bool, rate int, now time.Time) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now.Sub(o.swept) > owingSince/10 {
+		for c, at := range o.paid {
+			if now.Sub(at) > owingSince {
+				delete(o.paid, c)
+			}
+		}
+		o.swept = now
+	}
+	if late {
+		if o.paid == nil {
+			o.paid = map[string]time.Time{}
+		}
+		o.paid[caller] = now
+	}
+	return time.Second * time.Duration(max(1, len(o.paid))) / time.Duration(max(1, rate))
+}
