@@ -90,9 +90,11 @@ const (
 	Open
 	Ended     // discharged
 	Cancelled // the hospital says that it did not happen
+	Expected  // pre-admitted: the patient is not here yet
+	Merged    // its visit turned out to be another's, where it goes on
 )
 
-var states = names{"unknown", "open", "ended", "cancelled"}
+var states = names{"unknown", "open", "ended", "cancelled", "expected", "merged"}
 
 func (s State) String() string { return states.name(int(s)) }
 
@@ -114,6 +116,10 @@ type Identifier struct {
 	Authority string // CX-4
 	Type      string // CX-5
 }
+
+// Same tells whether both name the same: by value and authority, as senders leave
+// the type out.
+func (i Identifier) Same(j Identifier) bool { return i.Value == j.Value && i.Authority == j.Authority }
 
 // Sex is the patient's administrative sex. It decides only who is asked about.
 type Sex int
@@ -219,7 +225,13 @@ func (a Attendance) Updated(by Attendance) Attendance {
 	out.Begun = a.Begun
 	if a.Purpose == Unscheduled || by.Purpose == UnknownPurpose {
 		// Setting and purpose were decided together, and stay together.
-		out.Setting, out.Purpose, out.Rule, out.Class, out.Location = a.Setting, a.Purpose, a.Rule, a.Class, a.Location
+		out.Setting, out.Purpose, out.Rule = a.Setting, a.Purpose, a.Rule
+	}
+	if by.Class == "" {
+		out.Class = a.Class
+	}
+	if by.Location == "" {
+		out.Location = a.Location
 	}
 	if by.Organisation.IsZero() {
 		out.Organisation = a.Organisation
@@ -240,10 +252,42 @@ func (a Attendance) Updated(by Attendance) Attendance {
 	return out
 }
 
+// Filled is a with what an earlier message tells that came late: it fills what is
+// not known, and changes nothing that is.
+func (a Attendance) Filled(by Attendance) Attendance {
+	out := by.Updated(a)
+	out.ID, out.Begun, out.Test = a.ID, a.Begun, a.Test
+	if a.Purpose != UnknownPurpose && (a.Purpose == Unscheduled || by.Purpose != Unscheduled) {
+		out.Setting, out.Purpose, out.Rule = a.Setting, a.Purpose, a.Rule
+	}
+	return out
+}
+
 // Identified is a with what a message without a visit says about its patient.
 func (a Attendance) Identified(p Patient) Attendance {
 	a.Patient = a.Patient.updated(p)
 	return a
+}
+
+// Unnamed is p without the name.
+func (p Patient) Unnamed() Patient {
+	p.Family, p.Given = Private[string]{}, Private[string]{}
+	return p
+}
+
+// Same tells whether p and q can be one: neither the NHS number nor the
+// hospital's own number is another.
+func (p Patient) Same(q Patient) bool {
+	if !p.Number.IsZero() && p.Number != q.Number {
+		return false
+	}
+	return p.MRN.IsZero() || q.MRN.IsZero() || p.MRN.Reveal().Same(q.MRN.Reveal())
+}
+
+// Agrees tells whether nothing that both name speaks against p and q being one.
+func (p Patient) Agrees(q Patient) bool {
+	return (q.Number.IsZero() || p.Same(q)) && (p.Number.IsZero() || q.Same(p)) &&
+		(p.MRN.IsZero() || q.MRN.IsZero() || p.MRN.Reveal().Same(q.MRN.Reveal()))
 }
 
 // updated is p as by tells it; what by leaves absent stays.

@@ -27,7 +27,9 @@ func TestUpdated(t *testing.T) {
 		{"a worse status counts", safeguard.Attendance{Patient: safeguard.Patient{Number: alice, NumberStatus: safeguard.InConflict}}, func(a *safeguard.Attendance) {
 			a.Patient.NumberStatus = safeguard.InConflict
 		}},
-		{"never back to scheduled", safeguard.Attendance{Purpose: safeguard.Scheduled, Class: "I", Rule: "class I"}, func(*safeguard.Attendance) {}},
+		{"never back to scheduled, wherever the patient is", safeguard.Attendance{Purpose: safeguard.Scheduled, Class: "I", Location: "WARD7", Rule: "class I"}, func(a *safeguard.Attendance) {
+			a.Class, a.Location = "I", "WARD7"
+		}},
 		{"discharged", safeguard.Attendance{State: safeguard.Ended, Finished: now}, func(a *safeguard.Attendance) {
 			a.State, a.Finished = safeguard.Ended, now
 		}},

@@ -58,16 +58,25 @@ const (
 	askAfterEnd   = 7 * 24 * time.Hour
 )
 
+// EndsBy is when the attendance is over at the latest, where no discharge tells
+// of it: a day after an emergency arrival, else thirty days. One that is expected
+// is waited for as long as a day.
+func (a Attendance) EndsBy() time.Time {
+	switch {
+	case !a.Finished.IsZero():
+		return a.Finished
+	case a.Class == "E", a.State == Expected:
+		return a.Begun.Add(emergencyStay)
+	}
+	return a.Begun.Add(inpatientStay)
+}
+
 // AskUntil is when asking about the attendance ends.
 func (a Attendance) AskUntil() time.Time {
-	end := a.Finished
-	if end.IsZero() {
-		end = a.Begun.Add(inpatientStay)
-		if a.Class == "E" {
-			end = a.Begun.Add(emergencyStay)
-		}
+	if a.State == Expected {
+		return a.EndsBy()
 	}
-	return end.Add(askAfterEnd)
+	return a.EndsBy().Add(askAfterEnd)
 }
 
 // Shown is what the EPR was last told for an attendance.
@@ -75,8 +84,10 @@ type Shown struct {
 	Generation int       // counts the people the attendance turned out to be: a change of NHS number begins anew
 	Version    int       // of the alert of this generation; 0 when there was none
 	Content    Content   // what it says; the zero value when nothing is shown
-	About      NHSNumber // whom it is about
+	About      Patient   // whom it is about, without the name
 	Accepted   time.Time // when the registration was accepted: grace counts from here
+	Untold     bool      // it may have come too late to be told, so it is to be told again
+	Closed     bool      // a person ended the asking: what is unknown is not shown
 }
 
 // Decision is what follows from an attendance and its answer.
@@ -91,18 +102,13 @@ type Decision struct {
 // what to raise, change or withdraw. It has no effects and reads no clock.
 func (r Rules) Decide(now time.Time, a Attendance, answer Answer, before Shown) Decision {
 	d := Decision{After: before}
-	if number := a.Patient.Number; before.About != number {
-		if !before.About.IsZero() {
-			d.say(now, a, Content{}, "NHS number changed")
-			if d.After.Version > 0 {
-				d.After.Generation++
-				d.After.Version = 0
-			}
-		}
-		d.After.About = number
+	if !before.About.Same(a.Patient) {
+		d.forget(now, a)
 	}
+	d.After.About = a.Patient.Unnamed()
 	want, rule, again := r.content(now, a, answer, d.After)
 	d.say(now, a, want, rule)
+	d.After.Untold = false
 	d.Rule, d.Again = rule, again
 	return d
 }
@@ -110,8 +116,13 @@ func (r Rules) Decide(now time.Time, a Attendance, answer Answer, before Shown) 
 // content is what the clinician should read now.
 func (r Rules) content(now time.Time, a Attendance, answer Answer, before Shown) (Content, string, time.Time) {
 	never := time.Time{}
-	if a.State == Cancelled {
+	switch a.State {
+	case Cancelled:
 		return Content{}, "attendance cancelled", never
+	case Expected:
+		return Content{}, "not here yet", never
+	case Merged:
+		return Content{}, "visit merged into another", never
 	}
 	if eligible, rule := r.Eligible(a); !eligible {
 		return Content{}, "not eligible: " + rule, never
@@ -128,6 +139,9 @@ func (r Rules) content(now time.Time, a Attendance, answer Answer, before Shown)
 	if before.Content.Kind == FlagsHeld && answer.Reason == CentreUnreachable {
 		// What was answered stays until something is known again.
 		return before.Content, "not answered since", never
+	}
+	if before.Closed {
+		return Content{}, "closed by a person", never
 	}
 	grace := r.UnansweredAfter
 	if answer.Reason == NoNHSNumber || answer.Reason == NumberInConflict || answer.Reason == IdentityNotConfirmed {
@@ -149,10 +163,24 @@ func (r Rules) visible(now time.Time, a Attendance, flags []Flag) []Flag {
 	return visible
 }
 
+// forget withdraws what is shown about another patient. What follows shares no
+// identifier with it: neither the alert's id nor the visit, nor the hospital's
+// number where that changed too.
+func (d *Decision) forget(now time.Time, a Attendance) {
+	a.Patient = d.After.About
+	a.Visit = Private[Identifier]{}
+	d.say(now, a, Content{}, "another patient")
+	if d.After.Version > 0 {
+		d.After.Generation++
+		d.After.Version = 0
+	}
+	d.After.Closed, d.After.Untold = false, false
+}
+
 // say appends the version that turns what is shown into want, if they differ.
 func (d *Decision) say(now time.Time, a Attendance, want Content, rule string) {
 	shown := &d.After
-	if shown.Content.same(want) {
+	if shown.Content.same(want) && (!shown.Untold || want.Kind == Nothing) {
 		return
 	}
 	alert := Alert{
@@ -171,7 +199,6 @@ func (d *Decision) say(now time.Time, a Attendance, want Content, rule string) {
 		alert.Action = Withdraw
 		alert.Content = shown.Content
 	}
-	alert.Attendance.Patient.Number = shown.About
 	d.Alerts = append(d.Alerts, alert)
 	shown.Version++
 	shown.Content = want

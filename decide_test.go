@@ -53,7 +53,9 @@ func held(source safeguard.Source, flags ...safeguard.Flag) safeguard.Answer {
 func TestDecide(t *testing.T) {
 	noneHeld := safeguard.Answer{Status: safeguard.NoneHeld, AsOf: now, Source: safeguard.FromCentre}
 	unreachable := safeguard.UnknownBecause(safeguard.CentreUnreachable)
-	accepted := func(ago time.Duration) safeguard.Shown { return safeguard.Shown{About: alice, Accepted: now.Add(-ago)} }
+	accepted := func(ago time.Duration) safeguard.Shown {
+		return safeguard.Shown{About: child().Patient, Accepted: now.Add(-ago)}
+	}
 	shown := func(version int, c safeguard.Content) safeguard.Shown {
 		s := accepted(time.Hour)
 		s.Version, s.Content = version, c
@@ -136,7 +138,7 @@ func TestDecide(t *testing.T) {
 			if len(ids) != len(c.want) {
 				t.Error("alerts about two people share an id")
 			}
-			if len(c.want) == 2 && d.Alerts[0].Attendance.Patient.Number != c.before.About {
+			if len(c.want) == 2 && d.Alerts[0].Attendance.Patient != c.before.About {
 				t.Error("the withdrawal must be about whom the alert was about")
 			}
 			var again time.Duration

@@ -74,6 +74,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 		Journal:     entries,
 		ADT:         c.parsers(zone),
 		Flags:       lookup.New(centre, answers, c.Central.Deadline, log),
+		Centre:      centre,
 		Sinks:       sinks,
 		Rules:       c.rules(),
 		Device:      c.Device,

@@ -159,7 +159,7 @@ func (c Config) Validate() error {
 			return fmt.Errorf("feeds[%d]: %w", i, err)
 		}
 	}
-	names = map[string]bool{journal.Lookups: true}
+	names = map[string]bool{}
 	for i, s := range c.Sinks {
 		if err := s.validate(names); err != nil {
 			return fmt.Errorf("sinks[%d]: %w", i, err)
@@ -169,8 +169,8 @@ func (c Config) Validate() error {
 }
 
 func (s Sink) validate(names map[string]bool) error {
-	if s.Name == "" || names[s.Name] {
-		return fmt.Errorf("name %q: want a name of its own, other than %q", s.Name, journal.Lookups)
+	if s.Name == "" || names[s.Name] || journal.Reserved(s.Name) {
+		return fmt.Errorf("name %q: want a name of its own, other than those of the agent's outboxes, such as %q", s.Name, journal.Lookups)
 	}
 	names[s.Name] = true
 	if err := s.MLLP.Validate(); err != nil {

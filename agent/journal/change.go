@@ -122,7 +122,7 @@ func (o *operation) applyItem(t *tx, f found) (skipped string, err error) {
 	var attendance []byte
 	// What a later version has replaced must not be put before the clinician again.
 	there, err := t.get(`SELECT state, body IS NOT NULL, attendance, EXISTS (SELECT 1 FROM outbox l
-		WHERE l.attendance = o.attendance AND l.outbox = o.outbox AND l.id > o.id AND l.alert IS o.alert AND (l.alert IS NOT NULL OR l.state = 0))
+		WHERE l.attendance = o.attendance AND l.outbox = o.outbox AND l.id > o.id AND l.alert IS o.alert AND (l.alert IS NOT NULL OR l.state = 0 AND l.control IS o.control))
 		FROM outbox o WHERE id = ?`, []any{f.id}, &state, &kept, &attendance, &replaced)
 	if err != nil || !there {
 		return gone, err
@@ -130,7 +130,7 @@ func (o *operation) applyItem(t *tx, f found) (skipped string, err error) {
 	why := o.refused(state, kept)
 	switch {
 	case why != "":
-	case o.Do == Replay && f.name == Lookups:
+	case o.Do == Replay && Reserved(f.name) && f.name != Corrections:
 		why = "a lookup is asked again by replaying its entry"
 	case o.Do != PutOff && replaced:
 		why = "a later one has taken its place"

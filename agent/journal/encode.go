@@ -23,6 +23,7 @@ type sealedAttendance struct {
 	Born                    safeguard.Date
 	Sex                     int
 	Family, Given           string `json:",omitempty"`
+	Mother                  string `json:",omitempty"` // NHS number
 	Class, Location, Rule   string
 	Maternity, Sens, IsTest bool
 }
@@ -36,6 +37,7 @@ func sealable(a safeguard.Attendance, named bool) sealedAttendance {
 		Born: a.Patient.Born.Reveal(), Sex: int(a.Patient.Sex),
 		Class: a.Class, Location: a.Location, Rule: a.Rule,
 		Maternity: a.Maternity, Sens: a.Sensitive, IsTest: a.Test,
+		Mother: a.Patient.Mother.Reveal(),
 	}
 	if named {
 		s.Family, s.Given = a.Patient.Family.Reveal(), a.Patient.Given.Reveal()
@@ -52,7 +54,11 @@ func identifier(p safeguard.Private[safeguard.Identifier]) *safeguard.Identifier
 }
 
 func (s sealedAttendance) attendance() (safeguard.Attendance, error) {
-	number, err := number(s.Number)
+	own, err := number(s.Number)
+	if err != nil {
+		return safeguard.Attendance{}, err
+	}
+	mother, err := number(s.Mother)
 	if err != nil {
 		return safeguard.Attendance{}, err
 	}
@@ -61,7 +67,7 @@ func (s sealedAttendance) attendance() (safeguard.Attendance, error) {
 		Setting: safeguard.CareSetting(s.Setting), Purpose: safeguard.Purpose(s.Purpose),
 		State: safeguard.State(s.State), Begun: s.Begun, Finished: s.Finished,
 		Patient: safeguard.Patient{
-			Number: number, NumberStatus: safeguard.NumberStatus(s.NumberStatus),
+			Number: own, Mother: mother, NumberStatus: safeguard.NumberStatus(s.NumberStatus),
 			Born: safeguard.Hide(s.Born), Sex: safeguard.Sex(s.Sex),
 			Family: safeguard.Hide(s.Family), Given: safeguard.Hide(s.Given),
 		},
@@ -85,15 +91,32 @@ func number(s string) (safeguard.NHSNumber, error) {
 }
 
 type sealedRecord struct {
-	Attendance sealedAttendance
-	Accepted   time.Time
-	Answer     safeguard.Answer
-	Asked      sealedAsked
-	Shown      sealedShown
+	Attendance   sealedAttendance
+	Accepted     time.Time
+	Stage        int
+	Own, Mothers sealedLookup
+	Recorded     []sealedRecorded `json:",omitempty"`
+	TakenBack    []string         `json:",omitempty"`
+	Shown        sealedShown
+	Current      safeguard.AttendanceID
+	Before       safeguard.AttendanceID
+	Opened       time.Time
+	Told, Moved  Clock
+	Closed       Closing
+}
+
+type sealedRecorded struct {
+	Number     string
+	Attendance safeguard.AttendanceID
+}
+
+type sealedLookup struct {
+	Answer       safeguard.Answer
+	About, Asked sealedAsked
 }
 
 type sealedAsked struct {
-	Number  string
+	Number  string `json:",omitempty"`
 	Born    safeguard.Date
 	Purpose int
 }
@@ -101,18 +124,61 @@ type sealedAsked struct {
 type sealedShown struct {
 	Generation, Version int
 	Content             safeguard.Content
-	About               string
+	About               sealedPatient
+	Untold, Closed      bool
+}
+
+type sealedPatient struct {
+	Number       string `json:",omitempty"`
+	NumberStatus int
+	MRN          *safeguard.Identifier `json:",omitempty"`
+	Born         safeguard.Date
+	Sex          int
+	Mother       string `json:",omitempty"`
 }
 
 func encodeRecord(r Record) ([]byte, error) {
-	return json.Marshal(sealedRecord{
+	s := sealedRecord{
 		// Names are left out: only an outbox item may hold one.
 		Attendance: sealable(r.Attendance, false),
 		Accepted:   r.Accepted,
-		Answer:     r.Answer,
-		Asked:      sealedAsked{r.Asked.Number.Reveal(), r.Asked.Born.Reveal(), int(r.Asked.Purpose)},
-		Shown:      sealedShown{r.Shown.Generation, r.Shown.Version, r.Shown.Content, r.Shown.About.Reveal()},
-	})
+		Stage:      int(r.Stage),
+		Own:        r.Own.sealable(),
+		Mothers:    r.Mothers.sealable(),
+		Shown: sealedShown{r.Shown.Generation, r.Shown.Version, r.Shown.Content, sealedPatient{
+			Number: r.Shown.About.Number.Reveal(), NumberStatus: int(r.Shown.About.NumberStatus), MRN: identifier(r.Shown.About.MRN),
+			Born: r.Shown.About.Born.Reveal(), Sex: int(r.Shown.About.Sex), Mother: r.Shown.About.Mother.Reveal(),
+		}, r.Shown.Untold, r.Shown.Closed},
+		TakenBack: r.TakenBack, Current: r.Current, Before: r.Before, Opened: r.Opened, Told: r.Told, Moved: r.Moved, Closed: r.Closed,
+	}
+	for _, l := range r.Recorded {
+		s.Recorded = append(s.Recorded, sealedRecorded{l.Number.Reveal(), l.Attendance})
+	}
+	return json.Marshal(s)
+}
+
+func (l Lookup) sealable() sealedLookup {
+	// What the centre says besides is followed at once, and the history never kept.
+	l.Answer.Policy, l.Answer.OwedPause, l.Answer.History = nil, 0, nil
+	return sealedLookup{l.Answer, l.About.sealable(), l.Asked.sealable()}
+}
+
+func (s sealedLookup) lookup() (Lookup, error) {
+	about, err := s.About.asked()
+	if err != nil {
+		return Lookup{}, err
+	}
+	asked, err := s.Asked.asked()
+	return Lookup{s.Answer, about, asked}, err
+}
+
+func (a Asked) sealable() sealedAsked {
+	return sealedAsked{a.Number.Reveal(), a.Born.Reveal(), int(a.Purpose)}
+}
+
+func (s sealedAsked) asked() (Asked, error) {
+	n, err := number(s.Number)
+	return Asked{n, safeguard.Hide(s.Born), safeguard.Purpose(s.Purpose)}, err
 }
 
 func decodeRecord(b []byte) (Record, error) {
@@ -124,22 +190,66 @@ func decodeRecord(b []byte) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	asked, err := number(s.Asked.Number)
+	own, err := s.Own.lookup()
 	if err != nil {
 		return Record{}, err
 	}
-	about, err := number(s.Shown.About)
+	mothers, err := s.Mothers.lookup()
 	if err != nil {
 		return Record{}, err
 	}
-	return Record{
-		Attendance: attendance,
-		Accepted:   s.Accepted,
-		Answer:     s.Answer,
-		Asked:      Asked{asked, safeguard.Hide(s.Asked.Born), safeguard.Purpose(s.Asked.Purpose)},
-		Shown: safeguard.Shown{Generation: s.Shown.Generation, Version: s.Shown.Version,
-			Content: s.Shown.Content, About: about, Accepted: s.Accepted},
-	}, nil
+	about, err := s.Shown.About.patient()
+	if err != nil {
+		return Record{}, err
+	}
+	r := Record{
+		Attendance: attendance, Accepted: s.Accepted, Stage: safeguard.Stage(s.Stage), Own: own, Mothers: mothers,
+		Shown: safeguard.Shown{Generation: s.Shown.Generation, Version: s.Shown.Version, Content: s.Shown.Content,
+			About: about, Accepted: s.Accepted, Untold: s.Shown.Untold, Closed: s.Shown.Closed},
+		TakenBack: s.TakenBack, Current: s.Current, Before: s.Before, Opened: s.Opened, Told: s.Told, Moved: s.Moved, Closed: s.Closed,
+	}
+	for _, l := range s.Recorded {
+		n, err := number(l.Number)
+		if err != nil {
+			return Record{}, err
+		}
+		r.Recorded = append(r.Recorded, Recorded{n, l.Attendance})
+	}
+	return r, nil
+}
+
+func (s sealedPatient) patient() (safeguard.Patient, error) {
+	own, err := number(s.Number)
+	if err != nil {
+		return safeguard.Patient{}, err
+	}
+	mother, err := number(s.Mother)
+	p := safeguard.Patient{Number: own, NumberStatus: safeguard.NumberStatus(s.NumberStatus), Born: safeguard.Hide(s.Born), Sex: safeguard.Sex(s.Sex), Mother: mother}
+	if s.MRN != nil {
+		p.MRN = safeguard.Hide(*s.MRN)
+	}
+	return p, err
+}
+
+type sealedCorrection struct {
+	Number     string
+	Author     safeguard.Author
+	Attendance safeguard.AttendanceID
+	Reason     safeguard.CorrectionReason
+	At         time.Time
+}
+
+func encodeCorrection(c safeguard.Correction) ([]byte, error) {
+	return json.Marshal(sealedCorrection{c.Number.Reveal(), c.Author, c.Attendance, c.Reason, c.At})
+}
+
+func decodeCorrection(b []byte) (safeguard.Correction, error) {
+	var s sealedCorrection
+	if err := json.Unmarshal(b, &s); err != nil {
+		return safeguard.Correction{}, fmt.Errorf("decode correction: %w", err)
+	}
+	n, err := number(s.Number)
+	return safeguard.Correction{Number: n, Author: s.Author, Attendance: s.Attendance, Reason: s.Reason, At: s.At}, err
 }
 
 type sealedAlert struct {

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // SetSchema makes the file claim another schema.
@@ -11,4 +12,13 @@ func SetSchema(j *Journal, version int) error {
 		_, err := t.exec(fmt.Sprintf("PRAGMA user_version = %d", version))
 		return err
 	})
+}
+
+// Next is the first item that is due.
+func (j *Journal) Next(ctx context.Context, outbox string, now time.Time) (Item, time.Time, error) {
+	items, next, err := j.Due(ctx, outbox, now, 1)
+	if len(items) == 0 {
+		return Item{}, next, err
+	}
+	return items[0], time.Time{}, err
 }

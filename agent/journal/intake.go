@@ -26,12 +26,13 @@ const (
 	Settled
 	Ignored  // nothing follows from it
 	SetAside // kept for a person
+	Late     // an alert that was not delivered before the attendance was over
 )
 
-var states = [...]string{"waiting", "settled", "ignored", "set-aside"}
+var states = [...]string{"waiting", "settled", "ignored", "set-aside", "late"}
 
 func (s State) String() string {
-	if s < Waiting || s > SetAside {
+	if s < Waiting || s > Late {
 		return "unknown"
 	}
 	return states[s]

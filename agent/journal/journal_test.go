@@ -170,14 +170,18 @@ func outcome(seq journal.Seq, a safeguard.Attendance) journal.Outcome {
 	content := safeguard.Content{Kind: safeguard.FlagsHeld, Flags: []safeguard.Flag{flag}, AsOf: time.Now().Round(0), Source: safeguard.FromCentre}
 	return journal.Outcome{
 		Entry: seq, State: journal.Settled, Note: "flags held", Keep: true,
-		Record: &journal.Record{
-			Attendance: a, Accepted: a.Begun,
-			Answer: safeguard.Answer{Status: safeguard.Held, Flags: content.Flags, AsOf: content.AsOf, Source: safeguard.FromCentre},
-			Asked:  journal.Asked{Number: a.Patient.Number, Born: a.Patient.Born, Purpose: a.Purpose},
-			Shown:  safeguard.Shown{Version: 1, Content: content, About: a.Patient.Number, Accepted: a.Begun},
-		},
-		Alerts: []journal.Addressed{{Sink: "epr", Alert: safeguard.Alert{ID: "alert-1", Version: 1, Action: safeguard.Raise, Attendance: a, Content: content, Decided: content.AsOf, Rule: "flags held"}}},
-		Ask:    time.Now().Add(-time.Second), Named: a,
+		Steps: []journal.Step{{
+			Record: &journal.Record{
+				Attendance: a, Accepted: a.Begun,
+				Own: journal.Lookup{
+					Answer: safeguard.Answer{Status: safeguard.Held, Flags: content.Flags, AsOf: content.AsOf, Source: safeguard.FromCentre},
+					Asked:  journal.Asked{Number: a.Patient.Number, Born: a.Patient.Born, Purpose: a.Purpose},
+				},
+				Shown: safeguard.Shown{Version: 1, Content: content, About: a.Patient.Unnamed(), Accepted: a.Begun},
+			},
+			Alerts: []journal.Addressed{{Sink: "epr", Alert: safeguard.Alert{ID: "alert-1", Version: 1, Action: safeguard.Raise, Attendance: a, Content: content, Decided: content.AsOf, Rule: "flags held"}}},
+			Ask:    time.Now().Add(-time.Second), Named: a,
+		}},
 	}
 }
 
@@ -206,14 +210,14 @@ func TestSettleWritesEverythingThatFollows(t *testing.T) {
 	if got := record.Attendance; !got.Begun.Equal(want.Begun) || got.Patient != want.Patient || got.Visit != want.Visit || got.Setting != want.Setting || got.State != want.State {
 		t.Errorf("attendance is %+v, want %+v without a name", got, want)
 	}
-	if record.Shown.Version != 1 || record.Asked.Number != a.Patient.Number || record.Answer.Status != safeguard.Held {
+	if record.Shown.Version != 1 || record.Own.Asked.Number != a.Patient.Number || record.Own.Answer.Status != safeguard.Held {
 		t.Errorf("record lost what was shown, asked or answered: %+v", record)
 	}
 	item, _, err := j.Next(t.Context(), "epr", time.Now())
 	if err != nil || item.Broken != nil {
 		t.Fatal(err, item.Broken)
 	}
-	if item.Alert.ControlID("epr") != o.Alerts[0].Alert.ControlID("epr") || item.Alert.Attendance.Patient != a.Patient {
+	if item.Alert.ControlID("epr") != o.Steps[0].Alerts[0].Alert.ControlID("epr") || item.Alert.Attendance.Patient != a.Patient {
 		t.Error("the alert is not what was queued")
 	}
 	visit, _, err := j.Next(t.Context(), journal.Lookups, time.Now())
@@ -247,7 +251,7 @@ func TestSettleRefusesWhatWasDecidedOnAnOldRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := outcome(2, a)
-	o.Record = &record
+	o.Steps[0].Record = &record
 	if err := j.Settle(t.Context(), o); err != nil {
 		t.Errorf("decided on the record of now: %v", err)
 	}
@@ -258,9 +262,15 @@ func TestOutboxKeepsTheOrderOfAnAttendance(t *testing.T) {
 	settle := func(visit string, version int) {
 		a := attendance(t, visit)
 		o := outcome(0, a)
-		o.Record, o.Ask = nil, time.Time{}
-		o.Alerts[0].Alert.Version = version
-		o.Alerts[0].Alert.ID = safeguard.AlertID(visit)
+		s := &o.Steps[0]
+		if record, known, err := j.Record(t.Context(), a.ID); err != nil {
+			t.Fatal(err)
+		} else if known {
+			s.Record = &record
+		}
+		s.Ask = time.Time{}
+		s.Alerts[0].Alert.Version = version
+		s.Alerts[0].Alert.ID = safeguard.AlertID(visit)
 		if err := j.Settle(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
@@ -273,7 +283,7 @@ func TestOutboxKeepsTheOrderOfAnAttendance(t *testing.T) {
 	if err != nil || first.Alert.Version != 1 {
 		t.Fatal("first is not version 1", err)
 	}
-	if err := j.Postpone(t.Context(), first.ID, "AE", now.Add(time.Minute)); err != nil {
+	if err := j.Postpone(t.Context(), first.ID, "AE", now.Add(time.Minute), true); err != nil {
 		t.Fatal(err)
 	}
 	next, _, err := j.Next(t.Context(), "epr", now)

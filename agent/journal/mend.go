@@ -100,7 +100,7 @@ func (j *Journal) copyAll(n *tx, given numbers) (l losses, err error) {
 		table, key string
 		last       int64
 	}{
-		{"entries", "seq", int64(given.seq)}, {"outbox", "id", int64(given.item)}, {"attendances", "id", 0}, {"continued", "id", 0}, {"audit", "id", 0},
+		{"entries", "seq", int64(given.seq)}, {"outbox", "id", int64(given.item)}, {"attendances", "id", 0}, {"continued", "id", 0}, {"named", "id", 0}, {"audit", "id", 0},
 	} {
 		var last int64
 		if _, err := n.get(`SELECT seq FROM old.sqlite_sequence WHERE name = ?`, []any{c.table}, &last); err != nil && !unreadable(err) {

@@ -1,30 +1,51 @@
 package journal
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
 )
 
-// Lookups is the outbox of owed lookups. No sink may bear its name.
-const Lookups = "lookups"
+// The outboxes that are no sink's, and whose names none may bear.
+const (
+	Lookups     = "lookups"     // owed lookups, one for an attendance
+	Graces      = "graces"      // the ends of graces, one for an attendance
+	Changes     = "changes"     // attendances to ask about again, as the centre said that something changed
+	Corrections = "corrections" // lookups that the centre is to take back
+
+	// Reviews is no outbox, but Queued tells of it too: of attendances to look at
+	// although nothing happens.
+	Reviews = "reviews"
+)
+
+var reserved = []string{Lookups, Graces, Changes, Corrections, Reviews}
+
+// Reserved tells whether no sink may bear the name.
+func Reserved(name string) bool { return slices.Contains(reserved, name) }
 
 // ItemID names an outbox item.
 type ItemID int64
 
-// Item is one thing owed: an alert to a sink, or a visit to an attendance.
+// Item is one thing owed: an alert to a sink, a correction to the centre, or a
+// visit to an attendance.
 type Item struct {
 	ID         ItemID
 	Outbox     string
 	Attendance safeguard.AttendanceID
 	Tries      int
 	Queued     time.Time
+	Open       bool                 // the attendance is
+	Superseded bool                 // a later version of the same alert waits
 	Alert      safeguard.Alert      // of a sink's item
-	Named      safeguard.Attendance // of an owed lookup: the attendance with the patient's name
+	Correction safeguard.Correction // of a correction
+	Named      safeguard.Attendance // of a lookup or grace: the attendance with the patient's name
 	Broken     error                // why the item can not be read, if so
 }
 
@@ -40,21 +61,87 @@ func (j *Journal) queueAlert(t *tx, entry Seq, a Addressed, now int64) error {
 	})
 }
 
-// queueLookup makes the attendance owe one visit, or none.
-func (j *Journal) queueLookup(t *tx, o Outcome, now int64) error {
-	id := o.Record.Attendance.ID
+// queueVisit makes the attendance owe one visit of that kind, or none. One that
+// waits keeps the patient's name, if there is no other.
+func (j *Journal) queueVisit(t *tx, entry Seq, outbox string, due time.Time, named safeguard.Attendance, now int64) error {
+	if !due.IsZero() && named.Patient.Family.IsZero() {
+		moved, err := t.exec(`UPDATE outbox SET due = ? WHERE attendance = ? AND outbox = ? AND state = 0`, due.UnixMilli(), j.attendanceKey(named.ID), outbox)
+		if err != nil || moved > 0 {
+			return err
+		}
+	}
 	if _, err := t.exec(`UPDATE outbox SET state = 2, settled = ?, head = 0, body = NULL WHERE attendance = ? AND outbox = ? AND state = 0`,
-		now, j.attendanceKey(id), Lookups); err != nil {
+		now, j.attendanceKey(named.ID), outbox); err != nil {
 		return err
 	}
-	if o.Ask.IsZero() {
+	if due.IsZero() {
 		return nil
 	}
-	plain, err := encodeVisit(o.Named)
+	plain, err := encodeVisit(named)
 	if err != nil {
 		return err
 	}
-	return j.queue(t, row{outbox: Lookups, entry: o.Entry, due: o.Ask.UnixMilli(), tries: o.Tries, now: now, body: plain, label: label{attendance: id}})
+	return j.queue(t, row{outbox: outbox, entry: entry, due: due.UnixMilli(), now: now, body: plain, label: label{attendance: named.ID}})
+}
+
+// queueCorrections adds those that do not wait yet.
+func (j *Journal) queueCorrections(t *tx, entry Seq, s Step, now int64) error {
+	attendance := s.Record.Attendance.ID
+	for _, c := range s.Corrections {
+		key := j.key("correction", []byte(c.Attendance.String()+c.Number.Reveal()))
+		waits, err := t.get(`SELECT 1 FROM outbox WHERE attendance = ? AND outbox = ? AND state = 0 AND control = ?`,
+			[]any{j.attendanceKey(attendance), Corrections, key}, new(int))
+		if err != nil {
+			return err
+		}
+		if waits {
+			continue
+		}
+		plain, err := encodeCorrection(c)
+		if err != nil {
+			return err
+		}
+		if err := j.queue(t, row{outbox: Corrections, entry: entry, now: now, body: plain, control: key, label: label{attendance: attendance}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Changed makes every open attendance of the number, or of an infant whose
+// mother's it is, be asked about again. It tells how many there are.
+func (j *Journal) Changed(ctx context.Context, n safeguard.NHSNumber) (attendances int, err error) {
+	records, err := j.records(ctx, `SELECT a.key, a.rev, a.body FROM named n JOIN attendances a ON a.key = n.attendance
+		WHERE n.name = ? AND a.open ORDER BY a.begun DESC LIMIT ?`, j.numberName(n), mostNamed)
+	if err != nil && !errors.Is(err, ErrBroken) {
+		return 0, fmt.Errorf("ask again: %w", err)
+	}
+	if len(records) == 0 {
+		return 0, nil
+	}
+	err = j.writer.write(ctx, func(t *tx) error {
+		now := t.stamp(j.now())
+		for _, r := range records {
+			// The first that waits may be under way; one behind it asks after now.
+			var waiting int
+			if _, err := t.get(`SELECT COUNT(*) FROM outbox WHERE attendance = ? AND outbox = ? AND state = 0`,
+				[]any{j.attendanceKey(r.Attendance.ID), Changes}, &waiting); err != nil {
+				return err
+			}
+			if waiting > 1 {
+				continue
+			}
+			if err := j.queue(t, row{outbox: Changes, now: now, label: label{attendance: r.Attendance.ID}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("ask again: %w", err)
+	}
+	j.queued(Changes).set()
+	return len(records), nil
 }
 
 // row is what a new item is made from.
@@ -62,7 +149,7 @@ type row struct {
 	outbox         string
 	entry          Seq
 	due, now       int64
-	tries, version int
+	version        int
 	alert, control []byte // keys
 	label          label
 	body           []byte
@@ -79,9 +166,9 @@ func (j *Journal) queue(t *tx, r row) error {
 		return err
 	}
 	_, err = t.exec(`INSERT INTO outbox (id, outbox, attendance, entry, state, due, tries, queued, alert, version, control, code, label, body, head)
-		VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10, '', ?11, ?12,
+		VALUES (?1, ?2, ?3, ?4, 0, ?5, 0, ?6, ?7, ?8, ?9, '', ?10, ?11,
 			NOT EXISTS (SELECT 1 FROM outbox WHERE attendance = ?3 AND outbox = ?2 AND state = 0))`,
-		t.item, r.outbox, j.attendanceKey(r.label.attendance), r.entry, r.due, r.tries, r.now, r.alert, r.version, r.control, mark, body)
+		t.item, r.outbox, j.attendanceKey(r.label.attendance), r.entry, r.due, r.now, r.alert, r.version, r.control, mark, body)
 	return err
 }
 
@@ -111,38 +198,42 @@ func itemIdentity(column string, id ItemID) []byte {
 	return strconv.AppendInt([]byte("journal item "+column+" "), int64(id), 10)
 }
 
-// Next reads the first item of the outbox that is due, in order for each
-// attendance: an item waits for the earlier ones of its attendance. Without one
-// it tells when the next will be due; zero for never.
-func (j *Journal) Next(ctx context.Context, outbox string, now time.Time) (item Item, due time.Time, err error) {
-	ready, err := j.candidate(ctx, nextReady, outbox)
+// Due reads the first items of the outbox that are due, at most limit, in order
+// for each attendance: an item waits for the earlier ones of its attendance. It
+// tells when the next will be due; zero for never.
+func (j *Journal) Due(ctx context.Context, outbox string, now time.Time, limit int) (items []Item, next time.Time, err error) {
+	ready, err := j.candidates(ctx, dueAtOnce, outbox, limit)
 	if err != nil {
-		return Item{}, time.Time{}, err
+		return nil, time.Time{}, err
 	}
-	delayed, err := j.candidate(ctx, nextDelayed, outbox)
+	delayed, err := j.candidates(ctx, dueLater, outbox, limit)
 	if err != nil {
-		return Item{}, time.Time{}, err
+		return nil, time.Time{}, err
+	}
+	for _, c := range delayed {
+		if at := time.UnixMilli(c.due); at.After(now) {
+			next = at
+			break
+		}
+		ready = append(ready, c)
 	}
 	// Of what was delayed and what was not, the older goes first.
-	next := ready
-	if delayed != nil && !time.UnixMilli(delayed.due).After(now) && (ready == nil || delayed.ID < ready.ID) {
-		next = delayed
+	slices.SortFunc(ready, func(a, b *candidate) int { return cmp.Compare(a.ID, b.ID) })
+	for _, c := range ready[:min(limit, len(ready))] {
+		c.Broken = j.openItem(&c.Item, c.label, c.body)
+		items = append(items, c.Item)
 	}
-	if next == nil {
-		if delayed != nil {
-			due = time.UnixMilli(delayed.due)
-		}
-		return Item{}, due, nil
-	}
-	next.Broken = j.openItem(&next.Item, next.label, next.body)
-	return next.Item, time.Time{}, nil
+	return items, next, nil
 }
 
 // The first of those that may go at once, and of those that have to wait. Both
-// are the first row of an index, however many there are.
+// are the first rows of an index, however many there are.
 const (
-	nextReady   = `SELECT id, due, tries, queued, label, body FROM outbox WHERE state = 0 AND head AND outbox = ? AND due = 0 ORDER BY id LIMIT 1`
-	nextDelayed = `SELECT id, due, tries, queued, label, body FROM outbox WHERE state = 0 AND head AND outbox = ? AND due > 0 ORDER BY due, id LIMIT 1`
+	dueColumns = `SELECT id, due, tries, queued, label, body, COALESCE((SELECT open FROM attendances a WHERE a.key = o.attendance), 0),
+		EXISTS (SELECT 1 FROM outbox l WHERE l.attendance = o.attendance AND l.outbox = o.outbox AND l.id > o.id AND l.state = 0 AND l.alert = o.alert)
+		FROM outbox o WHERE state = 0 AND head AND outbox = ? AND `
+	dueAtOnce = dueColumns + `due = 0 ORDER BY id LIMIT ?`
+	dueLater  = dueColumns + `due > 0 ORDER BY due, id LIMIT ?`
 )
 
 // candidate is an item that is not opened yet.
@@ -152,18 +243,19 @@ type candidate struct {
 	label, body []byte
 }
 
-func (j *Journal) candidate(ctx context.Context, query, outbox string) (*candidate, error) {
-	c := &candidate{Item: Item{Outbox: outbox}}
-	var queued int64
-	found, err := j.one(ctx, query, []any{outbox}, &c.ID, &c.due, &c.Tries, &queued, &c.label, &c.body)
+func (j *Journal) candidates(ctx context.Context, query, outbox string, limit int) (all []*candidate, err error) {
+	err = j.each(ctx, query, []any{outbox, limit}, func(rows *sql.Rows) error {
+		c := &candidate{Item: Item{Outbox: outbox}}
+		var queued int64
+		err := rows.Scan(&c.ID, &c.due, &c.Tries, &queued, &c.label, &c.body, &c.Open, &c.Superseded)
+		c.Queued = time.UnixMilli(queued)
+		all = append(all, c)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read outbox %s: %w", outbox, err)
 	}
-	if !found {
-		return nil, nil
-	}
-	c.Queued = time.UnixMilli(queued)
-	return c, nil
+	return all, nil
 }
 
 func (j *Journal) openItem(item *Item, sealedLabel, sealed []byte) error {
@@ -179,27 +271,57 @@ func (j *Journal) openItem(item *Item, sealedLabel, sealed []byte) error {
 	if plain, err = j.ring.Open(sealed, itemIdentity("body", item.ID)); err != nil {
 		return fmt.Errorf("item %d does not open: %w: the disk changed it", item.ID, err)
 	}
-	if item.Outbox == Lookups {
+	switch item.Outbox {
+	case Lookups, Graces:
 		item.Named, err = decodeVisit(plain)
-	} else {
+	case Corrections:
+		item.Correction, err = decodeCorrection(plain)
+	case Changes:
+	default:
 		item.Alert, err = decodeAlert(plain)
 	}
 	return err
 }
 
 // Done settles a delivered item, or sets aside a refused one, with its receipt.
-// The alert is kept as long as the message it follows from, so that it can be
-// sent again as it was; after that, or at once for a lookup, it is destroyed.
+// An alert is kept as long as the message it follows from, so that it can be
+// sent again as it was; what is no alert is destroyed at once.
 func (j *Journal) Done(ctx context.Context, id ItemID, r safeguard.Receipt) error {
 	state := Settled
 	if r.Outcome == safeguard.Refused {
 		state = SetAside
 	}
-	err := j.writer.write(ctx, func(t *tx) error { return t.endItem(id, state, t.stamp(j.now()), r.Code, true) })
+	return j.End(ctx, id, state, r.Code)
+}
+
+// End takes an item out of its outbox without a receipt: as ignored where a later
+// one takes its place, as late where its attendance is over.
+func (j *Journal) End(ctx context.Context, id ItemID, state State, code string) error {
+	err := j.writer.write(ctx, func(t *tx) error { return t.endItem(id, state, t.stamp(j.now()), code, state != Ignored) })
 	if err != nil {
 		return fmt.Errorf("settle item %d: %w", id, err)
 	}
 	return nil
+}
+
+// endItems ends the item and those before it that wait in the same outbox for
+// the same attendance.
+func (t *tx) endItems(id ItemID, state State, now int64) error {
+	var before []ItemID
+	err := t.each(`SELECT b.id FROM outbox i JOIN outbox b ON b.attendance = i.attendance AND b.outbox = i.outbox AND b.id < i.id AND b.state = 0
+		WHERE i.id = ?`, []any{id}, func(rows *sql.Rows) error {
+		var b ItemID
+		err := rows.Scan(&b)
+		before = append(before, b)
+		return err
+	})
+	for _, i := range append(before, id) {
+		if err != nil {
+			return err
+		}
+		err = t.endItem(i, state, now, "", false)
+	}
+	return err
 }
 
 // endItem takes an item out of its outbox, and lets the next of its attendance
@@ -211,7 +333,7 @@ func (t *tx) endItem(id ItemID, state State, now int64, code string, keep bool) 
 	if err != nil || !waits {
 		return err
 	}
-	keep = keep && (outbox != Lookups || state == SetAside)
+	keep = keep && (!Reserved(outbox) || state == SetAside)
 	if _, err := t.exec(`UPDATE outbox SET state = ?1, head = 0, settled = ?2, code = ?3, body = CASE WHEN ?4 THEN body END WHERE id = ?5`,
 		state, now, code, keep, id); err != nil {
 		return err
@@ -226,10 +348,11 @@ func (t *tx) advance(attendance []byte, outbox string) error {
 	return err
 }
 
-// Postpone counts a failed try, and makes the item due later.
-func (j *Journal) Postpone(ctx context.Context, id ItemID, code string, until time.Time) error {
+// Postpone makes the item due later. A try that counts brings it nearer to being
+// set aside.
+func (j *Journal) Postpone(ctx context.Context, id ItemID, code string, until time.Time, counts bool) error {
 	err := j.writer.write(ctx, func(t *tx) error {
-		_, err := t.exec(`UPDATE outbox SET tries = tries + 1, code = ?, due = ? WHERE id = ? AND state = 0`, code, until.UnixMilli(), id)
+		_, err := t.exec(`UPDATE outbox SET tries = tries + ?, code = ?, due = ? WHERE id = ? AND state = 0`, counts, code, until.UnixMilli(), id)
 		return err
 	})
 	if err != nil {

@@ -88,9 +88,11 @@ func (j *Journal) prune(ctx context.Context) error {
 		{destroyItems, []any{Settled, before(p.Bodies)}},
 		{destroyItems, []any{Ignored, before(p.Bodies)}},
 		{destroyItems, []any{SetAside, before(p.SetAside)}},
+		{destroyItems, []any{Late, before(p.SetAside)}},
 		{pruneItems, []any{Settled, before(p.Settled)}},
 		{pruneItems, []any{Ignored, before(p.Settled)}},
 		{pruneItems, []any{SetAside, before(p.Settled)}},
+		{pruneItems, []any{Late, before(p.Settled)}},
 		{pruneVisits, []any{before(p.Attendances)}},
 		{pruneAttendances, []any{before(p.Attendances)}},
 	} {

@@ -1,4 +1,4 @@
--- Times are milliseconds since 1970. state: 0 waiting, 1 settled, 2 ignored, 3 set aside.
+-- Times are milliseconds since 1970. state: 0 waiting, 1 settled, 2 ignored, 3 set aside, 4 late.
 -- A key is the beginning of a keyed hash. What is sealed is bound to its table, column and row.
 
 CREATE TABLE about ( -- one row
@@ -56,14 +56,25 @@ CREATE TABLE attendances (
 	id      INTEGER PRIMARY KEY AUTOINCREMENT,
 	key     BLOB    NOT NULL UNIQUE, -- of the attendance's id
 	rev     INTEGER NOT NULL,
-	patient BLOB    NOT NULL, -- key of the hospital number, else of the NHS number, else of the id
 	open    INTEGER NOT NULL,
 	begun   INTEGER NOT NULL,
 	changed INTEGER NOT NULL,
+	due     INTEGER,          -- when it is to be looked at although nothing happens; null for never
 	body    BLOB    NOT NULL  -- sealed
 );
-CREATE INDEX attendances_patient ON attendances (patient, begun) WHERE open;
+CREATE INDEX attendances_begun ON attendances (begun);
 CREATE INDEX attendances_changed ON attendances (changed);
+CREATE INDEX attendances_due ON attendances (due) WHERE due IS NOT NULL;
+
+-- Every number that an attendance's patient goes by now.
+CREATE TABLE named (
+	id         INTEGER PRIMARY KEY AUTOINCREMENT,
+	name       BLOB NOT NULL, -- key of a hospital number, an NHS number, or that of an infant's mother
+	attendance BLOB NOT NULL  -- key
+);
+CREATE INDEX named_name ON named (name);
+CREATE INDEX named_attendance ON named (attendance);
+CREATE TRIGGER attendance_is_gone AFTER DELETE ON attendances BEGIN DELETE FROM named WHERE attendance = OLD.key; END;
 
 -- A visit that continues an earlier attendance, such as an admission from the emergency department.
 CREATE TABLE continued (
@@ -75,7 +86,7 @@ CREATE INDEX continued_attendance ON continued (attendance);
 
 CREATE TABLE outbox (
 	id         INTEGER PRIMARY KEY AUTOINCREMENT,
-	outbox     TEXT    NOT NULL, -- a sink's name, or the owed lookups
+	outbox     TEXT    NOT NULL, -- a sink's name, or what else is owed: lookups, corrections, …
 	attendance BLOB    NOT NULL, -- key
 	entry      INTEGER NOT NULL, -- the entry it follows from; 0 for none
 	state      INTEGER NOT NULL,
@@ -84,9 +95,9 @@ CREATE TABLE outbox (
 	tries      INTEGER NOT NULL,
 	queued     INTEGER NOT NULL,
 	settled    INTEGER,
-	alert      BLOB,             -- key of the alert's id; null for a lookup
+	alert      BLOB,             -- key of the alert's id; null for what is no alert
 	version    INTEGER NOT NULL,
-	control    BLOB,             -- key of MSH-10 of what is sent; null for a lookup
+	control    BLOB,             -- key of MSH-10 of what is sent, or of the lookup that is corrected; else null
 	code       TEXT    NOT NULL, -- of the receipt
 	label      BLOB    NOT NULL, -- sealed: which attendance, alert, version and action
 	body       BLOB              -- sealed; null once destroyed

@@ -118,7 +118,7 @@ func (j *Journal) describeItem(r *Row, f found, reveal bool) {
 		return
 	}
 	r.Attendance = l.attendance.String()
-	if item.Outbox != Lookups {
+	if !Reserved(item.Outbox) {
 		r.Action = l.action.String()
 		r.ControlID = safeguard.Alert{ID: l.alert, Version: f.version, Action: l.action}.ControlID(item.Outbox)
 		if reveal {
@@ -134,8 +134,11 @@ func (j *Journal) describeItem(r *Row, f found, reveal bool) {
 }
 
 func patientOf(i Item) safeguard.Patient {
-	if i.Outbox == Lookups {
+	switch i.Outbox {
+	case Lookups, Graces:
 		return i.Named.Patient
+	case Corrections:
+		return safeguard.Patient{Number: i.Correction.Number}
 	}
 	return i.Alert.Attendance.Patient
 }

@@ -20,6 +20,7 @@ type Stats struct {
 	Reused    int                  // entries whose control id came before with another body
 	Repeats   int                  // messages that came again since the start, and were answered as the first time
 	Messages  int                  // entries there are
+	Late      int                  // alerts that came too late for their attendance
 	Delivered int                  // items delivered
 	Began     time.Time            // when this journal began; later than the first start where it was lost
 	Size      int64                // of the file, in bytes
@@ -104,6 +105,8 @@ func (j *Journal) countItems(ctx context.Context, s *Stats) error {
 		switch state {
 		case SetAside:
 			s.SetAside += n
+		case Late:
+			s.Late += n
 		case Settled:
 			s.Delivered += n
 		}
@@ -125,6 +128,7 @@ type Report struct {
 	Messages  int            `json:"messages"`
 	Repeats   int            `json:"repeats"`
 	Reused    int            `json:"reused_control_ids"`
+	Late      int            `json:"late"`
 	Delivered int            `json:"delivered"`
 	Outboxes  []OutboxReport `json:"outboxes"`
 	SizeMB    int64          `json:"size_mb"`
@@ -143,7 +147,7 @@ type OutboxReport struct {
 func (s Stats) report(now time.Time) Report {
 	r := Report{
 		Intake: IntakeOpen, Began: s.Began, Waiting: s.Waiting, SetAside: s.SetAside, Messages: s.Messages, Repeats: s.Repeats,
-		Reused: s.Reused, Delivered: s.Delivered, SizeMB: s.Size >> 20, FreeMB: s.Free >> 20, Lost: s.Lost, Mended: s.Mended,
+		Reused: s.Reused, Late: s.Late, Delivered: s.Delivered, SizeMB: s.Size >> 20, FreeMB: s.Free >> 20, Lost: s.Lost, Mended: s.Mended,
 	}
 	if s.Fault != nil {
 		r.Intake, r.Since = "stopped: "+s.Fault.Error(), s.Fault.Since

@@ -3,8 +3,6 @@ package pipeline
 import (
 	"math/rand/v2"
 	"time"
-
-	"github.com/safeguard-edge/safeguard"
 )
 
 // A retry waits a quarter of a second, then twice as long each time, up to five
@@ -16,10 +14,16 @@ const (
 
 // backoff is how long to wait after that many failed tries, less up to a
 // quarter, so that many who wait do not come back at once.
-func backoff(tries int) time.Duration {
-	d := longest
-	if tries < 5 {
-		d = min(longest, shortest<<max(tries, 0))
+func backoff(tries int) time.Duration { return doubling(tries, longest) }
+
+// patience is how long an item waits at most that its receiver answers, but does
+// not take.
+const patience = time.Minute
+
+func doubling(tries int, most time.Duration) time.Duration {
+	d := most
+	if tries < 10 {
+		d = min(most, shortest<<max(tries, 0))
 	}
 	return d - rand.N(d/4)
 }
@@ -27,11 +31,3 @@ func backoff(tries int) time.Duration {
 // reask is how long to wait before asking again what the centre answered but did
 // not tell: only a person's correction there can change it.
 const reask = 10 * time.Minute
-
-// askAgain is how long to wait before an owed lookup is made again.
-func askAgain(r safeguard.Reason, tries int) time.Duration {
-	if r == safeguard.IdentityNotConfirmed || r == safeguard.CentreRefused {
-		return reask - rand.N(reask/4)
-	}
-	return backoff(tries)
-}

@@ -1,14 +1,16 @@
 // Package pipeline is the path of one attendance: what the journal holds is
-// read, asked about, decided and settled; what is owed to a sink is delivered.
-// Intake and delivery are two functions, Process and Deliver, with the journal
-// between them, so that neither waits for the other.
+// read, asked about, decided and settled; what is owed to a sink or to the
+// centre is delivered. Intake and delivery are two functions, Process and
+// Deliver, with the journal between them, so that neither waits for the other.
 package pipeline
 
 import (
 	"context"
 	"errors"
-	"hash/maphash"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,16 +20,23 @@ import (
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
 )
 
-// Pipeline processes and delivers from Run. All fields are needed.
+// Pipeline processes and delivers from Run. All exported fields are needed.
 type Pipeline struct {
 	Journal     *journal.Journal
 	ADT         Parser
 	Flags       Source
+	Centre      Corrector
 	Sinks       []Sink
 	Rules       safeguard.Rules
 	Device      string                // the author of lookups
 	Accountable safeguard.Accountable // who answers for them
 	Log         *slog.Logger
+
+	order  fence
+	asking asking
+	pace   atomic.Int64 // between two owed lookups, as the centre said last, in nanoseconds
+	echoes atomic.Int64
+	late   atomic.Int64
 }
 
 // Parser reads what a message says about attendances.
@@ -41,12 +50,28 @@ type Source interface {
 	Lookup(ctx context.Context, q safeguard.Query) safeguard.Answer
 }
 
+// Corrector takes back an unscheduled lookup. An error means that the centre did
+// not answer, or with safeguard.ErrRefused that it will not.
+type Corrector interface {
+	Correct(ctx context.Context, c safeguard.Correction) (safeguard.Corrected, error)
+}
+
 // Sink puts alerts into an EPR. An error means that the sink could not be
-// reached or did not answer.
+// reached or did not answer. One that also has Parallel() int is handed alerts
+// of so many attendances at the same time, others one after the other.
 type Sink interface {
 	Name() string
 	Deliver(ctx context.Context, a safeguard.Alert) (safeguard.Receipt, error)
 }
+
+// Stats is the pipeline's section of the health report, counted since the start.
+type Stats struct {
+	Echoes int // messages of our own that came back on a feed
+	Late   int // alerts that came too late for their attendance
+}
+
+// Stats reads the counts.
+func (p *Pipeline) Stats() Stats { return Stats{int(p.echoes.Load()), int(p.late.Load())} }
 
 // workers is how many patients are processed at the same time; most of the time
 // each waits for the centre.
@@ -60,11 +85,9 @@ const window = 256
 func (p *Pipeline) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.intake(ctx) })
-	g.Go(func() error { return p.outbox(ctx, journal.Lookups, p.visit) })
-	for _, sink := range p.Sinks {
-		g.Go(func() error {
-			return p.outbox(ctx, sink.Name(), func(ctx context.Context, item journal.Item) error { return p.Deliver(ctx, sink, item) })
-		})
+	g.Go(func() error { return p.reviews(ctx) })
+	for _, o := range p.outlets() {
+		g.Go(func() error { return p.drain(ctx, o) })
 	}
 	if err := g.Wait(); !errors.Is(err, context.Canceled) {
 		return err
@@ -72,25 +95,20 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	return nil
 }
 
-// work is one entry on its way to the worker of its patient.
+// work is one entry on its way.
 type work struct {
 	entry    journal.Entry
 	movement adt.Movement
 	err      error // why the message was not understood
 }
 
-// intake hands each waiting entry to the worker of its patient, so that one
-// patient's messages are processed in their order.
+// intake reads the waiting entries in their order. Those of one patient are
+// processed one after the other, others at the same time.
 func (p *Pipeline) intake(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	queues := make([]chan work, workers)
-	for i := range queues {
-		queue := make(chan work, window/workers)
-		queues[i] = queue
-		g.Go(func() error { return p.work(ctx, queue) })
-	}
+	ahead := make(chan struct{}, window)
+	busy := make(chan struct{}, workers)
 	g.Go(func() error {
-		seed := maphash.MakeSeed()
 		var last journal.Seq
 		for {
 			var entries []journal.Entry
@@ -101,12 +119,23 @@ func (p *Pipeline) intake(ctx context.Context) error {
 				return err
 			}
 			for _, e := range entries {
-				w := p.read(e)
 				select {
-				case queues[maphash.String(seed, w.movement.Order())%workers] <- w:
+				case ahead <- struct{}{}:
 				case <-ctx.Done():
 					return ctx.Err()
 				}
+				w := p.read(e)
+				t := p.order.enter(w.movement.Orders())
+				g.Go(func() error {
+					defer func() { <-ahead }()
+					defer t.leave()
+					if err := t.wait(ctx); err != nil {
+						return err
+					}
+					busy <- struct{}{}
+					defer func() { <-busy }()
+					return p.take(ctx, w)
+				})
 				last = e.Turn
 			}
 			if len(entries) > 0 {
@@ -122,27 +151,58 @@ func (p *Pipeline) intake(ctx context.Context) error {
 	return g.Wait()
 }
 
+// read understands the message. One that makes the reader fail is one that can
+// not be read.
 func (p *Pipeline) read(e journal.Entry) work {
 	if e.Broken != nil {
 		return work{entry: e, err: e.Broken}
 	}
-	movement, err := p.ADT.Parse(e)
-	return work{e, movement, err}
+	var m adt.Movement
+	err := p.safely(func() (err error) {
+		m, err = p.ADT.Parse(e)
+		return err
+	})
+	if err != nil {
+		return work{entry: e, err: err}
+	}
+	return work{entry: e, movement: m}
 }
 
-// work processes one patient's entries after the other. An entry that can not be
-// settled holds its successors, because the journal itself does not answer.
-func (p *Pipeline) work(ctx context.Context, queue <-chan work) error {
-	for {
-		select {
-		case w := <-queue:
-			if err := p.insist(ctx, func() error { return p.Process(ctx, w.entry, w.movement, w.err) }); err != nil {
-				return err
-			}
-		case <-ctx.Done():
+// poisoned is after how many tries an entry is set aside that fails while the
+// journal is well.
+const poisoned = 10
+
+// take processes the entry until it is settled. While the journal does not
+// answer it holds its successors; an entry that fails by itself is set aside.
+func (p *Pipeline) take(ctx context.Context, w work) error {
+	for tries := 1; ; tries++ {
+		err := p.safely(func() error { return p.Process(ctx, w.entry, w.movement, w.err) })
+		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
+		var fault *journal.Fault
+		if tries >= poisoned && !errors.As(err, &fault) {
+			p.Log.Error("message set aside, as it can not be processed", "feed", w.entry.Feed, "entry", w.entry.Seq, "tries", tries, "err", err)
+			w.err = fmt.Errorf("can not be processed, tried %d times: %w", tries, err)
+		} else {
+			p.Log.Error("message not processed, trying again", "feed", w.entry.Feed, "entry", w.entry.Seq, "err", err)
+		}
+		if err := wait(ctx, backoff(tries)); err != nil {
+			return err
+		}
 	}
+}
+
+// safely makes an error of a panic, so that what is wrong with one message or
+// item does not stop all others.
+func (p *Pipeline) safely(do func() error) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			p.Log.Error("processing failed", "fault", fmt.Sprintf("%T", fault), "stack", string(debug.Stack()))
+			err = errors.New("a fault of the program: see the agent's log")
+		}
+	}()
+	return do()
 }
 
 // insist tries until do succeeds or ctx ends.
@@ -159,29 +219,25 @@ func (p *Pipeline) insist(ctx context.Context, do func() error) error {
 	}
 }
 
-// outbox hands each due item to deliver, in order.
-func (p *Pipeline) outbox(ctx context.Context, name string, deliver func(context.Context, journal.Item) error) error {
+// reviews looks at attendances when their time has come although nothing
+// happens: they end by themselves, and so does the asking.
+func (p *Pipeline) reviews(ctx context.Context) error {
 	for {
-		var item journal.Item
 		var due time.Time
-		if err := p.insist(ctx, func() (err error) {
-			item, due, err = p.Journal.Next(ctx, name, time.Now())
-			return err
+		if err := p.insist(ctx, func() error {
+			return again(func() (err error) {
+				due, err = p.review(ctx)
+				return err
+			})
 		}); err != nil {
 			return err
-		}
-		if item.ID != 0 {
-			if err := p.insist(ctx, func() error { return deliver(ctx, item) }); err != nil {
-				return err
-			}
-			continue
 		}
 		var timer <-chan time.Time
 		if !due.IsZero() {
 			timer = time.After(time.Until(due))
 		}
 		select {
-		case <-p.Journal.Queued(name):
+		case <-p.Journal.Queued(journal.Reviews):
 		case <-timer:
 		case <-ctx.Done():
 			return ctx.Err()

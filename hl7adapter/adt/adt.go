@@ -9,6 +9,7 @@ package adt
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,12 +21,16 @@ import (
 // back on a feed is an echo.
 const Application = "SAFEGUARD"
 
+// Echo is the rule of such a message.
+const Echo = "echo of our own message"
+
 // Movement is what one message says.
 type Movement struct {
 	Kind       Kind
 	Trigger    string    // MSH-9.2, else EVN-1: A01 to A62, or none of them
 	Rule       string    // why it is of this kind
 	Occurred   time.Time // EVN-6, else MSH-7, else when it was received
+	Latest     time.Time // when at the latest, as EVN-6 or MSH-7 may be coarse; zero where neither tells
 	Sequence   int64     // MSH-13; 0 for none
 	Attendance safeguard.Attendance
 	Second     safeguard.Attendance // the second patient of a swap, a link or an unlink
@@ -100,40 +105,59 @@ func (m Movement) Order() string {
 	case !p.MRN.IsZero():
 		return mrnKey(p.MRN.Reveal())
 	case !p.Number.IsZero():
-		return "nhs " + p.Number.Reveal()
+		return nhsKey(p.Number)
 	}
-	return "attendance " + m.Attendance.ID.String()
+	return VisitOrder(m.Attendance.ID)
 }
 
-// Orders names every patient that the movement is about: one, but two or more
-// where it merges, moves, changes, swaps, links or unlinks. All of their
-// messages before it come first, and those after it last.
+// Orders names every patient and visit that the movement is about, by each number
+// that it gives: one patient, but two or more where it merges, moves, changes,
+// swaps, links or unlinks. All of their messages before it come first, and those
+// after it last.
 func (m Movement) Orders() []string {
 	keys := []string{m.Order()}
 	add := func(key string) {
-		for _, k := range keys {
-			if k == key {
-				return
-			}
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
 		}
-		keys = append(keys, key)
 	}
-	if p := m.Second.Patient; !p.MRN.IsZero() || !p.Number.IsZero() {
-		add(Movement{Attendance: m.Second}.Order())
+	patient := func(p safeguard.Patient) {
+		if !p.MRN.IsZero() {
+			add(mrnKey(p.MRN.Reveal()))
+		}
+		if !p.Number.IsZero() {
+			add(nhsKey(p.Number))
+		}
+	}
+	visit := func(id safeguard.AttendanceID) {
+		if !id.IsZero() {
+			add(VisitOrder(id))
+		}
+	}
+	for _, a := range []safeguard.Attendance{m.Attendance, m.Second} {
+		patient(a.Patient)
+		visit(a.ID)
 	}
 	for _, r := range m.Replaced {
-		add(Movement{Attendance: safeguard.Attendance{Patient: r.Survivor}}.Order())
+		patient(r.Survivor)
 		for _, id := range r.Prior.Local {
 			add(mrnKey(id.Reveal()))
 		}
 		for _, n := range r.Prior.Numbers {
-			add("nhs " + n.Reveal())
+			add(nhsKey(n))
 		}
+		visit(r.Visit.From)
+		visit(r.Visit.To)
 	}
 	return keys
 }
 
+// VisitOrder names a visit, as Orders does.
+func VisitOrder(id safeguard.AttendanceID) string { return "attendance " + id.String() }
+
 func mrnKey(id safeguard.Identifier) string { return "mrn " + id.Authority + " " + id.Value }
+
+func nhsKey(n safeguard.NHSNumber) string { return "nhs " + n.Reveal() }
 
 // reader fills a movement from its message.
 type reader struct {
@@ -158,10 +182,10 @@ func has(s hl7.Segment) bool { return len(s.Raw()) > 0 }
 // notForUs says why the header alone is enough.
 func (r *reader) notForUs() string {
 	switch {
+	case r.header.Application.Is(Application):
+		return Echo
 	case !r.header.Type.Is("ADT"):
 		return "not an ADT message"
-	case r.header.Application.Is(Application):
-		return "echo of our own message"
 	}
 	return ""
 }

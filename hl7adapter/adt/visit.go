@@ -13,7 +13,7 @@ import (
 // read fills the movement as its kind needs.
 func (r *reader) read() error {
 	mv := r.movement
-	mv.Occurred = r.moment(r.evn.Field(6), r.header.Time)
+	mv.Occurred, mv.Latest = r.occurred()
 	if n, err := strconv.ParseInt(r.header.Sequence.Text(), 10, 64); err == nil && n > 0 {
 		mv.Sequence = n
 	}
@@ -225,12 +225,36 @@ func (r *reader) begun(pv1 hl7.Segment) (at time.Time, exact bool) {
 // moment is the first of the fields that says a time to the hour, else when the
 // message was received.
 func (r *reader) moment(fields ...hl7.Field) time.Time {
-	for _, f := range fields {
-		if t, precision, err := hl7.ParseTime(f.Component(1).Raw(), r.site.zone()); err == nil && precision >= hl7.Hour {
-			return t
-		}
+	if t, precision := r.told(fields...); precision != hl7.None {
+		return t
 	}
 	return r.in.Received
+}
+
+// told is the first of the fields that says a time to the hour.
+func (r *reader) told(fields ...hl7.Field) (time.Time, hl7.Precision) {
+	for _, f := range fields {
+		if t, precision, err := hl7.ParseTime(f.Component(1).Raw(), r.site.zone()); err == nil && precision >= hl7.Hour {
+			return t, precision
+		}
+	}
+	return time.Time{}, hl7.None
+}
+
+// coarse is how much later than it says a time of that precision may be.
+var coarse = map[hl7.Precision]time.Duration{hl7.Hour: time.Hour, hl7.Minute: time.Minute, hl7.Second: time.Second, hl7.Fraction: time.Millisecond}
+
+// occurred is when the event was, and when at the latest.
+func (r *reader) occurred() (at, latest time.Time) {
+	at, precision := r.told(r.evn.Field(6), r.header.Time)
+	if precision == hl7.None {
+		return r.in.Received, time.Time{}
+	}
+	latest = at.Add(coarse[precision] - 1)
+	if next := at.Add(time.Hour); next.Hour() == at.Hour() {
+		latest = latest.Add(time.Hour) // the hour that comes twice as summer time ends
+	}
+	return at, latest
 }
 
 // sensitive tells whether the location is to be hidden (ZU8-4, HL7 UK table

@@ -46,9 +46,9 @@ type chosen struct {
 	IDs        []string `arg:"" optional:"" name:"id" help:"Number of an entry, such as 17, or of an item, such as i17."`
 	Since      moment   `help:"Received or queued since: 2h (ago), 2026-03-14, 2026-03-14T08:00 or with a zone."`
 	Until      moment   `help:"Received or queued before."`
-	State      string   `help:"One of waiting, settled, ignored, set-aside." enum:",waiting,settled,ignored,set-aside" default:""`
+	State      string   `help:"One of waiting, settled, ignored, set-aside, late." enum:",waiting,settled,ignored,set-aside,late" default:""`
 	Feed       string   `help:"Name of the feed that it came by." placeholder:"NAME"`
-	Sink       string   `help:"What is owed or was sent to that sink; lookups for owed lookups, any for all." placeholder:"NAME"`
+	Sink       string   `help:"What is owed or was sent to that sink; lookups or corrections for those that the centre is owed, any for all." placeholder:"NAME"`
 	ControlID  string   `name:"control-id" help:"MSH-10 of the message, or with --sink of what is sent." placeholder:"ID"`
 	Attendance string   `help:"Id of the attendance." placeholder:"UUID"`
 }
@@ -331,6 +331,9 @@ func (p *printer) stats(r journal.Report) error {
 	add("entries", r.Messages)
 	add("repeats answered", r.Repeats)
 	add("control ids reused", r.Reused)
+	if r.Late > 0 {
+		add("alerts too late", r.Late)
+	}
 	add("delivered", r.Delivered)
 	for _, o := range r.Outboxes {
 		add("owed to "+printable(o.Name), fmt.Sprintf("%d, oldest %s", o.Waiting, o.OldestAge))
