@@ -25,6 +25,7 @@ type Client struct {
 	flags         flagpb.FlagsClient
 	uploads       flagpb.UploadsClient
 	notifications flagpb.NotificationsClient
+	changes       flagpb.ChangesClient
 	deadline      time.Duration
 }
 
@@ -57,8 +58,8 @@ func Dial(address string, config *tls.Config, options ...Option) (*Client, error
 		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			// Back at work within seconds of the centre's return.
-			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
-			MinConnectTimeout: 5 * time.Second,
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+			MinConnectTimeout: 3 * time.Second,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WithIdleTimeout(0), // the next registration must not wait for a handshake
@@ -74,6 +75,7 @@ func Dial(address string, config *tls.Config, options ...Option) (*Client, error
 	c.flags = flagpb.NewFlagsClient(conn)
 	c.uploads = flagpb.NewUploadsClient(conn)
 	c.notifications = flagpb.NewNotificationsClient(conn)
+	c.changes = flagpb.NewChangesClient(conn)
 	conn.Connect()
 	return c, nil
 }

@@ -2287,6 +2287,129 @@ func (x *AcknowledgeResponse) GetNotFound() int32 {
 	return 0
 }
 
+// FollowRequest says for whom to follow, and from where on.
+type FollowRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ODS codes of the organisation's sites that the agent serves, each registered
+	// at the centre; 1 to 200.
+	Sites []string `protobuf:"bytes,1,rep,name=sites,proto3" json:"sites,omitempty"`
+	// The resume point of the last response that was dealt with; empty when there
+	// is none. It means something to the centre only.
+	Resume        string `protobuf:"bytes,2,opt,name=resume,proto3" json:"resume,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowRequest) Reset() {
+	*x = FollowRequest{}
+	mi := &file_safeguard_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowRequest) ProtoMessage() {}
+
+func (x *FollowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
+func (*FollowRequest) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *FollowRequest) GetSites() []string {
+	if x != nil {
+		return x.Sites
+	}
+	return nil
+}
+
+func (x *FollowRequest) GetResume() string {
+	if x != nil {
+		return x.Resume
+	}
+	return ""
+}
+
+// FollowResponse is a change, or moves the resume point, or both.
+type FollowResponse struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	NhsNumber string                 `protobuf:"bytes,1,opt,name=nhs_number,json=nhsNumber,proto3" json:"nhs_number,omitempty"` // ten digits, of the person whose flags changed; empty for nobody
+	// To go on from, once this response and all before it have been dealt with.
+	// Empty: that of the response before still holds.
+	Resume string `protobuf:"bytes,2,opt,name=resume,proto3" json:"resume,omitempty"`
+	// Changes may have been missed: there was no resume point, or the centre does
+	// not go back as far, or does not know it. The agent asks again for whomever it
+	// follows.
+	Missed        bool `protobuf:"varint,3,opt,name=missed,proto3" json:"missed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowResponse) Reset() {
+	*x = FollowResponse{}
+	mi := &file_safeguard_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowResponse) ProtoMessage() {}
+
+func (x *FollowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowResponse.ProtoReflect.Descriptor instead.
+func (*FollowResponse) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *FollowResponse) GetNhsNumber() string {
+	if x != nil {
+		return x.NhsNumber
+	}
+	return ""
+}
+
+func (x *FollowResponse) GetResume() string {
+	if x != nil {
+		return x.Resume
+	}
+	return ""
+}
+
+func (x *FollowResponse) GetMissed() bool {
+	if x != nil {
+		return x.Missed
+	}
+	return false
+}
+
 var File_safeguard_proto protoreflect.FileDescriptor
 
 const file_safeguard_proto_rawDesc = "" +
@@ -2441,7 +2564,15 @@ const file_safeguard_proto_rawDesc = "" +
 	"\x03ids\x18\x01 \x03(\tR\x03ids\"V\n" +
 	"\x13AcknowledgeResponse\x12\"\n" +
 	"\facknowledged\x18\x01 \x01(\x05R\facknowledged\x12\x1b\n" +
-	"\tnot_found\x18\x02 \x01(\x05R\bnotFound*g\n" +
+	"\tnot_found\x18\x02 \x01(\x05R\bnotFound\"C\n" +
+	"\rFollowRequest\x12\x14\n" +
+	"\x05sites\x18\x01 \x03(\tR\x05sites\x12\x16\n" +
+	"\x06resume\x18\x02 \x01(\tR\x06resumeJ\x04\b\x03\x10\x10\"e\n" +
+	"\x0eFollowResponse\x12\x1d\n" +
+	"\n" +
+	"nhs_number\x18\x01 \x01(\tR\tnhsNumber\x12\x16\n" +
+	"\x06resume\x18\x02 \x01(\tR\x06resume\x12\x16\n" +
+	"\x06missed\x18\x03 \x01(\bR\x06missedJ\x04\b\x04\x10\x10*g\n" +
 	"\aPurpose\x12\x17\n" +
 	"\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13PURPOSE_UNSCHEDULED\x10\x01\x12\x15\n" +
@@ -2484,7 +2615,9 @@ const file_safeguard_proto_rawDesc = "" +
 	"\x06Upload\x12\x1b.safeguard.v1.UploadRequest\x1a\x1a.safeguard.v1.UploadReport(\x012\xa4\x01\n" +
 	"\rNotifications\x12?\n" +
 	"\x04Pull\x12\x19.safeguard.v1.PullRequest\x1a\x1a.safeguard.v1.Notification0\x01\x12R\n" +
-	"\vAcknowledge\x12 .safeguard.v1.AcknowledgeRequest\x1a!.safeguard.v1.AcknowledgeResponseB4Z2github.com/safeguard-edge/safeguard/central/flagpbb\x06proto3"
+	"\vAcknowledge\x12 .safeguard.v1.AcknowledgeRequest\x1a!.safeguard.v1.AcknowledgeResponse2P\n" +
+	"\aChanges\x12E\n" +
+	"\x06Follow\x12\x1b.safeguard.v1.FollowRequest\x1a\x1c.safeguard.v1.FollowResponse0\x01B4Z2github.com/safeguard-edge/safeguard/central/flagpbb\x06proto3"
 
 var (
 	file_safeguard_proto_rawDescOnce sync.Once
@@ -2499,7 +2632,7 @@ func file_safeguard_proto_rawDescGZIP() []byte {
 }
 
 var file_safeguard_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_safeguard_proto_goTypes = []any{
 	(Purpose)(0),                  // 0: safeguard.v1.Purpose
 	(CareSetting)(0),              // 1: safeguard.v1.CareSetting
@@ -2534,34 +2667,36 @@ var file_safeguard_proto_goTypes = []any{
 	(*Correction)(nil),            // 30: safeguard.v1.Correction
 	(*AcknowledgeRequest)(nil),    // 31: safeguard.v1.AcknowledgeRequest
 	(*AcknowledgeResponse)(nil),   // 32: safeguard.v1.AcknowledgeResponse
-	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 34: google.protobuf.Duration
+	(*FollowRequest)(nil),         // 33: safeguard.v1.FollowRequest
+	(*FollowResponse)(nil),        // 34: safeguard.v1.FollowResponse
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
 }
 var file_safeguard_proto_depIdxs = []int32{
 	1,  // 0: safeguard.v1.Author.care_setting:type_name -> safeguard.v1.CareSetting
 	7,  // 1: safeguard.v1.Author.accountable:type_name -> safeguard.v1.Accountable
 	0,  // 2: safeguard.v1.LookupRequest.purpose:type_name -> safeguard.v1.Purpose
 	8,  // 3: safeguard.v1.LookupRequest.author:type_name -> safeguard.v1.Author
-	33, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
+	35, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
 	17, // 5: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
 	18, // 6: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
 	19, // 7: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
-	33, // 8: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
+	35, // 8: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
 	11, // 9: safeguard.v1.LookupResponse.policy:type_name -> safeguard.v1.CachePolicy
 	13, // 10: safeguard.v1.LookupResponse.history:type_name -> safeguard.v1.PastAccess
 	14, // 11: safeguard.v1.LookupResponse.data:type_name -> safeguard.v1.DataAge
-	34, // 12: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
+	36, // 12: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
 	12, // 13: safeguard.v1.CachePolicy.held:type_name -> safeguard.v1.Ages
 	12, // 14: safeguard.v1.CachePolicy.none:type_name -> safeguard.v1.Ages
-	34, // 15: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
-	34, // 16: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
-	33, // 17: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
+	36, // 15: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
+	36, // 16: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
+	35, // 17: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
 	1,  // 18: safeguard.v1.PastAccess.care_setting:type_name -> safeguard.v1.CareSetting
 	7,  // 19: safeguard.v1.PastAccess.accountable:type_name -> safeguard.v1.Accountable
-	33, // 20: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
+	35, // 20: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
 	8,  // 21: safeguard.v1.CorrectRequest.author:type_name -> safeguard.v1.Author
 	3,  // 22: safeguard.v1.CorrectRequest.reason:type_name -> safeguard.v1.CorrectionReason
-	33, // 23: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
+	35, // 23: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
 	4,  // 24: safeguard.v1.CorrectResponse.outcome:type_name -> safeguard.v1.CorrectOutcome
 	5,  // 25: safeguard.v1.UnknownAnswer.reason:type_name -> safeguard.v1.UnknownReason
 	20, // 26: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
@@ -2572,27 +2707,29 @@ var file_safeguard_proto_depIdxs = []int32{
 	6,  // 31: safeguard.v1.UploadHeader.kind:type_name -> safeguard.v1.UploadKind
 	25, // 32: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
 	27, // 33: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
-	33, // 34: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
+	35, // 34: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
 	2,  // 35: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
 	1,  // 36: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
 	7,  // 37: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
-	33, // 38: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
-	33, // 39: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
+	35, // 38: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
+	35, // 39: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
 	30, // 40: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
 	3,  // 41: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
-	33, // 42: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
+	35, // 42: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
 	9,  // 43: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
 	15, // 44: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
 	22, // 45: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
 	28, // 46: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
 	31, // 47: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
-	10, // 48: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
-	16, // 49: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
-	26, // 50: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
-	29, // 51: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
-	32, // 52: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
-	48, // [48:53] is the sub-list for method output_type
-	43, // [43:48] is the sub-list for method input_type
+	33, // 48: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
+	10, // 49: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
+	16, // 50: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
+	26, // 51: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
+	29, // 52: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
+	32, // 53: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
+	34, // 54: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
+	49, // [49:55] is the sub-list for method output_type
+	43, // [43:49] is the sub-list for method input_type
 	43, // [43:43] is the sub-list for extension type_name
 	43, // [43:43] is the sub-list for extension extendee
 	0,  // [0:43] is the sub-list for field type_name
@@ -2618,9 +2755,9 @@ func file_safeguard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_safeguard_proto_rawDesc), len(file_safeguard_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
-			NumServices:   3,
+			NumServices:   4,
 		},
 		GoTypes:           file_safeguard_proto_goTypes,
 		DependencyIndexes: file_safeguard_proto_depIdxs,

@@ -474,3 +474,126 @@ var Notifications_ServiceDesc = grpc.ServiceDesc{
 	},
 	Metadata: "safeguard.proto",
 }
+
+const (
+	Changes_Follow_FullMethodName = "/safeguard.v1.Changes/Follow"
+)
+
+// ChangesClient is the client API for Changes service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Changes is how an agent learns that the flags of someone whom its sites asked
+// about have changed.
+type ChangesClient interface {
+	// Follow tells, from the resume point on and then as they happen, of changes
+	// to the flags of persons whom one of the sites has asked about, for whatever
+	// purpose, within the longest age at which that site may still use an answer;
+	// and of nobody else. It says who, not what: the agent asks again, with
+	// purpose REFRESH. The stream goes on until either side ends it. A change may
+	// be told more than once, and none is left out without saying so.
+	Follow(ctx context.Context, in *FollowRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowResponse], error)
+}
+
+type changesClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewChangesClient(cc grpc.ClientConnInterface) ChangesClient {
+	return &changesClient{cc}
+}
+
+func (c *changesClient) Follow(ctx context.Context, in *FollowRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Changes_ServiceDesc.Streams[0], Changes_Follow_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FollowRequest, FollowResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Changes_FollowClient = grpc.ServerStreamingClient[FollowResponse]
+
+// ChangesServer is the server API for Changes service.
+// All implementations must embed UnimplementedChangesServer
+// for forward compatibility.
+//
+// Changes is how an agent learns that the flags of someone whom its sites asked
+// about have changed.
+type ChangesServer interface {
+	// Follow tells, from the resume point on and then as they happen, of changes
+	// to the flags of persons whom one of the sites has asked about, for whatever
+	// purpose, within the longest age at which that site may still use an answer;
+	// and of nobody else. It says who, not what: the agent asks again, with
+	// purpose REFRESH. The stream goes on until either side ends it. A change may
+	// be told more than once, and none is left out without saying so.
+	Follow(*FollowRequest, grpc.ServerStreamingServer[FollowResponse]) error
+	mustEmbedUnimplementedChangesServer()
+}
+
+// UnimplementedChangesServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedChangesServer struct{}
+
+func (UnimplementedChangesServer) Follow(*FollowRequest, grpc.ServerStreamingServer[FollowResponse]) error {
+	return status.Error(codes.Unimplemented, "method Follow not implemented")
+}
+func (UnimplementedChangesServer) mustEmbedUnimplementedChangesServer() {}
+func (UnimplementedChangesServer) testEmbeddedByValue()                 {}
+
+// UnsafeChangesServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ChangesServer will
+// result in compilation errors.
+type UnsafeChangesServer interface {
+	mustEmbedUnimplementedChangesServer()
+}
+
+func RegisterChangesServer(s grpc.ServiceRegistrar, srv ChangesServer) {
+	// If the following call panics, it indicates UnimplementedChangesServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Changes_ServiceDesc, srv)
+}
+
+func _Changes_Follow_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FollowRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ChangesServer).Follow(m, &grpc.GenericServerStream[FollowRequest, FollowResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Changes_FollowServer = grpc.ServerStreamingServer[FollowResponse]
+
+// Changes_ServiceDesc is the grpc.ServiceDesc for Changes service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Changes_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "safeguard.v1.Changes",
+	HandlerType: (*ChangesServer)(nil),
+	Methods:     []grpc.MethodDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Follow",
+			Handler:       _Changes_Follow_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "safeguard.proto",
+}

@@ -59,6 +59,7 @@ func (s uploads) Upload(stream grpc.ClientStreamingServer[flagpb.UploadRequest, 
 		return err
 	}
 	s.counts.uploads.Add(1)
+	s.follows.changed()
 	s.log.Info("upload applied", "authority", id.Code, "upload", report.ID, "verdict", report.Verdict,
 		"rows", report.Rows, "loaded", report.Loaded, "rejected", report.Rejected)
 	return stream.SendAndClose(wireReport(report))

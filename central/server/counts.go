@@ -14,10 +14,11 @@ type Counts struct {
 	Refused          int64 // calls
 	Failed           int64 // calls
 	Uploads          int64
+	Told             int64 // changes told to those who follow
 }
 
 type counts struct {
-	held, none, mismatch, test, recorded, corrected, already, never, refused, failed, uploads atomic.Int64
+	held, none, mismatch, test, recorded, corrected, already, never, refused, failed, uploads, told atomic.Int64
 }
 
 // Counts gives what the server did so far.
@@ -35,5 +36,6 @@ func (s *Server) Counts() Counts {
 		Refused:          c.refused.Load(),
 		Failed:           c.failed.Load(),
 		Uploads:          c.uploads.Load(),
+		Told:             c.told.Load(),
 	}
 }

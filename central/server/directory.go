@@ -77,3 +77,23 @@ func (d *Directory) known(authority safeguard.ODSCode) bool {
 	a, ok := d.now.Load().authorities[authority]
 	return ok && a.Stage != store.Invited
 }
+
+// followed is for how long after it asked about someone a site is told of
+// changes: as long as it may use the answer. One that may keep none is told for a
+// day, so that an alert follows its reason while the attendance is open.
+func followed(site store.Site, byDefault safeguard.CachePolicy) time.Duration {
+	p := site.Policy.Cache(byDefault)
+	if p.Off {
+		return 24 * time.Hour
+	}
+	return min(maxFollow, max(p.Held.Usable, p.None.Usable))
+}
+
+// longestFollowed is the longest of any site.
+func (d *Directory) longestFollowed(byDefault safeguard.CachePolicy) time.Duration {
+	var longest time.Duration
+	for _, s := range d.now.Load().sites {
+		longest = max(longest, followed(s, byDefault))
+	}
+	return longest
+}

@@ -97,12 +97,9 @@ func (s *Server) admit(id identity.Identity, q *safeguard.Query) (store.Site, er
 	if a.Organisation != id.Code {
 		return store.Site{}, status.Errorf(codes.PermissionDenied, "the caller's certificate is for organisation %s, and the lookup is for %s", id.Code, a.Organisation)
 	}
-	site, ok := s.directory.site(a.Organisation, a.Site)
-	if !ok {
-		return store.Site{}, status.Errorf(codes.PermissionDenied, "site %s is not registered under organisation %s at the centre", a.Site, a.Organisation)
-	}
-	if site.Stage == store.Invited {
-		return store.Site{}, status.Errorf(codes.PermissionDenied, "site %s is invited to take part, and may ask once it is at the stage testing", a.Site)
+	site, err := s.participant(a.Organisation, a.Site)
+	if err != nil {
+		return store.Site{}, err
 	}
 	if !slices.Contains(site.Settings, a.Setting) {
 		return store.Site{}, status.Errorf(codes.PermissionDenied, "site %s is not registered for care setting %s at the centre, but for %v", a.Site, a.Setting, site.Settings)
@@ -124,6 +121,18 @@ func (s *Server) admit(id identity.Identity, q *safeguard.Query) (store.Site, er
 // only where nobody else notifies for it.
 func notifies(site store.Site) bool {
 	return site.Stage == store.Live || site.Stage == store.Observing && site.Policy.Declared
+}
+
+// participant is a site that may ask.
+func (s *Server) participant(organisation, code safeguard.ODSCode) (store.Site, error) {
+	site, ok := s.directory.site(organisation, code)
+	if !ok {
+		return store.Site{}, status.Errorf(codes.PermissionDenied, "site %s is not registered under organisation %s at the centre", code, organisation)
+	}
+	if site.Stage == store.Invited {
+		return store.Site{}, status.Errorf(codes.PermissionDenied, "site %s is invited to take part, and may ask once it is at the stage testing", code)
+	}
+	return site, nil
 }
 
 // visible gives the flags to show. A flag with another date of birth than the

@@ -69,6 +69,7 @@ type Server struct {
 	counts    counts
 	quiet     quiet
 	owing     owing
+	follows   *follows
 
 	listener net.Listener
 	grpc     *grpc.Server
@@ -93,6 +94,7 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 		listener:  listener,
 		uploading: map[safeguard.ODSCode]bool{},
 	}
+	server.follows = newFollows(s, d, p.Cache, &server.counts, log)
 	server.grpc = grpc.NewServer(
 		grpc.Creds(handshakes{credentials.NewTLS(config), server}),
 		grpc.ConnectionTimeout(handshake),
@@ -112,6 +114,7 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 	flagpb.RegisterFlagsServer(server.grpc, flags{Server: server})
 	flagpb.RegisterUploadsServer(server.grpc, uploads{Server: server})
 	flagpb.RegisterNotificationsServer(server.grpc, notifications{Server: server})
+	flagpb.RegisterChangesServer(server.grpc, changes{Server: server})
 	return server, nil
 }
 
@@ -120,6 +123,8 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // Run serves until ctx ends, lets the calls in progress finish, and returns nil.
 func (s *Server) Run(ctx context.Context) error {
+	following := make(chan struct{})
+	go func() { defer close(following); s.follows.run(ctx) }()
 	served := make(chan error, 1)
 	go func() { served <- s.grpc.Serve(s.listener) }()
 	select {
@@ -127,6 +132,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve %s: %w", s.Addr(), err)
 	case <-ctx.Done():
 	}
+	<-following
 	impatient := time.AfterFunc(stopTime, s.grpc.Stop)
 	defer impatient.Stop()
 	s.grpc.GracefulStop()

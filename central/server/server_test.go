@@ -149,8 +149,8 @@ func (c *centre) listen(address string, options ...option) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop, c.ended = stop, make(chan error, 1)
-	running := c.server
-	go func() { c.ended <- running.Run(ctx) }()
+	running, ended := c.server, c.ended
+	go func() { ended <- running.Run(ctx) }()
 }
 
 func (c *centre) sites() []store.Site {
@@ -158,6 +158,8 @@ func (c *centre) sites() []store.Site {
 		{Stage: store.Live, Organisation: trust, Code: infirmary, Name: "Example Infirmary", Settings: []safeguard.CareSetting{safeguard.EmergencyDepartment, safeguard.Maternity}},
 		{Stage: store.Live, Organisation: trust, Code: code("RX1RB"), Name: "Example Walk-in Centre", Settings: []safeguard.CareSetting{safeguard.WalkInCentre},
 			Accountable: safeguard.Accountable{Name: "Sister B Example", Role: "Nurse in charge"}},
+		{Stage: store.Live, Organisation: code("RX2"), Code: code("RX2RA"), Name: "Elsewhere Infirmary", Settings: []safeguard.CareSetting{safeguard.EmergencyDepartment}},
+		{Stage: store.Invited, Organisation: trust, Code: code("RX1RC"), Name: "Invited Infirmary", Settings: []safeguard.CareSetting{safeguard.EmergencyDepartment}},
 	}
 }
 

@@ -15,7 +15,11 @@ func (s *DB) Record(ctx context.Context, look Look) error {
 	if err != nil {
 		return fmt.Errorf("record look: %w", err)
 	}
-	if err := s.commit(ctx, &work{entry: &entry}); err != nil {
+	asked, err := s.asking(look)
+	if err != nil {
+		return fmt.Errorf("record look: %w", err)
+	}
+	if err := s.commit(ctx, &work{entry: &entry, asked: asked}); err != nil {
 		return fmt.Errorf("record look: %w", err)
 	}
 	return nil
@@ -60,8 +64,12 @@ func (s *DB) Settle(ctx context.Context, look Look, owed []safeguard.Notificatio
 	if err != nil {
 		return fmt.Errorf("settle lookup: %w", err)
 	}
+	asked, err := s.asking(look)
+	if err != nil {
+		return fmt.Errorf("settle lookup: %w", err)
+	}
 	write := func(k dataKey) ([]statement, error) { return s.access(k, c.person, look.Access, owed) }
-	if err := s.commit(ctx, &work{person: &c, write: write, entry: &entry}); err != nil {
+	if err := s.commit(ctx, &work{person: &c, write: write, entry: &entry, asked: asked}); err != nil {
 		return fmt.Errorf("settle lookup: %w", err)
 	}
 	return nil

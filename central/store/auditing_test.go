@@ -272,7 +272,7 @@ func TestErasureLeavesTheAuditVerifiable(t *testing.T) {
 				}
 			}
 			removed, err := s.Erase(t.Context(), alice, "order of the court", audit.Who{Caller: "operator"})
-			if want := (store.Removed{Persons: 1, Flags: 1, Accesses: 1, Notifications: 1, AuditEntries: 2}); err != nil || removed != want {
+			if want := (store.Removed{Persons: 1, Flags: 1, Accesses: 1, Notifications: 1, Asked: 1, Changes: 1, AuditEntries: 2}); err != nil || removed != want {
 				t.Errorf("removed %+v, %v, want %+v", removed, err, want)
 			}
 			if flags, err := s.Flags(t.Context(), alice); err != nil || len(flags) != 0 {

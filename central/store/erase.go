@@ -16,6 +16,8 @@ type Removed struct {
 	Flags         int
 	Accesses      int
 	Notifications int
+	Asked         int // notes that a site asked about somebody
+	Changes       int // entries of the log of changes
 	AuditEntries  int // that lead to nobody any more; none was removed
 }
 
@@ -25,15 +27,20 @@ func (r Removed) details() map[string]string {
 		"flags":         strconv.Itoa(r.Flags),
 		"accesses":      strconv.Itoa(r.Accesses),
 		"notifications": strconv.Itoa(r.Notifications),
+		"asked":         strconv.Itoa(r.Asked),
+		"changes":       strconv.Itoa(r.Changes),
 	}
 }
 
 // ofPersons are the tables with rows about a person, and how such a row is
-// named. Whoever adds one adds it here.
-var ofPersons = []struct{ table, id string }{
-	{"notifications", "position"},
-	{"lookups", "id"},
-	{"flags", "id"},
+// named. Whoever adds one adds it here. Of the log of changes retention leaves
+// the last entry, so that it can be told where the log ended.
+var ofPersons = []struct{ table, id, but string }{
+	{"asked", "person, organisation, site", ""},
+	{"notifications", "position", ""},
+	{"lookups", "id", ""},
+	{"flags", "id", ""},
+	{"changes", "position", " AND position < (SELECT MAX(position) FROM changes)"},
 }
 
 func (r *Removed) add(table string, n int) {
@@ -44,6 +51,10 @@ func (r *Removed) add(table string, n int) {
 		r.Accesses += n
 	case "flags":
 		r.Flags += n
+	case "asked":
+		r.Asked += n
+	case "changes":
+		r.Changes += n
 	}
 }
 
@@ -73,7 +84,12 @@ func (s *DB) Erase(ctx context.Context, number safeguard.NHSNumber, reason strin
 func (s *DB) erase(ctx context.Context, tx transaction, person, subject []byte) (Removed, audit.Entry, error) {
 	var removed Removed
 	for _, t := range ofPersons {
-		n, err := tx.exec(ctx, stmt(`DELETE FROM `+t.table+` WHERE person = ?`, person))
+		forget := `DELETE FROM ` + t.table + ` WHERE person = ?`
+		if t.table == "changes" {
+			// The entry stays, about nobody: someone may go on from there.
+			forget = `UPDATE changes SET person = NULL WHERE person = ?`
+		}
+		n, err := tx.exec(ctx, stmt(forget, person))
 		if err != nil {
 			return Removed{}, audit.Entry{}, err
 		}
@@ -103,6 +119,8 @@ type Retention struct {
 	ClosedFlags   time.Time // superseded or withdrawn before
 	Accesses      time.Time // recorded before
 	Notifications time.Time // acknowledged before
+	Asked         time.Time // asked last before
+	Changes       time.Time // changed before
 }
 
 // retainTogether is how many rows go in one transaction: lookups wait for it.
@@ -117,6 +135,8 @@ func (s *DB) Retain(ctx context.Context, rule Retention, by audit.Who) (Removed,
 		"flags":         {"closed_at", rule.ClosedFlags},
 		"lookups":       {"recorded_at", rule.Accesses},
 		"notifications": {"acknowledged_at", rule.Notifications},
+		"asked":         {"at", rule.Asked},
+		"changes":       {"at", rule.Changes},
 	}
 	var all Removed
 	for _, t := range ofPersons {
@@ -124,7 +144,7 @@ func (s *DB) Retain(ctx context.Context, rule Retention, by audit.Who) (Removed,
 		if b.at.IsZero() {
 			continue
 		}
-		old := stmt(`DELETE FROM `+t.table+` WHERE `+t.id+` IN (SELECT `+t.id+` FROM `+t.table+` WHERE `+b.column+` < ? ORDER BY `+t.id+` LIMIT `+
+		old := stmt(`DELETE FROM `+t.table+` WHERE (`+t.id+`) IN (SELECT `+t.id+` FROM `+t.table+` WHERE `+b.column+` < ?`+t.but+` ORDER BY `+t.id+` LIMIT `+
 			strconv.Itoa(retainTogether)+`) RETURNING person`, millis(b.at))
 		for {
 			some, err := s.retain(ctx, t.table, old, by)
@@ -135,6 +155,8 @@ func (s *DB) Retain(ctx context.Context, rule Retention, by audit.Who) (Removed,
 			all.Flags += some.Flags
 			all.Accesses += some.Accesses
 			all.Notifications += some.Notifications
+			all.Asked += some.Asked
+			all.Changes += some.Changes
 			if some == (Removed{}) {
 				break
 			}
@@ -165,7 +187,8 @@ func (s *DB) retain(ctx context.Context, table string, old statement, by audit.W
 			rest = append(rest, stmt(`DELETE FROM persons WHERE token = ?
 				AND NOT EXISTS (SELECT 1 FROM flags WHERE person = token)
 				AND NOT EXISTS (SELECT 1 FROM lookups WHERE person = token)
-				AND NOT EXISTS (SELECT 1 FROM notifications WHERE person = token)`, []byte(person)))
+				AND NOT EXISTS (SELECT 1 FROM notifications WHERE person = token)
+				AND NOT EXISTS (SELECT 1 FROM changes WHERE person = token)`, []byte(person)))
 		}
 		touched, err := tx.exec(ctx, rest...)
 		for _, n := range touched {

@@ -51,7 +51,7 @@ const together = 500
 
 // Apply implements Store.
 func (s *DB) Apply(ctx context.Context, u Upload) ([]Effect, error) {
-	a := applying{DB: s, upload: u, tokens: make([][]byte, len(u.Changes))}
+	a := applying{DB: s, upload: u, tokens: make([][]byte, len(u.Changes)), changed: map[string]bool{}}
 	if err := a.persons(ctx); err != nil {
 		return nil, fmt.Errorf("apply upload: %w", err)
 	}
@@ -73,8 +73,9 @@ func (s *DB) Apply(ctx context.Context, u Upload) ([]Effect, error) {
 // applying is one upload on its way into the tables.
 type applying struct {
 	*DB
-	upload Upload
-	tokens [][]byte // of the changes' persons
+	upload  Upload
+	tokens  [][]byte        // of the changes' persons
+	changed map[string]bool // persons whose flags are others now
 }
 
 // persons makes the rows of the persons that flags are added for, ahead of the
@@ -135,8 +136,11 @@ func (a *applying) all(ctx context.Context, tx transaction) ([]Effect, error) {
 			loaded++
 		}
 	}
-	_, err = tx.exec(ctx, stmt(`UPDATE uploads SET loaded = ? WHERE id = ?`, int64(loaded), u.ID))
-	return effects, err
+	if _, err = tx.exec(ctx, stmt(`UPDATE uploads SET loaded = ? WHERE id = ?`, int64(loaded), u.ID)); err != nil {
+		return nil, err
+	}
+	// Last, for the log of changes is locked until the commit.
+	return effects, a.logChanges(ctx, tx, a.changed)
 }
 
 // one names a flag among those of an authority.
@@ -181,6 +185,9 @@ func (a *applying) some(ctx context.Context, tx transaction, first int) ([]Effec
 		effect, own, err := a.change(c, a.tokens[i], known, before[a.name(i)], now)
 		if err != nil {
 			return nil, err
+		}
+		if len(own) > 0 {
+			a.changed[string(a.tokens[i])] = true
 		}
 		effects, statements = append(effects, effect), append(statements, own...)
 	}

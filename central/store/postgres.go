@@ -244,7 +244,7 @@ func (e *postgres) insertAudit(records []audit.Record) []statement {
 // scrub has the rows removed that nobody can see any more. The server's own log
 // and backups hold them for as long as they are kept.
 func (e *postgres) scrub(ctx context.Context) error {
-	for _, table := range []string{"persons", "flags", "lookups", "notifications", "audit"} {
+	for _, table := range []string{"persons", "flags", "lookups", "notifications", "asked", "changes", "audit"} {
 		if _, err := e.pool.Exec(ctx, `VACUUM `+table); err != nil {
 			return plain(err)
 		}

@@ -24,8 +24,9 @@ type Store interface {
 	// an empty slice.
 	Flags(ctx context.Context, number safeguard.NHSNumber) ([]Flag, error)
 
-	// Record writes into the audit that someone looked. It is on disk before
-	// whoever looked is answered; looks at the same time share a commit.
+	// Record writes into the audit that someone looked, and notes that the site
+	// asked. It is on disk before whoever looked is answered; looks at the same
+	// time share a commit.
 	Record(ctx context.Context, look Look) error
 
 	// Settle records a look that is an access too, and owes the notifications
@@ -67,6 +68,16 @@ type Store interface {
 	// FlagsAt gives what Flags would have given at a moment of the past, in the
 	// same order, with where each flag came from.
 	FlagsAt(ctx context.Context, number safeguard.NHSNumber, at time.Time) ([]Holding, error)
+
+	// Changed gives the changes of flags behind a point, in the order in which
+	// they came to be, at most limit, each with the sites that have asked about
+	// that person since a moment. A change is there as soon as Apply has returned.
+	// ErrGap says that the changes do not go on from the point.
+	Changed(ctx context.Context, after ChangePoint, limit int, since time.Time) ([]Changed, error)
+
+	// LastChange is the point of the latest change by then; the zero point when
+	// there was none.
+	LastChange(ctx context.Context, by time.Time) (ChangePoint, error)
 
 	// Directory gives who takes part. When nothing has changed since the version
 	// known, it gives no more than that version; 0 is none.

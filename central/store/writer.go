@@ -24,6 +24,7 @@ type work struct {
 	person *candidate                           // whose key write needs
 	write  func(k dataKey) ([]statement, error) // what to write
 	entry  *audit.Entry                         // what to append to the audit
+	asked  *asking                              // what to note besides
 	// ... or a transaction of its own.
 	alone func(ctx context.Context, tx transaction) ([]audit.Entry, error)
 }
@@ -156,9 +157,14 @@ func (s *DB) together(group []*work) error {
 			entries = append(entries, *w.entry)
 		}
 	}
+	group = inOrder(group)
 	if len(candidates) == 0 && s.trail.ready() {
-		// The audit alone, as for most lookups: nothing to read first.
-		return s.appendTrail(entries, func(last []statement) error { return s.engine.atomically(ctx, last...) })
+		// As for most lookups: nothing to read first.
+		var first []statement
+		for _, w := range group {
+			first = append(first, w.asked.statements()...)
+		}
+		return s.appendTrail(entries, func(last []statement) error { return s.engine.atomically(ctx, append(first, last...)...) })
 	}
 	return s.turn(ctx, func(tx transaction) ([]statement, []audit.Entry, error) {
 		statements, err := s.gather(ctx, tx, group, candidates)
@@ -172,11 +178,10 @@ func (s *DB) gather(ctx context.Context, tx transaction, group []*work, candidat
 	if err != nil {
 		return nil, err
 	}
-	// In one order, so that two processes do not wait for each other.
-	group = slices.Clone(group)
-	slices.SortStableFunc(group, func(a, b *work) int { return bytes.Compare(a.token(), b.token()) })
 	var statements []statement
 	for _, w := range group {
+		// First of all: erasing takes the person's row last.
+		statements = append(statements, w.asked.statements()...)
 		if w.write == nil {
 			continue
 		}
@@ -189,11 +194,21 @@ func (s *DB) gather(ctx context.Context, tx transaction, group []*work, candidat
 	return statements, nil
 }
 
+// inOrder is by person, so that two processes do not wait for each other.
+func inOrder(group []*work) []*work {
+	group = slices.Clone(group)
+	slices.SortStableFunc(group, func(a, b *work) int { return bytes.Compare(a.token(), b.token()) })
+	return group
+}
+
 func (w *work) token() []byte {
-	if w.person == nil {
-		return nil
+	switch {
+	case w.person != nil:
+		return w.person.person
+	case w.asked != nil:
+		return w.asked.person
 	}
-	return w.person.person
+	return nil
 }
 
 // turn is one transaction of the writer: what do does in it, the statements that

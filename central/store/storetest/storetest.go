@@ -43,6 +43,8 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 		{"positions go on from where a page ends", pages},
 		{"flags of a moment that is past", past},
 		{"retention removes what is older, and no more", retention},
+		{"changes reach who asked", changes},
+		{"changes come in order", changesInOrder},
 		{"who takes part", directory},
 		{"what a configuration lists", imported},
 		{"everything survives closing", survives},
@@ -673,8 +675,9 @@ func past(t *testing.T, open func() store.Store) {
 func retention(t *testing.T, open func() store.Store) {
 	s := open()
 	f := flag(safeguard.ChildProtection, "2025-01-02", "")
-	apply(t, s, islington, store.Change{Number: alice, Flag: f}, store.Change{Number: bob, Flag: f})
+	apply(t, s, islington, store.Change{Number: alice, Flag: f})
 	apply(t, s, islington, store.Change{Number: alice, Flag: f, Withdraw: true})
+	apply(t, s, islington, store.Change{Number: bob, Flag: f})
 	early, late := access(alice, "visit 1"), access(bob, "visit 2")
 	late.Recorded = morning.Add(time.Hour)
 	settle(t, s, early, islington)
@@ -688,9 +691,9 @@ func retention(t *testing.T, open func() store.Store) {
 			t.Errorf("without a rule: %+v, %v", removed, err)
 		}
 	}
-	rule := store.Retention{ClosedFlags: before.Add(time.Second), Accesses: morning.Add(time.Minute), Notifications: before}
+	rule := store.Retention{ClosedFlags: before.Add(time.Second), Accesses: morning.Add(time.Minute), Notifications: before, Changes: before.Add(time.Second)}
 	removed, err := s.Retain(t.Context(), rule, operator)
-	if want := (store.Removed{Persons: 1, Flags: 1, Accesses: 1, Notifications: 1}); err != nil || removed != want {
+	if want := (store.Removed{Persons: 1, Flags: 1, Accesses: 1, Notifications: 1, Changes: 2}); err != nil || removed != want {
 		t.Errorf("removed %+v, %v, want %+v", removed, err, want)
 	}
 	wantFlags(t, s, bob, by(f, islington))
