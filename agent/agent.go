@@ -154,5 +154,5 @@ func (p parsers) Parse(e journal.Entry) (adt.Movement, error) {
 	if !ok {
 		return adt.Movement{}, fmt.Errorf("feed %q is no longer configured: configure it again, or settle this by hand", e.Feed)
 	}
-	return parser.Parse(adt.Message{Body: e.Body, Received: e.Received, Charset: e.Charset, Processing: e.Processing})
+	return parser.Parse(adt.Message{Body: e.Body, Received: e.Received, Charset: e.Charset, Processing: e.Processing, Site: e.Site})
 }

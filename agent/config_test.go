@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/safeguard-edge/safeguard/agent"
 )
@@ -72,6 +73,33 @@ func TestBadConfigurationIsNamed(t *testing.T) {
 	}
 	if _, err := agent.LoadConfig("nowhere.yaml"); err == nil || !strings.Contains(err.Error(), "nowhere.yaml") {
 		t.Errorf("got %v, want one that names the missing file", err)
+	}
+}
+
+const mllpFeed = `    mllp:
+      address: 10.20.30.40:2575  # this host's own address towards the PAS`
+
+func TestMQTTFeed(t *testing.T) {
+	section := `    mqtt:
+      topics: ["adt/{site}/#"]
+      broker: {address: "mq.example.nhs.uk:8883", client_id: safeguard-rx1, user: safeguard, password_file: mqtt.password, tls: {ca: ca.pem}}`
+	path := edited(t, mllpFeed, section)
+	c, err := agent.LoadConfig(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := c.Feeds[0].MQTT
+	if f.Name != "pas" || f.Broker.KeepAlive != 30*time.Second || f.MaxMessage != 32<<20 {
+		t.Errorf("the feed lacks its name or the defaults of its transport: %+v", f)
+	}
+	for _, file := range []string{f.Broker.PasswordFile, f.Broker.TLS.CA} {
+		if filepath.Dir(file) != filepath.Dir(path) {
+			t.Errorf("%s is not beside the configuration", file)
+		}
+	}
+	_, err = agent.LoadConfig(edited(t, mllpFeed, section+"\n  - name: second\n    site: RX101\n    care_setting: maternity\n"+section))
+	if err == nil || !strings.Contains(err.Error(), `client_id: "safeguard-rx1" is that of feed second too`) {
+		t.Errorf("got %v, want one that names the client id of two feeds", err)
 	}
 }
 

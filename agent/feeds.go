@@ -16,6 +16,7 @@ import (
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/httpfeed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/mllp"
+	"github.com/safeguard-edge/safeguard/hl7adapter/mqtt"
 )
 
 // Feed is one of the hospital's feeds: how its messages come, by one of the
@@ -30,10 +31,11 @@ type Feed struct {
 	MLLPClient *mllp.Config       `yaml:"mllp_client"` // the agent connects to the sender
 	HTTP       *httpfeed.Config   `yaml:"http"`
 	Folder     *dropfolder.Config `yaml:"folder"`
+	MQTT       *mqtt.Config       `yaml:"mqtt"`
 }
 
 // transports are the keys of a feed's sections, of which one is wanted.
-var transports = []string{"mllp", "mllp_client", "http", "folder"}
+var transports = []string{"mllp", "mllp_client", "http", "folder", "mqtt"}
 
 // transport is a feed that is ready to run.
 type transport interface {
@@ -74,6 +76,9 @@ func (f *Feed) preset(section string) {
 	case "folder":
 		c := dropfolder.DefaultConfig()
 		f.Folder = &c
+	case "mqtt":
+		c := mqtt.DefaultConfig()
+		f.MQTT = &c
 	}
 }
 
@@ -91,6 +96,9 @@ func (f *Feed) each(visit func(name *string, tls *feed.TLS)) {
 	if f.Folder != nil {
 		visit(&f.Folder.Name, nil)
 	}
+	if f.MQTT != nil {
+		visit(&f.MQTT.Name, f.MQTT.Broker.TLS)
+	}
 }
 
 // beside makes the feed's paths relative to the configuration file's folder, and
@@ -106,6 +114,9 @@ func (f *Feed) beside(file, data string) {
 		if f.Folder.Progress == "" {
 			f.Folder.Progress = filepath.Join(data, "feeds", f.Name)
 		}
+	}
+	if f.MQTT != nil {
+		beside(file, &f.MQTT.Broker.PasswordFile)
 	}
 }
 
@@ -134,8 +145,20 @@ func (f Feed) validate(c Config, names map[string]bool) error {
 		return within("mllp_client", f.MLLPClient.Validate())
 	case f.HTTP != nil:
 		return within("http", f.HTTP.Validate())
+	case f.MQTT != nil:
+		return within("mqtt", errors.Join(f.MQTT.Validate(), c.sameSession(f)))
 	}
 	return within("folder", f.Folder.Validate())
+}
+
+// sameSession refuses two feeds that would push each other out of their broker.
+func (c Config) sameSession(f Feed) error {
+	for _, other := range c.Feeds {
+		if other.MQTT != nil && other.Name != f.Name && other.MQTT.Broker.Address == f.MQTT.Broker.Address && other.MQTT.Broker.ClientID == f.MQTT.Broker.ClientID {
+			return fmt.Errorf("broker: client_id: %q is that of feed %s too, want one for each", f.MQTT.Broker.ClientID, other.Name)
+		}
+	}
+	return nil
 }
 
 func within(section string, err error) error {
@@ -154,6 +177,8 @@ func (f Feed) open(log *slog.Logger) (transport, error) {
 		return mllp.NewClient(*f.MLLPClient, log)
 	case f.HTTP != nil:
 		return httpfeed.Listen(*f.HTTP, log)
+	case f.MQTT != nil:
+		return mqtt.New(*f.MQTT, log)
 	}
 	return dropfolder.New(*f.Folder, log)
 }
@@ -208,6 +233,8 @@ func (f Feed) policy() feed.Policy {
 		return f.HTTP.Policy
 	case f.Folder != nil:
 		return f.Folder.Policy
+	case f.MQTT != nil:
+		return f.MQTT.Policy
 	}
 	return feed.Policy{}
 }

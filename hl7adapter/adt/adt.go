@@ -44,6 +44,7 @@ type Message struct {
 	Received   time.Time
 	Charset    string // instead of MSH-18; empty for none
 	Processing string // instead of MSH-11; empty for none
+	Site       string // ODS code, where the transport tells it; empty for none
 }
 
 // Parser reads the messages of one site, or of several of one organisation.

@@ -419,6 +419,30 @@ func TestSite(t *testing.T) {
 	}
 }
 
+// TestSiteOfTheTransport: the message's own word comes first, then the
+// transport's, then the feed's.
+func TestSiteOfTheTransport(t *testing.T) {
+	for _, c := range []struct {
+		facility, transport, want string
+		doubt                     bool
+	}{
+		{"RX101", "RX102", "RX101", false},
+		{"", "RX102", "RX102", false},
+		{"", "rx102", "RX102", false},
+		{"not a code", "RX102", "RX102", false},
+		{"", "RX999", "RX101", true},
+		{"RX102", "RX999", "RX102", false},
+	} {
+		m, err := adt.Parser{Site: trust(t)}.Parse(adt.Message{Body: message("A04", "PV1-3", "X^^^"+c.facility), Received: received, Site: c.transport})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Attendance.Site.String(); got != c.want || len(m.Doubts) > 0 != c.doubt {
+			t.Errorf("PV1-3.4 %q, transport %q: got %s, doubts %q; want %s", c.facility, c.transport, got, m.Doubts, c.want)
+		}
+	}
+}
+
 func TestCharsetOverride(t *testing.T) {
 	body := message("A04", "PID-5", "LINDSTR\xd6M^A", "MSH-18", "CP437")
 	m, err := adt.Parser{}.Parse(adt.Message{Body: body, Received: received, Charset: "8859/1"})

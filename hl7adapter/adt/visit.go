@@ -144,13 +144,18 @@ func (r *reader) decide(pv1 hl7.Segment, a *safeguard.Attendance) {
 	}
 }
 
-// siteCode is PV1-3.4 where it is one of the organisation's sites, else the
-// feed's.
+// siteCode is PV1-3.4 where it is one of the organisation's sites, else what the
+// transport says where that is one, else the feed's.
 func (r *reader) siteCode(facility string) safeguard.ODSCode {
-	for _, s := range r.site.Sites {
-		if strings.EqualFold(facility, s.String()) {
-			return s
+	for _, code := range []string{facility, r.in.Site} {
+		for _, s := range r.site.Sites {
+			if strings.EqualFold(code, s.String()) {
+				return s
+			}
 		}
+	}
+	if r.in.Site != "" {
+		r.doubt("the site that the transport tells is none of the organisation's, the feed's is taken")
 	}
 	return r.site.Default
 }

@@ -114,7 +114,8 @@ func (in *Intake) offer(ctx context.Context, m Message, r reading) (Reply, error
 		m.Ack = proposed[0]
 	}
 	ack, err := in.accept(ctx, m)
-	if err != nil && in.policy.Hold != Nack {
+	// Who asks not to hear of errors would never send the message again.
+	if err != nil && (in.policy.Hold != Nack || len(r.asks.codes(hl7.AE)) == 0) {
 		ack, err = in.wait(ctx, m, err)
 	}
 	switch {

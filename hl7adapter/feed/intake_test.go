@@ -103,8 +103,12 @@ func TestAcknowledgements(t *testing.T) {
 			if got := take(nil); codes(got.Acks) != c.taken || got.Verdict != Accepted {
 				t.Errorf("taken: got %q, %v, want %q", codes(got.Acks), got.Verdict, c.taken)
 			}
-			if got := take(ErrHold); codes(got.Acks) != c.later || got.Verdict != Postponed {
-				t.Errorf("on hold: got %q, %v, want %q", codes(got.Acks), got.Verdict, c.later)
+			later, verdict := c.later, Postponed
+			if later == "" { // nobody would hear it: the message waits, and is taken the second time
+				later, verdict = c.taken, Accepted
+			}
+			if got := take(ErrHold); codes(got.Acks) != later || got.Verdict != verdict {
+				t.Errorf("on hold: got %q, %v, want %q, %v", codes(got.Acks), got.Verdict, later, verdict)
 			}
 			if got := take(ErrRefuse); codes(got.Acks) != c.rejection || got.Verdict != Rejected {
 				t.Errorf("refused: got %q, %v, want %q", codes(got.Acks), got.Verdict, c.rejection)

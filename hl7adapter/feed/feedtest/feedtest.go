@@ -74,7 +74,7 @@ type kase struct {
 }
 
 // patience is how long a case may take.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 func try(t testing.TB, s Subject, c kase) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
