@@ -1,8 +1,12 @@
 package journal_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
+	"github.com/safeguard-edge/safeguard/hl7adapter/mllp"
 )
 
 // How the measurement is cut: the speed of a disk swings tenfold within minutes,
@@ -22,22 +28,27 @@ const (
 	turns = 12
 )
 
-// BenchmarkAppend measures durable appends a second beside two floors of the
-// same minutes: each record written and synced by itself, and a bare log whose
-// writers share a write and a sync.
-func BenchmarkAppend(b *testing.B) {
-	for _, writers := range []int{1, 16, 64} {
-		m := newMeasure(b, writers)
+// BenchmarkIntake measures registrations a second from the sender's frame to the
+// acknowledgement it reads, with the listener and the journal between, beside two
+// floors of the same minutes, which are written to without a listener: each record
+// written and synced by itself, and a bare log whose writers share a write and a
+// sync. BenchmarkIntake/direct leaves the listener out.
+func BenchmarkIntake(b *testing.B) {
+	for _, connections := range []int{1, 16, 64} {
+		m := measure{b: b, workers: connections}
 		alone := m.run("append+fdatasync", newAlone(b).append)
 		group := m.run("group commit", newBareLog(b, 512).append)
-		ours := m.run("safeguard", newAppender(b).append)
+		direct := m.run("journal", newDirect(b).append)
+		ours := m.run("MLLP and journal", newSenders(b, connections).send)
 		for range turns + 1 {
 			m.turn()
 		}
-		m.print(b, ours, alone, group)
+		m.print()
 		report := func(name string, c *contender) {
-			b.Run(fmt.Sprintf("%s/writers=%d", name, writers), func(b *testing.B) {
-				b.ReportMetric(c.median(), "msg/s")
+			b.Run(fmt.Sprintf("%s/connections=%d", name, connections), func(b *testing.B) {
+				b.ReportMetric(c.rate(), "msg/s")
+				b.ReportMetric(c.quantile(0.50), "p50-ms")
+				b.ReportMetric(c.quantile(0.99), "p99-ms")
 				b.ReportMetric(0, "ns/op")
 			})
 		}
@@ -45,33 +56,42 @@ func BenchmarkAppend(b *testing.B) {
 		report("safeguard/alone", ours)
 		report("bare/group", group)
 		report("safeguard/group", ours)
+		report("direct/bare/group", group)
+		report("direct/safeguard/group", direct)
 	}
 }
 
 // contender is one of those that take turns.
 type contender struct {
-	name   string
-	append func(worker, n int) error
-	rates  []float64
-	next   []int // by worker: the number of its next record
+	name  string
+	do    func(worker, n int) error
+	next  []int             // by worker: the number of its next message
+	took  [][]time.Duration // by worker
+	rates []float64         // by turn
 }
 
-func (c *contender) median() float64 {
-	sorted := slices.Sorted(slices.Values(c.rates))
-	return sorted[len(sorted)/2]
+func (c *contender) rate() float64 { return median(c.rates) }
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}
+
+// quantile is in milliseconds.
+func (c *contender) quantile(q float64) float64 {
+	all := slices.Sorted(slices.Values(slices.Concat(c.took...)))
+	return all[int(q*float64(len(all)-1))].Seconds() * 1000
 }
 
 type measure struct {
 	b          testing.TB
-	writers    int
+	workers    int
 	turns      int
 	contenders []*contender
 }
 
-func newMeasure(b testing.TB, writers int) *measure { return &measure{b: b, writers: writers} }
-
 func (m *measure) run(name string, do func(worker, n int) error) *contender {
-	c := &contender{name: name, append: do, next: make([]int, m.writers)}
+	c := &contender{name: name, do: do, next: make([]int, m.workers), took: make([][]time.Duration, m.workers)}
 	m.contenders = append(m.contenders, c)
 	return c
 }
@@ -82,15 +102,20 @@ func (m *measure) turn() {
 		var done atomic.Int64
 		var wg sync.WaitGroup
 		begin := time.Now()
-		for w := range m.writers {
+		for w := range m.workers {
 			wg.Go(func() {
-				for time.Since(begin) < slice {
-					if err := c.append(w, c.next[w]); err != nil {
+				for now := time.Now(); now.Sub(begin) < slice; {
+					if err := c.do(w, c.next[w]); err != nil {
 						m.b.Error(err)
 						return
 					}
 					c.next[w]++
 					done.Add(1)
+					before := now
+					now = time.Now()
+					if m.turns > 0 {
+						c.took[w] = append(c.took[w], now.Sub(before))
+					}
 				}
 			})
 		}
@@ -102,12 +127,21 @@ func (m *measure) turn() {
 	m.turns++
 }
 
-func (m *measure) print(b *testing.B, ours *contender, floors ...*contender) {
+// print says how far the slices were apart, which the medians do not tell.
+func (m *measure) print() {
+	floors, ours := m.contenders[:2], m.contenders[2:]
 	for _, c := range m.contenders {
-		b.Logf("%d writers, %-16s %6.0f msg/s, %6.0f to %6.0f in %d slices", m.writers, c.name, c.median(), slices.Min(c.rates), slices.Max(c.rates), len(c.rates))
+		m.b.Logf("%2d at once, %-16s %6.0f msg/s (%6.0f to %6.0f in %d slices), p50 %.2f ms, p99 %.2f ms", m.workers, c.name,
+			c.rate(), slices.Min(c.rates), slices.Max(c.rates), len(c.rates), c.quantile(0.50), c.quantile(0.99))
 	}
-	for _, f := range floors {
-		b.Logf("%d writers, %.2f of %s", m.writers, ours.median()/f.median(), f.name)
+	for _, c := range ours {
+		for _, f := range floors {
+			ratios := make([]float64, len(c.rates))
+			for i := range ratios {
+				ratios[i] = c.rates[i] / f.rates[i]
+			}
+			m.b.Logf("%2d at once, %-16s %.2f of %s (%.2f to %.2f turn by turn)", m.workers, c.name, c.rate()/f.rate(), f.name, slices.Min(ratios), slices.Max(ratios))
+		}
 	}
 }
 
@@ -212,17 +246,71 @@ var registrationText = "MSH|^~\\&|PAS|RX1|SAFEGUARD|RX1|20260314101500||ADT^A04^
 	"PV1|1|E|ED^RESUS^1^RX101||||C1234567^EXAMPLE^DOCTOR|||180|||||||||V%dN%d^^^RX1||||||||||||||||||||||||||20260314101500\r" +
 	"PV2|||^" + strings.Repeat("FELL FROM A SWING ", 6) + "\r"
 
-type appender struct {
-	append func(worker, n int) error
+// direct appends without a listener.
+type direct struct{ *journal.Journal }
+
+func newDirect(b testing.TB) direct { return direct{newBench(b).open(b)} }
+
+func (d direct) append(worker, n int) error {
+	_, err := d.Append(context.Background(), feed.Message{Feed: "pas", Received: time.Now(), Body: registration(worker, n), Ack: acknowledgement})
+	return err
 }
 
-func newAppender(b testing.TB) appender {
+// senders keep a connection each to a listener that accepts into a journal.
+type senders []*sender
+
+type sender struct {
+	conn net.Conn
+	in   *bufio.Reader
+	out  []byte
+}
+
+func newSenders(b testing.TB, connections int) senders {
 	j := newBench(b).open(b)
-	return appender{func(worker, n int) error {
-		body := registration(worker, n)
-		_, err := j.Append(context.Background(), feed.Message{Feed: "pas", Received: time.Now(), Body: body, Ack: acknowledgement})
+	config := mllp.DefaultConfig()
+	config.Name, config.Address = "pas", "127.0.0.1:0"
+	l, err := mllp.Listen(config, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx, j.Append) }()
+	b.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+	})
+	all := make(senders, connections)
+	for i := range all {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = conn.Close() })
+		all[i] = &sender{conn: conn, in: bufio.NewReader(conn)}
+	}
+	return all
+}
+
+// send sends a registration, and waits for its acknowledgement.
+func (s senders) send(worker, n int) error {
+	const endBlock = 0x1c
+	c := s[worker]
+	c.out = mllp.AppendFrame(c.out[:0], registration(worker, n))
+	if _, err := c.conn.Write(c.out); err != nil {
 		return err
-	}}
+	}
+	answer, err := c.in.ReadSlice(endBlock)
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(answer, []byte("\rMSA|CA|")) {
+		return fmt.Errorf("answered %q", answer)
+	}
+	_, err = c.in.Discard(1)
+	return err
 }
 
 var acknowledgement = feed.Ack("MSH|^~\\&|SAFEGUARD|RX1|PAS|RX1|20260314101500||ACK^A04^ACK|0123456789|P|2.4\rMSA|AA|B0N0\r")

@@ -30,14 +30,16 @@ type Measure struct {
 	Target *float64 `json:"target,omitempty"` // for the ratio where there is a floor, else for the value
 }
 
-// targets are what is to be reached, by the beginning of a measure's name.
+// targets are what is to be reached, by a measure's name, or its beginning up to a slash.
 var targets = []struct {
-	prefix string
+	name   string
 	unit   string
 	target float64
 }{
 	{"cache: Memory/", "MB", 64}, // of the whole agent, with 20,000 answers kept
 	{"hl7adapter/hl7: ReadAttendance/", "allocs/op", 0},
+	{"agent/journal: Intake/safeguard/alone/connections=1", "msg/s", 0.45},
+	{"agent/journal: Intake/safeguard/group/connections=16", "msg/s", 0.40},
 }
 
 func main() {
@@ -135,7 +137,7 @@ func pair(order []string, samples map[string][]float64) []Measure {
 			m.Ratio = m.Value / m.Floor
 		}
 		for _, t := range targets {
-			if strings.HasPrefix(name, t.prefix) && unit == t.unit {
+			if (name == t.name || strings.HasSuffix(t.name, "/") && strings.HasPrefix(name, t.name)) && unit == t.unit {
 				m.Target = &t.target
 			}
 		}
