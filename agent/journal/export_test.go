@@ -22,3 +22,43 @@ func (j *Journal) Next(ctx context.Context, outbox string, now time.Time) (Item,
 	}
 	return items[0], time.Time{}, err
 }
+
+// NeverSync makes a journal that is opened after it unsafe: what it acknowledges
+// is in the kernel's memory only.
+func NeverSync() {
+	writerPragmas = append(writerPragmas, "synchronous(OFF)")
+}
+
+// WithNow gives the journal another clock.
+func WithNow(now func() time.Time) Option { return func(j *Journal) { j.now = now } }
+
+// Tender does by hand what Run does every minute.
+type Tender struct {
+	*Journal
+	clock clock
+}
+
+// NewTender is Run before its first look.
+func NewTender(j *Journal) *Tender {
+	return &Tender{j, clock{began: time.Now(), last: j.now().Round(0)}}
+}
+
+// Tend does what is due.
+func (t *Tender) Tend(ctx context.Context) error { return t.tend(ctx, &t.clock) }
+
+// CheckAll checks the whole file, as Run does every day.
+func CheckAll(ctx context.Context, j *Journal) { j.checkAll(ctx) }
+
+// Change runs a statement as the writer does.
+func Change(ctx context.Context, j *Journal, query string, args ...any) error {
+	return j.writer.write(ctx, func(t *tx) error {
+		_, err := t.exec(query, args...)
+		return err
+	})
+}
+
+// Value reads the one value that a query gives.
+func Value[T any](ctx context.Context, j *Journal, query string, args ...any) (v T, err error) {
+	_, err = j.one(ctx, query, args, &v)
+	return v, err
+}

@@ -22,6 +22,7 @@ type guard struct {
 
 	fault  atomic.Pointer[Fault]
 	looked atomic.Int64 // when the free space was last asked for, Unix nanoseconds
+	taken  atomic.Int64 // bytes taken on since then
 	free   atomic.Uint64
 
 	// The writer's own.
@@ -34,23 +35,26 @@ type guard struct {
 // How often the free space is looked at, and a file in doubt is verified.
 const (
 	lookEvery     = time.Second
+	lookShare     = 8 // and whenever this part of what must stay free was taken on
 	firstPause    = 250 * time.Millisecond
 	longestPause  = 15 * time.Second
 	calmAfter     = time.Minute
 	resumeSurplus = 4 // intake resumes with a quarter more free than it stops with
 )
 
-// intake is why intake is stopped, or nil.
-func (g *guard) intake() *Fault {
+// intake is why intake is stopped, or nil, when so many bytes are to be taken on.
+func (g *guard) intake(bytes int) *Fault {
 	f := g.fault.Load()
 	if f != nil && f.Kind != LowSpace {
 		return f
 	}
-	now := time.Now()
+	now := time.Now().UnixNano()
 	last := g.looked.Load()
-	if now.UnixNano()-last < int64(lookEvery) && now.UnixNano() >= last || !g.looked.CompareAndSwap(last, now.UnixNano()) {
+	much := g.floor > 0 && uint64(g.taken.Add(int64(bytes))) >= g.floor/lookShare
+	if recent := now-last < int64(lookEvery) && now >= last; recent && !much || !g.looked.CompareAndSwap(last, now) {
 		return f
 	}
+	g.taken.Store(0)
 	low := g.low(f != nil)
 	switch {
 	case low != nil && f == nil:
@@ -162,11 +166,11 @@ func (g *guard) prove(t *tx, kind FaultKind) error {
 			return err
 		}
 	default:
-		if err := g.reopen(t); err != nil {
-			return err
+		err := g.reopen(t)
+		if err == nil {
+			err = check(t)
 		}
-		err := check(t)
-		if faultOf(err) == Damaged {
+		if faultOf(err) == Damaged { // already when it was opened, or only when all of it was read
 			err = g.mend(t)
 		}
 		if err != nil {

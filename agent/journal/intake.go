@@ -66,7 +66,7 @@ func (j *Journal) Append(ctx context.Context, m feed.Message) (feed.Ack, error) 
 	if len(m.Body) > maxBody {
 		return nil, fmt.Errorf("append to journal: %w: %d bytes, kept are up to %d", feed.ErrRefuse, len(m.Body), maxBody)
 	}
-	if f := j.guard.intake(); f != nil {
+	if f := j.guard.intake(len(m.Body)); f != nil {
 		return nil, fmt.Errorf("append to journal: %w: %w", feed.ErrHold, f)
 	}
 	a := j.arrival(m)

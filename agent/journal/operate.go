@@ -206,7 +206,7 @@ func (o *operation) conclude(ctx context.Context, err error) error {
 }
 
 func (o *operation) stats(ctx context.Context) error {
-	if err := o.writer.write(ctx, func(t *tx) error { return o.audited(t, o.who, o.what(), "none") }); err != nil && o.guard.intake() == nil {
+	if err := o.writer.write(ctx, func(t *tx) error { return o.audited(t, o.who, o.what(), "none") }); err != nil && o.guard.intake(0) == nil {
 		return err // while the journal is in doubt, its state may be asked for all the same
 	}
 	s, err := o.Stats(ctx)

@@ -42,7 +42,7 @@ func (j *Journal) Run(ctx context.Context) error {
 
 // tend does what is due.
 func (j *Journal) tend(ctx context.Context, c *clock) error {
-	j.guard.intake()
+	j.guard.intake(0)
 	back, ahead := c.look(j.now())
 	if back > 0 {
 		if err := j.writer.alone(ctx, func(t *tx) error { return j.turnBack(t, back) }); err != nil {

@@ -37,7 +37,7 @@ func (j *Journal) Stats(ctx context.Context) (Stats, error) {
 	j.files.RUnlock()
 	s := Stats{
 		Outboxes: map[string]int{}, Longest: map[string]time.Time{}, Repeats: int(j.repeats.Load()),
-		Began: about.began, Lost: int(about.lost), Mended: about.mended, Fault: j.guard.intake(), Free: j.guard.free.Load(),
+		Began: about.began, Lost: int(about.lost), Mended: about.mended, Fault: j.guard.intake(0), Free: j.guard.free.Load(),
 	}
 	size, err := j.size(ctx)
 	if err != nil {
