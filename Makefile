@@ -34,7 +34,7 @@ test: ## all tests, with the race detector; says what it skips and why
 
 deps: ## install what tests and generated code need beyond Go and make (Debian, as root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev protobuf-compiler libprotobuf-dev mosquitto postgresql e2fsprogs mount
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev protobuf-compiler libprotobuf-dev mosquitto poppler-utils postgresql e2fsprogs mount
 
 bench: build ## measure; prints a table and writes bench.json (ONLY=regexp runs a part)
 	@$(GO) run ./test/bench $(if $(ONLY),--only '$(ONLY)')

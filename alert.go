@@ -50,8 +50,8 @@ type Content struct {
 	Kind   Kind
 	Reason Reason    // of CheckNotCompleted
 	Flags  []Flag    // of FlagsHeld
-	AsOf   time.Time // of FlagsHeld: when the centre said so
-	Source Source    // of FlagsHeld
+	AsOf   time.Time // of FlagsHeld and NoneFound: when the centre said so
+	Source Source    // of FlagsHeld and NoneFound
 }
 
 // Kind is what an alert is about.
@@ -62,9 +62,10 @@ const (
 	Nothing Kind = iota
 	FlagsHeld
 	CheckNotCompleted
+	NoneFound // only where the site wants it said
 )
 
-var kinds = names{"nothing", "flags held", "check not completed"}
+var kinds = names{"nothing", "flags held", "check not completed", "none held"}
 
 func (k Kind) String() string { return kinds.name(int(k)) }
 

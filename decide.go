@@ -12,6 +12,7 @@ type Rules struct {
 	UnidentifiedAfter time.Duration // the same when there is nothing to ask with, or identity is not confirmed
 	PregnantFrom      int           // age in years
 	PregnantTo        int           // age in years, inclusive
+	SayNone           bool          // tell the clinician that none is held; by default that is silent
 }
 
 // DefaultRules are 15 seconds, 5 minutes, 12 to 55 years.
@@ -132,9 +133,9 @@ func (r Rules) content(now time.Time, a Attendance, answer Answer, before Shown)
 		if flags := r.visible(now, a, answer.Flags); len(flags) > 0 {
 			return Content{Kind: FlagsHeld, Flags: flags, AsOf: answer.AsOf, Source: answer.Source}, "flags held", never
 		}
-		return Content{}, "no flag visible", never
+		return r.none(answer), "no flag visible", never
 	case NoneHeld:
-		return Content{}, "none held", never
+		return r.none(answer), "none held", never
 	}
 	if before.Content.Kind == FlagsHeld && answer.Reason == CentreUnreachable {
 		// What was answered stays until something is known again.
@@ -151,6 +152,14 @@ func (r Rules) content(now time.Time, a Attendance, answer Answer, before Shown)
 		return Content{}, "within grace: " + answer.Reason.String(), due
 	}
 	return Content{Kind: CheckNotCompleted, Reason: answer.Reason}, "check not completed: " + answer.Reason.String(), never
+}
+
+// none is what to read where no flag is held.
+func (r Rules) none(answer Answer) Content {
+	if !r.SayNone {
+		return Content{}
+	}
+	return Content{Kind: NoneFound, AsOf: answer.AsOf, Source: answer.Source}
 }
 
 func (r Rules) visible(now time.Time, a Attendance, flags []Flag) []Flag {

@@ -319,3 +319,28 @@ func TestAttendanceID(t *testing.T) {
 		t.Errorf("UUID version %c, want 8", got)
 	}
 }
+
+func TestNoneHeldIsSilentUnlessTheSiteWantsItSaid(t *testing.T) {
+	none := safeguard.Answer{Status: safeguard.NoneHeld, AsOf: now, Source: safeguard.FromCentre}
+	before := safeguard.Shown{About: alice, Accepted: now.Add(-time.Minute)}
+	rules := safeguard.DefaultRules()
+	if d := rules.Decide(now, child(), none, before); len(d.Alerts) != 0 {
+		t.Errorf("by default: %d alerts, want none", len(d.Alerts))
+	}
+	rules.SayNone = true
+	ended := plan
+	ended.End = date("2020-01-01")
+	for name, answer := range map[string]safeguard.Answer{"none held": none, "none visible": held(safeguard.FromCentre, ended)} {
+		d := rules.Decide(now, child(), answer, before)
+		if len(d.Alerts) != 1 || d.Alerts[0].Content.Kind != safeguard.NoneFound || !d.Alerts[0].Content.AsOf.Equal(now) {
+			t.Fatalf("%s: got %+v, want one alert that says as of when none is held", name, d.Alerts)
+		}
+		if again := rules.Decide(now, child(), answer, d.After); len(again.Alerts) != 0 {
+			t.Errorf("%s: said twice", name)
+		}
+		flagged := rules.Decide(now, child(), held(safeguard.FromCentre, plan), d.After)
+		if len(flagged.Alerts) != 1 || flagged.Alerts[0].Action != safeguard.Update || flagged.Alerts[0].Content.Kind != safeguard.FlagsHeld {
+			t.Errorf("%s: a flag uploaded later gives %+v, want an update of the same alert", name, flagged.Alerts)
+		}
+	}
+}

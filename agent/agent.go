@@ -22,7 +22,6 @@ import (
 	"github.com/safeguard-edge/safeguard/central/client"
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
-	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 )
 
 // Run runs the agent until ctx ends: first what it owes, then what it takes on.
@@ -66,16 +65,17 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	}
 	defer closing(&err, operators.Close)
 
-	sinks, err := c.sinks(zone)
+	sinks, err := c.OpenSinks(log)
 	if err != nil {
 		return err
 	}
+	defer closing(&err, sinks.Close)
 	p := &pipeline.Pipeline{
 		Journal:     entries,
 		ADT:         c.parsers(zone),
 		Flags:       lookup.New(centre, answers, c.Central.Deadline, log),
 		Centre:      centre,
-		Sinks:       sinks,
+		Sinks:       sinks.pipeline(),
 		Rules:       c.rules(),
 		Device:      c.Device,
 		Accountable: safeguard.Accountable(c.Accountable),
@@ -117,18 +117,6 @@ func open(c Config, log *slog.Logger) ([]transport, error) {
 		feeds = append(feeds, t)
 	}
 	return feeds, nil
-}
-
-func (c Config) sinks(zone *time.Location) ([]pipeline.Sink, error) {
-	var sinks []pipeline.Sink
-	for _, s := range c.Sinks {
-		sink, err := epr.NewMLLP(s.Name, epr.Receiver{Application: s.Application, Facility: s.Facility, Zone: zone}, s.MLLP)
-		if err != nil {
-			return nil, err
-		}
-		sinks = append(sinks, sink)
-	}
-	return sinks, nil
 }
 
 func (c Config) parsers(zone *time.Location) parsers {

@@ -11,7 +11,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/configs"
-	"github.com/safeguard-edge/safeguard/hl7adapter/mllp"
+	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 )
 
 // Config is the agent's configuration file.
@@ -29,6 +29,7 @@ type Config struct {
 	Journal          journal.Policy      `yaml:"journal"` // how long and how much it keeps, and when it stops intake
 	Rules            Rules               `yaml:"rules"`
 	Feeds            []Feed              `yaml:"feeds"`
+	Wording          epr.Wording         `yaml:"wording"` // what the clinician reads
 	Sinks            []Sink              `yaml:"sinks"`
 }
 
@@ -59,21 +60,7 @@ type Cache struct {
 type Rules struct {
 	UnansweredAfter   time.Duration `yaml:"unanswered_after"`
 	UnidentifiedAfter time.Duration `yaml:"unidentified_after"`
-}
-
-// Sink is one EPR that takes alerts.
-type Sink struct {
-	Name        string            `yaml:"name"`
-	Application string            `yaml:"application"` // MSH-5
-	Facility    string            `yaml:"facility"`    // MSH-6
-	MLLP        mllp.SenderConfig `yaml:"mllp"`
-}
-
-// UnmarshalYAML reads a sink over the defaults of its transport.
-func (s *Sink) UnmarshalYAML(unmarshal func(any) error) error {
-	s.MLLP = mllp.DefaultSenderConfig()
-	type plain Sink
-	return unmarshal((*plain)(s))
+	SayNone           bool          `yaml:"say_none"` // tell the clinician that none is held; otherwise that is silent
 }
 
 // DefaultConfig is what holds for keys that the file does not have.
@@ -84,7 +71,8 @@ func DefaultConfig() Config {
 		TimeZone:         "Europe/London",
 		Central:          Central{Deadline: 800 * time.Millisecond},
 		Journal:          journal.DefaultPolicy(),
-		Rules:            Rules{rules.UnansweredAfter, rules.UnidentifiedAfter},
+		Rules:            Rules{UnansweredAfter: rules.UnansweredAfter, UnidentifiedAfter: rules.UnidentifiedAfter},
+		Wording:          epr.DefaultWording(),
 	}
 }
 
@@ -99,10 +87,9 @@ func LoadConfig(file string) (Config, error) {
 		c.Feeds[i].beside(file, c.Data)
 	}
 	for i := range c.Sinks {
-		if tls := c.Sinks[i].MLLP.TLS; tls != nil {
-			beside(file, &tls.Cert, &tls.Key, &tls.CA)
-		}
+		c.Sinks[i].beside(file)
 	}
+	c.Wording = c.Wording.Completed()
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
 	}
@@ -159,22 +146,14 @@ func (c Config) Validate() error {
 			return fmt.Errorf("feeds[%d]: %w", i, err)
 		}
 	}
+	if err := c.Wording.Validate(); err != nil {
+		return fmt.Errorf("wording.%w", err)
+	}
 	names = map[string]bool{}
 	for i, s := range c.Sinks {
 		if err := s.validate(names); err != nil {
 			return fmt.Errorf("sinks[%d]: %w", i, err)
 		}
-	}
-	return nil
-}
-
-func (s Sink) validate(names map[string]bool) error {
-	if s.Name == "" || names[s.Name] || journal.Reserved(s.Name) {
-		return fmt.Errorf("name %q: want a name of its own, other than those of the agent's outboxes, such as %q", s.Name, journal.Lookups)
-	}
-	names[s.Name] = true
-	if err := s.MLLP.Validate(); err != nil {
-		return fmt.Errorf("mllp: %w", err)
 	}
 	return nil
 }
@@ -196,5 +175,6 @@ func (c Config) zone() (*time.Location, error) {
 func (c Config) rules() safeguard.Rules {
 	r := safeguard.DefaultRules()
 	r.UnansweredAfter, r.UnidentifiedAfter = c.Rules.UnansweredAfter, c.Rules.UnidentifiedAfter
+	r.SayNone = c.Rules.SayNone
 	return r
 }

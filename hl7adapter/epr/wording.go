@@ -1,109 +1,214 @@
 package epr
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/safeguard-edge/safeguard"
 )
 
-// observation is one thing for the clinician to read.
-type observation struct {
-	code, title, system string
-	text                string
+// Wording is what a clinician reads, in sentences with names in braces for the
+// facts. A site may change each; the defaults were written to be read in seconds,
+// and say what is known, whom to call and what is not known. None reads as a
+// diagnosis, and none says that there is no reason for concern.
+type Wording struct {
+	// Headlines stand in lists, which a parent may see over a shoulder: by
+	// default they do not say what is held.
+	Headline             string `yaml:"headline"`
+	HeadlineNotCompleted string `yaml:"headline_not_completed"`
+	HeadlineNoneHeld     string `yaml:"headline_none_held"`
+	HeadlineWithdrawn    string `yaml:"headline_withdrawn"`
+
+	Active       string            `yaml:"active"`        // a plan that runs
+	Ended        string            `yaml:"ended"`         // a plan that has ended and is still shown
+	Mothers      string            `yaml:"mothers"`       // {mothers}, of an infant's plan that is under its mother's number
+	OfficeHours  string            `yaml:"office_hours"`  // {office_hours}, where the authority gave a number
+	Plans        map[string]string `yaml:"plans"`         // {plan}, by CPP, LAC, UCPP
+	FromCentre   string            `yaml:"from_centre"`   // as of when, as the centre said
+	FromCache    string            `yaml:"from_cache"`    // the same, as kept here
+	Unverified   string            `yaml:"unverified"`    // added where the hospital does not vouch for the number
+	NotCompleted string            `yaml:"not_completed"` // the check was not completed
+	Reasons      map[string]string `yaml:"reasons"`       // {reason}, by the reason's word
+	NoneHeld     string            `yaml:"none_held"`     // only where rules.say_none asks for it
+
+	Withdrawn             string `yaml:"withdrawn"`               // before what is withdrawn
+	NotCompletedWithdrawn string `yaml:"not_completed_withdrawn"` // of a check that needs no answer any more
+	NoneHeldWithdrawn     string `yaml:"none_held_withdrawn"`
+	Test                  string `yaml:"test"` // before everything in a test alert
+
+	Brief string `yaml:"brief"` // one plan in short; where there is one line for all
 }
 
-// planCode is the plan's SNOMED CT concept (NHS England value set
-// England-ChildProtectionPlan).
-var planCode = map[safeguard.Plan][2]string{
-	safeguard.ChildProtection: {"342191000000101", "Subject to child protection plan"},
-	safeguard.LookedAfter:     {"764841000000100", "Looked after child"},
-	safeguard.UnbornChild:     {"818901000000100", "Unborn child subject to child protection plan"},
+// DefaultWording is the reviewed one.
+func DefaultWording() Wording {
+	return Wording{
+		Headline:             "Safeguarding information: open",
+		HeadlineNotCompleted: "Safeguarding check: not completed",
+		HeadlineNoneHeld:     "Safeguarding check: completed",
+		HeadlineWithdrawn:    "Safeguarding information: withdrawn",
+		Active:               "{plan}{mothers}, active since {start}. {authority}. Emergency duty team: {emergency_phone}.{office_hours}",
+		Ended:                "{plan}{mothers}, ended {end}, started {start}. {authority}. Emergency duty team: {emergency_phone}.{office_hours}",
+		Mothers:              " (held under the mother's NHS number)",
+		OfficeHours:          " Office hours: {office_phone}.",
+		Plans: map[string]string{
+			"CPP":  safeguard.ChildProtection.Title(),
+			"LAC":  safeguard.LookedAfter.Title(),
+			"UCPP": safeguard.UnbornChild.Title(),
+		},
+		FromCentre: "As held by the central service on {as_of}.",
+		FromCache:  "The central service can not be reached now. This is its answer of {as_of} ({age} ago), kept at this hospital. It may have changed; it will be checked again.",
+		Unverified: " The NHS number is not confirmed as verified: check that this is the right person.",
+		NotCompleted: "SAFEGUARDING CHECK NOT COMPLETED: {reason}, follow your local procedure and ask social care. " +
+			"This does not mean that there is no plan.",
+		Reasons: map[string]string{
+			"centre-unreachable":     "the central service can not be reached; it is asked again until it answers. Until then",
+			"centre-refused":         "the central service refused the question; tell the IT service desk. Until then",
+			"no-nhs-number":          "there is no valid NHS number. Trace it and enter it; the check then runs by itself. Until then",
+			"number-in-conflict":     "the NHS number is not settled. Resolve it; the check then runs by itself. Until then",
+			"identity-not-confirmed": "the NHS number and date of birth do not confirm each other. Check both; the check then runs by itself. Until then",
+		},
+		NoneHeld:              "Safeguarding information checked on {as_of}: none held. This does not rule out concern.",
+		Withdrawn:             "WITHDRAWN. ",
+		NotCompletedWithdrawn: "WITHDRAWN. The safeguarding check no longer waits for an answer.",
+		NoneHeldWithdrawn:     "WITHDRAWN. The earlier safeguarding check no longer stands.",
+		Test:                  "TEST ALERT, about nobody: take no action. ",
+		Brief:                 "{plan}: {authority}, emergency duty {emergency_phone}",
+	}
 }
 
-// observations is what an alert has to say, in the order in which it is read.
-func observations(a safeguard.Alert, zone *time.Location) []observation {
-	if a.Content.Kind == safeguard.CheckNotCompleted {
-		return []observation{{"CHECK-NOT-COMPLETED", "Safeguarding check not completed", "L", notCompleted(a)}}
-	}
-	var out []observation
-	for _, f := range a.Content.Flags {
-		code := planCode[f.Plan]
-		out = append(out, observation{code[0], code[1], "SCT", held(a, f)})
-	}
-	return append(out, observation{"CHECKED", "Safeguarding information checked", "L", checked(a, zone)})
+// Completed has the default names and reasons where a site gave some of them only.
+func (w Wording) Completed() Wording {
+	d := DefaultWording()
+	maps.Copy(d.Plans, w.Plans)
+	maps.Copy(d.Reasons, w.Reasons)
+	w.Plans, w.Reasons = d.Plans, d.Reasons
+	return w
 }
 
-// held is one plan, with whom to call.
-func held(a safeguard.Alert, f safeguard.Flag) string {
-	var b strings.Builder
-	if a.Action == safeguard.Withdraw {
-		b.WriteString("WITHDRAWN. ")
-	}
-	b.WriteString(f.Plan.Title())
-	if f.Mothers {
-		b.WriteString(" (held under the mother's NHS number)")
-	}
-	if f.Ended(safeguard.DateOf(a.Decided)) {
-		fmt.Fprintf(&b, ", ended %s, started %s.", inWords(f.End), inWords(f.Start))
-	} else {
-		fmt.Fprintf(&b, ", active since %s.", inWords(f.Start))
-	}
-	fmt.Fprintf(&b, " %s. Emergency duty team: %s.", f.Authority.Name, f.Authority.EmergencyDutyPhone)
-	if phone := f.Authority.OfficeHoursPhone; phone != "" {
-		fmt.Fprintf(&b, " Office hours: %s.", phone)
-	}
-	return b.String()
+// facts are the names that each sentence may have, and those that it must.
+var facts = struct{ plan, office, answer, reason, none []string }{
+	plan:   []string{"plan", "mothers", "start", "end", "authority", "emergency_phone", "office_hours"},
+	office: []string{"office_phone"},
+	answer: []string{"as_of", "age"},
+	reason: []string{"reason"},
 }
 
-// checked is when and from where the answer is, and what makes it less sure.
-func checked(a safeguard.Alert, zone *time.Location) string {
-	at := a.Content.AsOf.In(zone).Format("2 Jan 2006 15:04")
-	text := fmt.Sprintf("As held by the central service on %s.", at)
-	if a.Content.Source == safeguard.FromCache {
-		text = fmt.Sprintf("The central service can not be reached now. This is its answer of %s (%s ago), kept at this hospital. It may have changed; it will be checked again.",
-			at, age(a.Decided.Sub(a.Content.AsOf)))
-	}
-	if a.Attendance.Patient.NumberStatus != safeguard.Verified {
-		text += " The NHS number is not confirmed as verified: check that this is the right person."
-	}
-	return text
-}
-
-// age is a duration as one would say it.
-func age(d time.Duration) string {
-	for _, unit := range []struct {
-		length time.Duration
-		name   string
-	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
-		switch n := int(d / unit.length); {
-		case n == 1:
-			return "1 " + unit.name
-		case n > 1:
-			return fmt.Sprintf("%d %ss", n, unit.name)
+// Validate names the first sentence that is wrong, and what it lacks.
+func (w Wording) Validate() error {
+	for _, s := range []struct {
+		key, text string
+		may, must []string
+	}{
+		{"headline", w.Headline, facts.none, nil},
+		{"headline_not_completed", w.HeadlineNotCompleted, facts.none, nil},
+		{"headline_none_held", w.HeadlineNoneHeld, facts.none, nil},
+		{"headline_withdrawn", w.HeadlineWithdrawn, facts.none, nil},
+		{"active", w.Active, facts.plan, []string{"plan", "mothers", "authority", "emergency_phone", "office_hours"}},
+		{"ended", w.Ended, facts.plan, []string{"plan", "mothers", "end", "authority", "emergency_phone", "office_hours"}},
+		{"mothers", w.Mothers, facts.none, nil},
+		{"office_hours", w.OfficeHours, facts.office, facts.office},
+		{"from_centre", w.FromCentre, facts.answer, []string{"as_of"}},
+		{"from_cache", w.FromCache, facts.answer, []string{"as_of"}},
+		{"unverified", w.Unverified, facts.none, nil},
+		{"not_completed", w.NotCompleted, facts.reason, facts.reason},
+		{"none_held", w.NoneHeld, facts.answer, []string{"as_of"}},
+		{"withdrawn", w.Withdrawn, facts.none, nil},
+		{"not_completed_withdrawn", w.NotCompletedWithdrawn, facts.none, nil},
+		{"none_held_withdrawn", w.NoneHeldWithdrawn, facts.none, nil},
+		{"test", w.Test, facts.none, nil},
+		{"brief", w.Brief, facts.plan, []string{"plan"}},
+	} {
+		if err := checkSentence(s.text, s.may, s.must); err != nil {
+			return fmt.Errorf("%s: %w", s.key, err)
 		}
 	}
-	return "less than a minute"
-}
-
-func inWords(d safeguard.Date) string {
-	return time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC).Format("2 Jan 2006")
-}
-
-// why and what to do, by reason.
-var notCompletedBecause = map[safeguard.Reason]string{
-	safeguard.CentreUnreachable:    "the central service can not be reached; it is asked again until it answers. Until then",
-	safeguard.CentreRefused:        "the central service refused the question; tell the IT service desk. Until then",
-	safeguard.NoNHSNumber:          "there is no valid NHS number. Trace it and enter it; the check then runs by itself. Until then",
-	safeguard.NumberInConflict:     "the NHS number is not settled. Resolve it; the check then runs by itself. Until then",
-	safeguard.IdentityNotConfirmed: "the NHS number and date of birth do not confirm each other. Check both; the check then runs by itself. Until then",
-}
-
-func notCompleted(a safeguard.Alert) string {
-	if a.Action == safeguard.Withdraw {
-		return "WITHDRAWN. The safeguarding check no longer waits for an answer."
+	for _, p := range []safeguard.Plan{safeguard.ChildProtection, safeguard.LookedAfter, safeguard.UnbornChild} {
+		if w.Plans[p.String()] == "" {
+			return fmt.Errorf("plans: no name for %s", p)
+		}
 	}
-	return fmt.Sprintf("SAFEGUARDING CHECK NOT COMPLETED: %s, follow your local procedure and ask social care. This does not mean that there is no plan.",
-		notCompletedBecause[a.Content.Reason])
+	for r := safeguard.CentreUnreachable; r <= safeguard.IdentityNotConfirmed; r++ {
+		if w.Reasons[r.String()] == "" {
+			return fmt.Errorf("reasons: nothing said for %s", r)
+		}
+	}
+	return nil
+}
+
+func checkSentence(text string, may, must []string) error {
+	if strings.TrimSpace(text) == "" {
+		return errors.New("empty, want a sentence")
+	}
+	pieces, err := parsePieces(text)
+	if err != nil {
+		return err
+	}
+	found := map[string]bool{}
+	for _, p := range pieces {
+		if p.name != "" && !slices.Contains(may, p.name) {
+			if len(may) == 0 {
+				return fmt.Errorf("{%s}: want plain words, there is no fact to put here", p.name)
+			}
+			return fmt.Errorf("{%s}: want one of {%s}", p.name, strings.Join(may, "}, {"))
+		}
+		found[p.name] = true
+	}
+	for _, name := range must {
+		if !found[name] {
+			return fmt.Errorf("{%s} is missing: the clinician needs it", name)
+		}
+	}
+	return nil
+}
+
+// piece is some literal text, or the name of a fact that was in braces.
+type piece struct{ text, name string }
+
+func parsePieces(text string) ([]piece, error) {
+	var out []piece
+	for text != "" {
+		before, rest, found := strings.Cut(text, "{")
+		if strings.Contains(before, "}") {
+			return nil, errors.New("a } without its {: want names in braces, such as {plan}")
+		}
+		if before != "" {
+			out = append(out, piece{text: before})
+		}
+		if !found {
+			return out, nil
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		if !closed || !isName(name) {
+			return nil, errors.New("a { without a name and }: want names in braces, such as {plan}")
+		}
+		out = append(out, piece{name: name})
+		text = after
+	}
+	return out, nil
+}
+
+func isName(s string) bool {
+	for _, c := range s {
+		if (c < 'a' || c > 'z') && c != '_' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// fill puts the facts into a sentence that was checked.
+func fill(sentence string, facts map[string]string) string {
+	pieces, err := parsePieces(sentence)
+	if err != nil {
+		return sentence
+	}
+	var b strings.Builder
+	for _, p := range pieces {
+		b.WriteString(p.text)
+		b.WriteString(facts[p.name])
+	}
+	return b.String()
 }

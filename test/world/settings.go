@@ -66,8 +66,12 @@ feeds:
       address: %s%s
 sinks:
   - name: epr
-    application: EPR
-    facility: %s
+    delivery:
+      release_confirmed_by: nobody, this EPR is simulated and has no portal
+      rate: 0
+    message:
+      application: EPR
+      facility: %s
     mllp:
       address: %s
 `, organisation, site, w.Central, organisation, organisation, grace, grace, site, w.Feed, more, site, w.EPR.Addr())

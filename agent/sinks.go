@@ -1,0 +1,207 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/agent/journal"
+	"github.com/safeguard-edge/safeguard/agent/pipeline"
+	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
+	"github.com/safeguard-edge/safeguard/hl7adapter/mllp"
+)
+
+// Sink is one EPR that takes alerts: whom it is for, what is sent, and how it is
+// carried, by one of the carriers.
+type Sink struct {
+	Name             string               `yaml:"name"`
+	Delivery         epr.GuardConfig      `yaml:"delivery"`
+	Message          epr.MessageConfig    `yaml:"message"`          // of mllp and folder
+	Acknowledgements epr.Acknowledgements `yaml:"acknowledgements"` // of mllp, where the EPR's mean something else
+	TestPatient      *TestPatient         `yaml:"test_patient"`     // for "epr test", and for nothing else
+
+	MLLP   *mllp.SenderConfig `yaml:"mllp"`
+	Folder *epr.FolderConfig  `yaml:"folder"`
+}
+
+// carriers are the keys of a sink's sections, of which one is wanted.
+var carriers = []string{"mllp", "folder"}
+
+// TestPatient is the EPR's own test patient.
+type TestPatient struct {
+	NHSNumber               string         `yaml:"nhs_number"`
+	HospitalNumber          string         `yaml:"hospital_number"`
+	HospitalNumberAuthority string         `yaml:"hospital_number_authority"`
+	HospitalNumberType      string         `yaml:"hospital_number_type"`
+	Family                  string         `yaml:"family"`
+	Given                   string         `yaml:"given"`
+	Born                    safeguard.Date `yaml:"born"`
+	VisitNumber             string         `yaml:"visit_number"`
+	VisitNumberAuthority    string         `yaml:"visit_number_authority"`
+}
+
+// UnmarshalYAML reads a sink over the defaults of its carrier.
+func (s *Sink) UnmarshalYAML(unmarshal func(any) error) error {
+	var keys map[string]any
+	if err := unmarshal(&keys); err != nil {
+		return err
+	}
+	s.Delivery, s.Message = epr.DefaultGuardConfig(), epr.DefaultMessageConfig()
+	for _, section := range carriers {
+		if _, there := keys[section]; there {
+			s.preset(section)
+		}
+	}
+	type plain Sink
+	return unmarshal((*plain)(s))
+}
+
+// preset gives a section its defaults.
+func (s *Sink) preset(section string) {
+	switch section {
+	case "mllp":
+		c := mllp.DefaultSenderConfig()
+		s.MLLP = &c
+	case "folder":
+		c := epr.DefaultFolderConfig()
+		s.Folder = &c
+	}
+}
+
+// beside makes the sink's paths relative to the configuration file's folder.
+func (s *Sink) beside(file string) {
+	beside(file, &s.Message.Template)
+	if s.MLLP != nil && s.MLLP.TLS != nil {
+		beside(file, &s.MLLP.TLS.Cert, &s.MLLP.TLS.Key, &s.MLLP.TLS.CA)
+	}
+	if s.Folder != nil {
+		beside(file, &s.Folder.Folder)
+	}
+}
+
+func (s Sink) validate(names map[string]bool) error {
+	if s.Name == "" || names[s.Name] || journal.Reserved(s.Name) {
+		return fmt.Errorf("name %q: want a name of its own, other than those of the agent's outboxes, such as %q", s.Name, journal.Lookups)
+	}
+	names[s.Name] = true
+	if err := s.Delivery.Validate(); err != nil {
+		return fmt.Errorf("delivery: %w", err)
+	}
+	if err := s.Message.Validate(); err != nil {
+		return fmt.Errorf("message: %w", err)
+	}
+	if err := s.Acknowledgements.Validate(); err != nil {
+		return err
+	}
+	if s.TestPatient != nil {
+		if err := s.TestPatient.validate(); err != nil {
+			return fmt.Errorf("test_patient: %w", err)
+		}
+	}
+	sections := 0
+	for _, there := range []bool{s.MLLP != nil, s.Folder != nil} {
+		if there {
+			sections++
+		}
+	}
+	if sections != 1 {
+		return fmt.Errorf("%d of the sections %v, want one", sections, carriers)
+	}
+	if s.MLLP != nil {
+		return within("mllp", s.MLLP.Validate())
+	}
+	return within("folder", s.Folder.Validate())
+}
+
+// validate wants somebody whom the EPR can find. No error repeats who.
+func (p TestPatient) validate() error {
+	if p.NHSNumber == "" && p.HospitalNumber == "" {
+		return errors.New("want nhs_number, hospital_number or both, of a patient that the EPR keeps for tests")
+	}
+	if p.NHSNumber != "" {
+		if _, err := safeguard.ParseNHSNumber(p.NHSNumber); err != nil {
+			return fmt.Errorf("nhs_number: %w", err)
+		}
+	}
+	return nil
+}
+
+// Sinks are the open sinks of a configuration, in its order.
+type Sinks []*epr.Guard
+
+// OpenSinks makes every sink, or none. None connects before it has something to
+// send.
+func (c Config) OpenSinks(log *slog.Logger) (Sinks, error) {
+	zone, err := c.zone()
+	if err != nil {
+		return nil, err
+	}
+	var sinks Sinks
+	for _, s := range c.Sinks {
+		guard, err := s.open(c.Wording, zone, log)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("sink %s: %w", s.Name, err), sinks.Close())
+		}
+		sinks = append(sinks, guard)
+	}
+	return sinks, nil
+}
+
+func (s Sink) open(w epr.Wording, zone *time.Location, log *slog.Logger) (*epr.Guard, error) {
+	sink, err := s.carrier(w, zone, log)
+	if err != nil {
+		return nil, err
+	}
+	return epr.NewGuard(sink, s.Delivery, log)
+}
+
+func (s Sink) carrier(w epr.Wording, zone *time.Location, log *slog.Logger) (epr.Sink, error) {
+	format, err := s.format(w, zone)
+	if err != nil {
+		return nil, err
+	}
+	if s.MLLP != nil {
+		return epr.NewMLLP(format, *s.MLLP, s.Acknowledgements)
+	}
+	return epr.NewFolder(format, *s.Folder)
+}
+
+func (s Sink) format(w epr.Wording, zone *time.Location) (*epr.Format, error) {
+	f, err := epr.NewFormat(s.Name, s.Message, w, zone)
+	if err != nil {
+		return nil, fmt.Errorf("message: %w", err)
+	}
+	return f, nil
+}
+
+// Named finds a sink.
+func (s Sinks) Named(name string) (*epr.Guard, error) {
+	var names []string
+	for _, g := range s {
+		if g.Name() == name {
+			return g, nil
+		}
+		names = append(names, g.Name())
+	}
+	return nil, fmt.Errorf("sink %q: want one of %s", name, strings.Join(names, ", "))
+}
+
+// Close closes all.
+func (s Sinks) Close() error {
+	var err error
+	for _, g := range s {
+		err = errors.Join(err, g.Close())
+	}
+	return err
+}
+
+func (s Sinks) pipeline() []pipeline.Sink {
+	out := make([]pipeline.Sink, len(s))
+	for i, g := range s {
+		out[i] = g
+	}
+	return out
+}

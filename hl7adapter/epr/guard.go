@@ -1,0 +1,233 @@
+package epr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	"github.com/failsafe-go/failsafe-go/ratelimiter"
+
+	"github.com/safeguard-edge/safeguard"
+)
+
+// GuardConfig is what every sink has besides its own settings.
+type GuardConfig struct {
+	// ReleaseConfirmedBy is who confirmed, and when, that this EPR keeps the
+	// alerts from patients' and parents' portals. While nobody is named, the
+	// sink only observes.
+	ReleaseConfirmedBy string `yaml:"release_confirmed_by"`
+	Observe            bool   `yaml:"observe"` // show nothing, count what would have been shown
+
+	CareSettings []safeguard.CareSetting `yaml:"care_settings"` // for these only; empty for all
+	Locations    []string                `yaml:"locations"`     // for these points of care only; empty for all
+
+	Rate         float64       `yaml:"rate"`          // alerts a second at most; 0 for any number
+	RestAfter    int           `yaml:"rest_after"`    // failures in a row, after which the EPR is left alone
+	Rest         time.Duration `yaml:"rest"`          // for so long, and then tried with one alert
+	LongestPause time.Duration `yaml:"longest_pause"` // that the EPR may ask for itself
+}
+
+// DefaultGuardConfig observes, until somebody has confirmed.
+func DefaultGuardConfig() GuardConfig {
+	return GuardConfig{Rate: 20, RestAfter: 5, Rest: 5 * time.Second, LongestPause: 5 * time.Minute}
+}
+
+// Validate names the first key that is wrong.
+func (c GuardConfig) Validate() error {
+	switch {
+	case c.Rate < 0 || c.Rate > 10_000:
+		return fmt.Errorf("rate: %v, want alerts a second, or 0 for any number", c.Rate)
+	case c.RestAfter < 1:
+		return fmt.Errorf("rest_after: %d, want 1 or more failures", c.RestAfter)
+	case c.Rest <= 0:
+		return fmt.Errorf("rest: %v, want a duration such as 5s", c.Rest)
+	case c.LongestPause <= 0:
+		return fmt.Errorf("longest_pause: %v, want a duration such as 5m", c.LongestPause)
+	}
+	return nil
+}
+
+// Live tells whether the sink shows alerts, or why not.
+func (c GuardConfig) Live() (live bool, why string) {
+	switch {
+	case c.Observe:
+		return false, "set to observe"
+	case strings.TrimSpace(c.ReleaseConfirmedBy) == "":
+		return false, "nobody has confirmed that portal release is suppressed (release_confirmed_by)"
+	}
+	return true, ""
+}
+
+// Observed is the code of a receipt for an alert that was not shown, because the
+// sink observes.
+const Observed = "observed"
+
+// Guard stands before a sink. It lets through what is for it, as fast as the EPR
+// wants, and leaves the EPR alone while it fails. Make one with NewGuard.
+type Guard struct {
+	sink    Sink
+	config  GuardConfig
+	log     *slog.Logger
+	limit   ratelimiter.RateLimiter[any] // nil for none
+	breaker circuitbreaker.CircuitBreaker[any]
+
+	mu     sync.Mutex // guards the fields below
+	paused time.Time  // until then, because the EPR asked for it
+	state  State
+}
+
+// State is how a sink is, for those who operate it.
+type State struct {
+	Name      string    `json:"name"`
+	Live      bool      `json:"live"`
+	Why       string    `json:"why,omitempty"` // it is not live
+	Resting   bool      `json:"resting"`
+	Delivered int       `json:"delivered"`
+	Observed  int       `json:"observed"`
+	Retried   int       `json:"retried"`
+	Refused   int       `json:"refused"`
+	Failed    int       `json:"failed"`   // no answer
+	Answered  time.Time `json:"answered"` // last answer of the EPR
+	Code      string    `json:"code,omitempty"`
+}
+
+// NewGuard puts a guard before the sink.
+func NewGuard(s Sink, c GuardConfig, log *slog.Logger) (*Guard, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	g := &Guard{sink: s, config: c, log: log.With("sink", s.Name())}
+	g.state.Name = s.Name()
+	g.state.Live, g.state.Why = c.Live()
+	if c.Rate > 0 {
+		g.limit = ratelimiter.NewSmoothBuilderWithMaxRate[any](time.Duration(float64(time.Second) / c.Rate)).Build()
+	}
+	g.breaker = circuitbreaker.NewBuilder[any]().
+		WithFailureThreshold(uint(c.RestAfter)).
+		WithSuccessThreshold(1).
+		WithDelay(c.Rest).
+		OnOpen(func(circuitbreaker.StateChangedEvent) { g.log.Warn("EPR does not answer, resting", "for", c.Rest) }).
+		OnClose(func(circuitbreaker.StateChangedEvent) { g.log.Info("EPR answers again") }).
+		Build()
+	if !g.state.Live {
+		g.log.Warn("sink observes, and shows nothing", "why", g.state.Why)
+	}
+	return g, nil
+}
+
+// Name is the sink's name.
+func (g *Guard) Name() string { return g.sink.Name() }
+
+// Close closes the sink.
+func (g *Guard) Close() error { return g.sink.Close() }
+
+// Takes tells whether an alert about the attendance is for this sink.
+func (g *Guard) Takes(a safeguard.Attendance) bool {
+	return (len(g.config.CareSettings) == 0 || slices.Contains(g.config.CareSettings, a.Setting)) &&
+		(len(g.config.Locations) == 0 || slices.Contains(g.config.Locations, a.Location))
+}
+
+// State tells how the sink is.
+func (g *Guard) State() State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.state
+	s.Resting = g.breaker.IsOpen() || time.Now().Before(g.paused)
+	return s
+}
+
+// Deliver delivers the alert when its turn comes, which may be after a rest. A
+// sink that observes takes everything and shows nothing.
+func (g *Guard) Deliver(ctx context.Context, a safeguard.Alert) (safeguard.Receipt, error) {
+	if live, _ := g.config.Live(); !live {
+		r := safeguard.Receipt{Outcome: safeguard.Delivered, Code: Observed, At: time.Now()}
+		g.count(r, nil)
+		return r, nil
+	}
+	if err := g.turn(ctx); err != nil {
+		return safeguard.Receipt{}, fmt.Errorf("wait for %s: %w", g.Name(), err)
+	}
+	r, err := g.sink.Deliver(ctx, a)
+	g.count(r, err)
+	return r, err
+}
+
+// Try delivers the alert at once, whether or not the sink is live: for a test alert.
+func (g *Guard) Try(ctx context.Context, a safeguard.Alert) (safeguard.Receipt, error) {
+	return g.sink.Deliver(ctx, a)
+}
+
+// turn waits until the EPR may be asked.
+func (g *Guard) turn(ctx context.Context) error {
+	g.mu.Lock()
+	pause := time.Until(g.paused)
+	g.mu.Unlock()
+	if err := sleep(ctx, pause); err != nil {
+		return err
+	}
+	for !g.breaker.TryAcquirePermit() {
+		if err := sleep(ctx, max(g.breaker.RemainingDelay(), probing)); err != nil {
+			return err
+		}
+	}
+	if g.limit == nil {
+		return nil
+	}
+	if err := g.limit.AcquirePermit(ctx); err != nil {
+		g.breaker.RecordFailure() // gives the permit back
+		return err
+	}
+	return nil
+}
+
+// probing is how often to look whether the alert that tries the EPR came through.
+const probing = 100 * time.Millisecond
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// count keeps what came of a delivery. An answer, whatever it says, shows that the
+// EPR is there.
+func (g *Guard) count(r safeguard.Receipt, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if later := (*Later)(nil); errors.As(err, &later) {
+		g.paused = time.Now().Add(min(later.After, g.config.LongestPause))
+	}
+	if err != nil {
+		g.state.Failed++
+		g.breaker.RecordFailure()
+		return
+	}
+	if r.Code == Observed {
+		g.state.Observed++
+		return
+	}
+	g.breaker.RecordSuccess()
+	g.state.Answered, g.state.Code = r.At, r.Code
+	switch r.Outcome {
+	case safeguard.Delivered:
+		g.state.Delivered++
+	case safeguard.Refused:
+		g.state.Refused++
+	default:
+		g.state.Retried++
+	}
+}

@@ -1,0 +1,192 @@
+package epr
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+)
+
+// Notice is an alert in words.
+type Notice struct {
+	Headline string // for a list
+	Brief    string // one line, 139 characters at most
+	Lines    []Line // all there is to read, in order
+}
+
+// Line is one thing to read.
+type Line struct {
+	Code, Title, System string // what it is about; System is SCT for SNOMED CT, L for our own
+	Text                string
+	Plan                *PlanLine // of a plan's line
+}
+
+// PlanLine is a plan with its parts.
+type PlanLine struct {
+	safeguard.Flag
+	Active bool
+	Name   string
+}
+
+// Systems of a line's code, as HL7 table 0396 names them.
+const (
+	SNOMED = "SCT"
+	Local  = "L"
+)
+
+// planCode is the plan's SNOMED CT concept (NHS England value set
+// England-ChildProtectionPlan).
+var planCode = map[safeguard.Plan][2]string{
+	safeguard.ChildProtection: {"342191000000101", "Subject to child protection plan"},
+	safeguard.LookedAfter:     {"764841000000100", "Looked after child"},
+	safeguard.UnbornChild:     {"818901000000100", "Unborn child subject to child protection plan"},
+}
+
+// The local codes of what is no plan.
+const (
+	CodeNotCompleted = "CHECK-NOT-COMPLETED"
+	CodeNoneHeld     = "NONE-HELD"
+	CodeChecked      = "CHECKED"
+)
+
+// longestBrief is what CDS Hooks allows for a card's summary, less one.
+const longestBrief = 139
+
+// Notice puts the alert into words. Times are told in the zone.
+func (w Wording) Notice(a safeguard.Alert, zone *time.Location) Notice {
+	if zone == nil {
+		zone = time.UTC
+	}
+	n := w.says(a, zone)
+	if a.Action == safeguard.Withdraw {
+		n.Headline = w.HeadlineWithdrawn
+		n.Brief = w.Withdrawn + n.Brief
+	}
+	if a.Attendance.Test {
+		n.Headline = w.Test + n.Headline
+		n.Brief = w.Test + n.Brief
+		for i := range n.Lines {
+			n.Lines[i].Text = w.Test + n.Lines[i].Text
+		}
+	}
+	n.Brief = clipped(n.Brief, longestBrief)
+	return n
+}
+
+func (w Wording) says(a safeguard.Alert, zone *time.Location) Notice {
+	withdrawn := a.Action == safeguard.Withdraw
+	asOf := map[string]string{
+		"as_of": a.Content.AsOf.In(zone).Format("2 Jan 2006 15:04"),
+		"age":   age(a.Decided.Sub(a.Content.AsOf)),
+	}
+	switch a.Content.Kind {
+	case safeguard.CheckNotCompleted:
+		text := fill(w.NotCompleted, map[string]string{"reason": w.Reasons[a.Content.Reason.String()]})
+		if withdrawn {
+			text = w.NotCompletedWithdrawn
+		}
+		return Notice{w.HeadlineNotCompleted, w.HeadlineNotCompleted, []Line{{CodeNotCompleted, "Safeguarding check not completed", Local, text, nil}}}
+	case safeguard.NoneFound:
+		text := fill(w.NoneHeld, asOf)
+		if withdrawn {
+			text = w.NoneHeldWithdrawn
+		}
+		return Notice{w.HeadlineNoneHeld, text, []Line{{CodeNoneHeld, "Safeguarding information checked", Local, text, nil}}}
+	}
+	n := Notice{Headline: w.Headline}
+	var briefs []string
+	for _, f := range a.Content.Flags {
+		line, brief := w.plan(f, safeguard.DateOf(a.Decided), withdrawn)
+		n.Lines = append(n.Lines, line)
+		briefs = append(briefs, brief)
+	}
+	n.Brief = strings.Join(briefs, "; ")
+	checked := fill(w.FromCentre, asOf)
+	if a.Content.Source == safeguard.FromCache {
+		checked = fill(w.FromCache, asOf)
+	}
+	if a.Attendance.Patient.NumberStatus != safeguard.Verified {
+		checked += w.Unverified
+	}
+	n.Lines = append(n.Lines, Line{CodeChecked, "Safeguarding information checked", Local, checked, nil})
+	return n
+}
+
+func (w Wording) plan(f safeguard.Flag, on safeguard.Date, withdrawn bool) (Line, string) {
+	values := map[string]string{
+		"plan": w.Plans[f.Plan.String()], "start": inWords(f.Start), "end": inWords(f.End),
+		"authority": f.Authority.Name, "emergency_phone": f.Authority.EmergencyDutyPhone,
+	}
+	if f.Mothers {
+		values["mothers"] = w.Mothers
+	}
+	if phone := f.Authority.OfficeHoursPhone; phone != "" {
+		values["office_hours"] = fill(w.OfficeHours, map[string]string{"office_phone": phone})
+	}
+	sentence := w.Active
+	if f.Ended(on) {
+		sentence = w.Ended
+	}
+	text := fill(sentence, values)
+	if withdrawn {
+		text = w.Withdrawn + text
+	}
+	code := planCode[f.Plan]
+	return Line{code[0], code[1], SNOMED, text, &PlanLine{f, !f.Ended(on), values["plan"]}}, fill(w.Brief, values)
+}
+
+// Text is all lines, each on its own.
+func (n Notice) Text() string {
+	var b strings.Builder
+	for i, l := range n.Lines {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(l.Text)
+	}
+	return b.String()
+}
+
+// Plans are the lines about plans.
+func (n Notice) Plans() []Line {
+	var out []Line
+	for _, l := range n.Lines {
+		if l.Plan != nil {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// clipped is s with so many characters at most, the last of them telling that
+// there were more.
+func clipped(s string, most int) string {
+	if runes := []rune(s); len(runes) > most {
+		return strings.TrimRight(string(runes[:most-1]), " ,;:") + "…"
+	}
+	return s
+}
+
+// age is a duration as one would say it.
+func age(d time.Duration) string {
+	for _, unit := range []struct {
+		length time.Duration
+		name   string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
+		switch n := int(d / unit.length); {
+		case n == 1:
+			return "1 " + unit.name
+		case n > 1:
+			return fmt.Sprintf("%d %ss", n, unit.name)
+		}
+	}
+	return "less than a minute"
+}
+
+func inWords(d safeguard.Date) string {
+	if d.IsZero() {
+		return ""
+	}
+	return time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC).Format("2 Jan 2006")
+}
