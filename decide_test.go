@@ -322,7 +322,7 @@ func TestAttendanceID(t *testing.T) {
 
 func TestNoneHeldIsSilentUnlessTheSiteWantsItSaid(t *testing.T) {
 	none := safeguard.Answer{Status: safeguard.NoneHeld, AsOf: now, Source: safeguard.FromCentre}
-	before := safeguard.Shown{About: alice, Accepted: now.Add(-time.Minute)}
+	before := safeguard.Shown{About: safeguard.Patient{Number: alice}, Accepted: now.Add(-time.Minute)}
 	rules := safeguard.DefaultRules()
 	if d := rules.Decide(now, child(), none, before); len(d.Alerts) != 0 {
 		t.Errorf("by default: %d alerts, want none", len(d.Alerts))
