@@ -53,7 +53,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 		}
 	}
 	policy := server.DefaultPolicy()
-	policy.ProductionChecks = c.ProductionChecks
+	policy.ProductionChecks, policy.SnapshotShare = c.ProductionChecks, c.Uploads.SnapshotShare
 	s, err := server.Listen(c.Listen, tlsConfig, held, who.directory, policy, log)
 	if err != nil {
 		return err

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,7 +13,6 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/client"
 	"github.com/safeguard-edge/safeguard/central/identity"
-	"github.com/safeguard-edge/safeguard/central/upload"
 )
 
 // Caller is how a local authority's system reaches the centre.
@@ -32,72 +29,6 @@ func (c Caller) dial() (*client.Client, error) {
 		return nil, err
 	}
 	return client.Dial(c.Server, config)
-}
-
-// ImportFlags uploads the file at path ("-" is standard input), as any local
-// authority's system does, and writes the centre's report to out. See
-// upload.Open for the formats.
-func ImportFlags(ctx context.Context, by Caller, path string, out io.Writer, asJSON bool) (client.Report, error) {
-	in := os.Stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return client.Report{}, fmt.Errorf("import flags: %w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	file, err := upload.Open(in, upload.Detect)
-	if err != nil {
-		// The centre is not asked about a file that is none.
-		err = fmt.Errorf("import flags: %s: %w", path, err)
-		if asJSON {
-			report := client.Report{Verdict: upload.Malformed, Sentence: err.Error(), Received: time.Now().UTC(), Verdicts: []client.Verdict{}}
-			err = errors.Join(err, writeJSON(out, report))
-		}
-		return client.Report{}, err
-	}
-	c, err := by.dial()
-	if err != nil {
-		return client.Report{}, err
-	}
-	defer c.Close()
-	report, err := c.Upload(ctx, asSent(upload.Rows(file)))
-	if err != nil {
-		return client.Report{}, fmt.Errorf("import flags: %s: %w", path, err)
-	}
-	if asJSON {
-		return report, writeJSON(out, report)
-	}
-	return report, writeReport(out, path, report)
-}
-
-func asSent(rows iter.Seq2[upload.Row, error]) iter.Seq2[client.Row, error] {
-	return func(yield func(client.Row, error) bool) {
-		for row, err := range rows {
-			if !yield(client.Row(row), err) {
-				return
-			}
-		}
-	}
-}
-
-// writeReport names each row that was not loaded, and the verdict on the whole.
-func writeReport(out io.Writer, path string, r client.Report) error {
-	var b strings.Builder
-	for _, v := range r.Verdicts {
-		if v.Code == upload.Loaded {
-			continue
-		}
-		fmt.Fprintf(&b, "%s:%d: ", path, v.Line)
-		if v.Column != "" {
-			fmt.Fprintf(&b, "%s: ", v.Column)
-		}
-		fmt.Fprintf(&b, "%s (%s)\n", v.Sentence, v.Code)
-	}
-	fmt.Fprintf(&b, "%s: %s (%s)\n", path, r.Sentence, r.Verdict)
-	_, err := io.WriteString(out, b.String())
-	return err
 }
 
 func writeJSON(out io.Writer, v any) error {

@@ -2,6 +2,7 @@ package central
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/central/upload"
 	"github.com/safeguard-edge/safeguard/configs"
 )
 
@@ -22,6 +24,8 @@ type Config struct {
 	TLS         TLS    `yaml:"tls"`
 	Store       Store  `yaml:"store"`
 
+	Uploads Uploads `yaml:"uploads"`
+
 	// ProductionChecks refuses test numbers (999). Off for demonstrations and
 	// tests, and for nothing else.
 	ProductionChecks bool `yaml:"production_checks"`
@@ -31,6 +35,13 @@ type Config struct {
 	// moves to another stage.
 	Sites       []Site      `yaml:"sites"`
 	Authorities []Authority `yaml:"authorities"`
+}
+
+// Uploads is what the centre decides about local authorities' uploads.
+type Uploads struct {
+	// SnapshotShare is how much of an authority's current flags its snapshot may
+	// end or withdraw without a person, from 0 to 1.
+	SnapshotShare float64 `yaml:"snapshot_share"`
 }
 
 // Store is where the centre keeps what it must not lose: a file in Data, or a
@@ -78,7 +89,7 @@ type Authority struct {
 // DefaultConfig listens on the port of the service, with production checks. It
 // names no files and nobody who may call.
 func DefaultConfig() Config {
-	return Config{Listen: ":7443", ProductionChecks: true}
+	return Config{Listen: ":7443", ProductionChecks: true, Uploads: Uploads{SnapshotShare: upload.DefaultShare}}
 }
 
 // Load reads the file at path over the defaults, and checks what comes of it.
@@ -112,6 +123,9 @@ func (c Config) Validate() error {
 		if f.value == "" {
 			return fmt.Errorf("%s: missing, want %s", f.field, f.want)
 		}
+	}
+	if s := c.Uploads.SnapshotShare; s < 0 || s > 1 || math.IsNaN(s) {
+		return fmt.Errorf("uploads.snapshot_share: %v, want a share of the flags from 0 to 1, such as 0.2", s)
 	}
 	if inside(c.Data, c.MasterKey) {
 		return fmt.Errorf("master_key: %s is within data, want it outside: whoever copies one must not have the other", c.MasterKey)

@@ -2,6 +2,7 @@ package central
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -69,7 +70,11 @@ func (p *participants) read(ctx context.Context, now time.Time) error {
 	var authorities []server.Authority
 	for _, a := range d.Authorities {
 		contact, _ := d.Contact(a.Code, today)
-		authorities = append(authorities, server.Authority{Authority: contact, Stage: a.Stage, Closed: !a.OpenOn(today)})
+		authority := server.Authority{Authority: contact, Stage: a.Stage}
+		if !a.OpenOn(today) {
+			authority.Closed = whyClosed(d, a, today)
+		}
+		authorities = append(authorities, authority)
 	}
 	p.directory.Set(d.Sites, authorities)
 	p.sites, p.authorities = len(d.Sites), len(authorities)
@@ -77,4 +82,24 @@ func (p *participants) read(ctx context.Context, now time.Time) error {
 		p.log.Info("directory changed", "version", d.Version, "sites", p.sites, "authorities", p.authorities)
 	}
 	return nil
+}
+
+// whyClosed says why an authority that is not there on the day may not upload,
+// and who is to in its place.
+func whyClosed(d store.Directory, a store.Authority, today safeguard.Date) string {
+	if today.Before(a.Opened) {
+		return fmt.Sprintf("local authority %s, %s, begins on %s", a.Code, a.Name, a.Opened)
+	}
+	reason := fmt.Sprintf("local authority %s, %s, is no more since %s", a.Code, a.Name, a.Closed)
+	for i, code := range a.Successors {
+		join := ", "
+		if i == 0 {
+			join = "; its flags are to come from "
+		}
+		reason += join + code.String()
+		if next, ok := d.Authority(code); ok {
+			reason += " (" + next.Name + ")"
+		}
+	}
+	return reason
 }

@@ -33,6 +33,10 @@ const (
 	Erased           Act = "person erased"
 	Retained         Act = "retention applied"
 	Exported         Act = "audit exported"
+	UploadReleased   Act = "upload released" // that waited for a person
+	UploadRejected   Act = "upload rejected"
+
+	DemographicsImported Act = "demographics imported"
 )
 
 // Entry is one act. Its JSON is what is hashed, and is kept as it is.

@@ -38,12 +38,6 @@ type Option func(*Client)
 // default is 5 seconds.
 func Deadline(d time.Duration) Option { return func(c *Client) { c.deadline = d } }
 
-// maxReport is the largest report of an upload that a client takes, in bytes:
-// some 500,000 verdicts.
-const maxReport = 64 << 20
-
-var maxRecv = grpc.MaxCallRecvMsgSize(maxReport)
-
 // Dial makes a client of the centre at address (host:port). It does not wait
 // for the connection, nor fail without one; the certificates in config are the
 // caller's (see identity.ClientTLS).

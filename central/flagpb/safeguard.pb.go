@@ -374,6 +374,10 @@ type UploadKind int32
 const (
 	UploadKind_UPLOAD_KIND_UNSPECIFIED UploadKind = 0 // refused
 	UploadKind_UPLOAD_KIND_CHANGES     UploadKind = 1 // each row adds or changes one flag; other flags stay
+	// The rows are all flags that the authority has. One that is held and is in
+	// none of them is ended on the day of the upload. A snapshot that would end or
+	// withdraw more than the centre's share of them waits for a person there.
+	UploadKind_UPLOAD_KIND_SNAPSHOT UploadKind = 2
 )
 
 // Enum value maps for UploadKind.
@@ -381,10 +385,12 @@ var (
 	UploadKind_name = map[int32]string{
 		0: "UPLOAD_KIND_UNSPECIFIED",
 		1: "UPLOAD_KIND_CHANGES",
+		2: "UPLOAD_KIND_SNAPSHOT",
 	}
 	UploadKind_value = map[string]int32{
 		"UPLOAD_KIND_UNSPECIFIED": 0,
 		"UPLOAD_KIND_CHANGES":     1,
+		"UPLOAD_KIND_SNAPSHOT":    2,
 	}
 )
 
@@ -413,6 +419,118 @@ func (x UploadKind) Number() protoreflect.EnumNumber {
 // Deprecated: Use UploadKind.Descriptor instead.
 func (UploadKind) EnumDescriptor() ([]byte, []int) {
 	return file_safeguard_proto_rawDescGZIP(), []int{6}
+}
+
+// UploadState says how far an upload is.
+type UploadState int32
+
+const (
+	UploadState_UPLOAD_STATE_UNSPECIFIED UploadState = 0
+	UploadState_UPLOAD_STATE_APPLYING    UploadState = 1 // a part on the way: rows and loaded say how far
+	UploadState_UPLOAD_STATE_APPLIED     UploadState = 2
+	UploadState_UPLOAD_STATE_WAITING     UploadState = 3 // nothing is changed yet: a person at the centre is to decide
+	UploadState_UPLOAD_STATE_REJECTED    UploadState = 4 // a person has decided that nothing is changed
+	UploadState_UPLOAD_STATE_OVERTAKEN   UploadState = 5 // it waited, and a later snapshot has come: nothing is changed
+	UploadState_UPLOAD_STATE_REFUSED     UploadState = 6 // nothing is changed or kept, as the verdict says
+)
+
+// Enum value maps for UploadState.
+var (
+	UploadState_name = map[int32]string{
+		0: "UPLOAD_STATE_UNSPECIFIED",
+		1: "UPLOAD_STATE_APPLYING",
+		2: "UPLOAD_STATE_APPLIED",
+		3: "UPLOAD_STATE_WAITING",
+		4: "UPLOAD_STATE_REJECTED",
+		5: "UPLOAD_STATE_OVERTAKEN",
+		6: "UPLOAD_STATE_REFUSED",
+	}
+	UploadState_value = map[string]int32{
+		"UPLOAD_STATE_UNSPECIFIED": 0,
+		"UPLOAD_STATE_APPLYING":    1,
+		"UPLOAD_STATE_APPLIED":     2,
+		"UPLOAD_STATE_WAITING":     3,
+		"UPLOAD_STATE_REJECTED":    4,
+		"UPLOAD_STATE_OVERTAKEN":   5,
+		"UPLOAD_STATE_REFUSED":     6,
+	}
+)
+
+func (x UploadState) Enum() *UploadState {
+	p := new(UploadState)
+	*p = x
+	return p
+}
+
+func (x UploadState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UploadState) Descriptor() protoreflect.EnumDescriptor {
+	return file_safeguard_proto_enumTypes[7].Descriptor()
+}
+
+func (UploadState) Type() protoreflect.EnumType {
+	return &file_safeguard_proto_enumTypes[7]
+}
+
+func (x UploadState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UploadState.Descriptor instead.
+func (UploadState) EnumDescriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{7}
+}
+
+// InactiveStanding says why a number is not in use any more.
+type InactiveStanding int32
+
+const (
+	InactiveStanding_INACTIVE_STANDING_UNSPECIFIED InactiveStanding = 0 // read as inactive
+	InactiveStanding_INACTIVE_STANDING_INACTIVE    InactiveStanding = 1 // which number is in use, if any, may not be told, or is not known
+	InactiveStanding_INACTIVE_STANDING_SUPERSEDED  InactiveStanding = 2 // the person has another number, which a demographic service tells
+)
+
+// Enum value maps for InactiveStanding.
+var (
+	InactiveStanding_name = map[int32]string{
+		0: "INACTIVE_STANDING_UNSPECIFIED",
+		1: "INACTIVE_STANDING_INACTIVE",
+		2: "INACTIVE_STANDING_SUPERSEDED",
+	}
+	InactiveStanding_value = map[string]int32{
+		"INACTIVE_STANDING_UNSPECIFIED": 0,
+		"INACTIVE_STANDING_INACTIVE":    1,
+		"INACTIVE_STANDING_SUPERSEDED":  2,
+	}
+)
+
+func (x InactiveStanding) Enum() *InactiveStanding {
+	p := new(InactiveStanding)
+	*p = x
+	return p
+}
+
+func (x InactiveStanding) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (InactiveStanding) Descriptor() protoreflect.EnumDescriptor {
+	return file_safeguard_proto_enumTypes[8].Descriptor()
+}
+
+func (InactiveStanding) Type() protoreflect.EnumType {
+	return &file_safeguard_proto_enumTypes[8]
+}
+
+func (x InactiveStanding) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use InactiveStanding.Descriptor instead.
+func (InactiveStanding) EnumDescriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{8}
 }
 
 // Accountable is the person who answers for what a device asks.
@@ -1557,6 +1675,9 @@ func (*UploadRequest_Rows) isUploadRequest_Part() {}
 type UploadHeader struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          UploadKind             `protobuf:"varint,1,opt,name=kind,proto3,enum=safeguard.v1.UploadKind" json:"kind,omitempty"` // required
+	Sequence      int64                  `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`                      // the authority's running number of its uploads, from 1; 0 for none
+	FileSha256    []byte                 `protobuf:"bytes,3,opt,name=file_sha256,json=fileSha256,proto3" json:"file_sha256,omitempty"` // of the file that the rows are from; comes back in the report; may be empty
+	Sender        string                 `protobuf:"bytes,4,opt,name=sender,proto3" json:"sender,omitempty"`                           // ODS code of the authority that the file says it is from; one that is not the certificate's is refused; may be empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1596,6 +1717,27 @@ func (x *UploadHeader) GetKind() UploadKind {
 		return x.Kind
 	}
 	return UploadKind_UPLOAD_KIND_UNSPECIFIED
+}
+
+func (x *UploadHeader) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *UploadHeader) GetFileSha256() []byte {
+	if x != nil {
+		return x.FileSha256
+	}
+	return nil
+}
+
+func (x *UploadHeader) GetSender() string {
+	if x != nil {
+		return x.Sender
+	}
+	return ""
 }
 
 // UploadRows are rows in the order of the file.
@@ -1750,19 +1892,29 @@ func (x *UploadRow) GetUnreadable() string {
 	return ""
 }
 
-// UploadReport is the centre's verdict on an upload.
+// UploadReport is the centre's verdict on an upload, or a part of it.
 type UploadReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// CPF01 malformed, CPF02 all rows loaded, CPF03 some loaded, CPF04 none
-	// loaded (CP-ISUploadFileResponse).
+	// loaded, CPF05 no demographic service: send again (CP-ISUploadFileResponse).
 	Verdict       string                 `protobuf:"bytes,1,opt,name=verdict,proto3" json:"verdict,omitempty"`
 	Sentence      string                 `protobuf:"bytes,2,opt,name=sentence,proto3" json:"sentence,omitempty"` // the verdict in plain words
 	Rows          int64                  `protobuf:"varint,3,opt,name=rows,proto3" json:"rows,omitempty"`
 	Loaded        int64                  `protobuf:"varint,4,opt,name=loaded,proto3" json:"loaded,omitempty"`
 	Rejected      int64                  `protobuf:"varint,5,opt,name=rejected,proto3" json:"rejected,omitempty"`
-	Verdicts      []*RowVerdict          `protobuf:"bytes,6,rep,name=verdicts,proto3" json:"verdicts,omitempty"` // one for each row, in their order
+	Verdicts      []*RowVerdict          `protobuf:"bytes,6,rep,name=verdicts,proto3" json:"verdicts,omitempty"` // over all parts one for each row, in their order
 	ReceivedAt    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
 	Id            string                 `protobuf:"bytes,8,opt,name=id,proto3" json:"id,omitempty"` // the centre's name for this upload
+	State         UploadState            `protobuf:"varint,9,opt,name=state,proto3,enum=safeguard.v1.UploadState" json:"state,omitempty"`
+	Kind          UploadKind             `protobuf:"varint,10,opt,name=kind,proto3,enum=safeguard.v1.UploadKind" json:"kind,omitempty"`
+	Sequence      int64                  `protobuf:"varint,11,opt,name=sequence,proto3" json:"sequence,omitempty"`                      // as sent
+	Repeated      bool                   `protobuf:"varint,12,opt,name=repeated,proto3" json:"repeated,omitempty"`                      // this upload came before, and was not applied again
+	GapFrom       int64                  `protobuf:"varint,13,opt,name=gap_from,json=gapFrom,proto3" json:"gap_from,omitempty"`         // first and last of the sequence numbers before this one
+	GapTo         int64                  `protobuf:"varint,14,opt,name=gap_to,json=gapTo,proto3" json:"gap_to,omitempty"`               // that never came; 0 when none is missing
+	Notices       []string               `protobuf:"bytes,15,rep,name=notices,proto3" json:"notices,omitempty"`                         // what a person should know of the whole
+	Ended         int64                  `protobuf:"varint,16,opt,name=ended,proto3" json:"ended,omitempty"`                            // flags that are not in the snapshot, and got an end
+	Withdrawn     int64                  `protobuf:"varint,17,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`                    // flags that are not in the snapshot and had not begun
+	FileSha256    []byte                 `protobuf:"bytes,18,opt,name=file_sha256,json=fileSha256,proto3" json:"file_sha256,omitempty"` // as sent
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1853,11 +2005,82 @@ func (x *UploadReport) GetId() string {
 	return ""
 }
 
+func (x *UploadReport) GetState() UploadState {
+	if x != nil {
+		return x.State
+	}
+	return UploadState_UPLOAD_STATE_UNSPECIFIED
+}
+
+func (x *UploadReport) GetKind() UploadKind {
+	if x != nil {
+		return x.Kind
+	}
+	return UploadKind_UPLOAD_KIND_UNSPECIFIED
+}
+
+func (x *UploadReport) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *UploadReport) GetRepeated() bool {
+	if x != nil {
+		return x.Repeated
+	}
+	return false
+}
+
+func (x *UploadReport) GetGapFrom() int64 {
+	if x != nil {
+		return x.GapFrom
+	}
+	return 0
+}
+
+func (x *UploadReport) GetGapTo() int64 {
+	if x != nil {
+		return x.GapTo
+	}
+	return 0
+}
+
+func (x *UploadReport) GetNotices() []string {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
+}
+
+func (x *UploadReport) GetEnded() int64 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
+}
+
+func (x *UploadReport) GetWithdrawn() int64 {
+	if x != nil {
+		return x.Withdrawn
+	}
+	return 0
+}
+
+func (x *UploadReport) GetFileSha256() []byte {
+	if x != nil {
+		return x.FileSha256
+	}
+	return nil
+}
+
 // RowVerdict is what became of one row.
 type RowVerdict struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Line  int64                  `protobuf:"varint,1,opt,name=line,proto3" json:"line,omitempty"` // as sent
-	// CPR04 not an NHS number, CPR06 loaded, CPR07 rejected
+	// CPR04 not an NHS number, CPR06 loaded, CPR07 rejected; CPR01, CPR02 and
+	// CPR05 only where the centre has what a demographic service says
 	// (CP-ISUploadRecordResponse).
 	Code          string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
 	Column        string `protobuf:"bytes,3,opt,name=column,proto3" json:"column,omitempty"`     // the column at fault, empty when loaded or the whole row is
@@ -1924,6 +2147,182 @@ func (x *RowVerdict) GetSentence() string {
 	return ""
 }
 
+// ReportRequest names an upload of the caller, by one of the two.
+type ReportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Sequence      int64                  `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportRequest) Reset() {
+	*x = ReportRequest{}
+	mi := &file_safeguard_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportRequest) ProtoMessage() {}
+
+func (x *ReportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
+func (*ReportRequest) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReportRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReportRequest) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+// InactiveNumbersRequest asks for what waits.
+type InactiveNumbersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limit         int32                  `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"` // at most so many; 0 for all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InactiveNumbersRequest) Reset() {
+	*x = InactiveNumbersRequest{}
+	mi := &file_safeguard_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InactiveNumbersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InactiveNumbersRequest) ProtoMessage() {}
+
+func (x *InactiveNumbersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InactiveNumbersRequest.ProtoReflect.Descriptor instead.
+func (*InactiveNumbersRequest) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *InactiveNumbersRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// InactiveNumber is an NHS number that is not in use any more. Which number has
+// taken its place is never said here: after an adoption nobody may learn it.
+type InactiveNumber struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                // a UUID; to recognise a repeat by
+	NhsNumber     string                 `protobuf:"bytes,2,opt,name=nhs_number,json=nhsNumber,proto3" json:"nhs_number,omitempty"` // ten digits, as the local authority uploaded it
+	Standing      InactiveStanding       `protobuf:"varint,3,opt,name=standing,proto3,enum=safeguard.v1.InactiveStanding" json:"standing,omitempty"`
+	Upload        string                 `protobuf:"bytes,4,opt,name=upload,proto3" json:"upload,omitempty"`                           // sequence number, or else the id, of the upload that the flag is from
+	RecordedAt    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=recorded_at,json=recordedAt,proto3" json:"recorded_at,omitempty"` // when the centre learnt of it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InactiveNumber) Reset() {
+	*x = InactiveNumber{}
+	mi := &file_safeguard_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InactiveNumber) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InactiveNumber) ProtoMessage() {}
+
+func (x *InactiveNumber) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InactiveNumber.ProtoReflect.Descriptor instead.
+func (*InactiveNumber) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *InactiveNumber) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *InactiveNumber) GetNhsNumber() string {
+	if x != nil {
+		return x.NhsNumber
+	}
+	return ""
+}
+
+func (x *InactiveNumber) GetStanding() InactiveStanding {
+	if x != nil {
+		return x.Standing
+	}
+	return InactiveStanding_INACTIVE_STANDING_UNSPECIFIED
+}
+
+func (x *InactiveNumber) GetUpload() string {
+	if x != nil {
+		return x.Upload
+	}
+	return ""
+}
+
+func (x *InactiveNumber) GetRecordedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RecordedAt
+	}
+	return nil
+}
+
 // PullRequest asks for what waits.
 type PullRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1934,7 +2333,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_safeguard_proto_msgTypes[21]
+	mi := &file_safeguard_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1946,7 +2345,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[21]
+	mi := &file_safeguard_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1959,7 +2358,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{21}
+	return file_safeguard_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PullRequest) GetLimit() int32 {
@@ -1995,7 +2394,7 @@ type Notification struct {
 
 func (x *Notification) Reset() {
 	*x = Notification{}
-	mi := &file_safeguard_proto_msgTypes[22]
+	mi := &file_safeguard_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +2406,7 @@ func (x *Notification) String() string {
 func (*Notification) ProtoMessage() {}
 
 func (x *Notification) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[22]
+	mi := &file_safeguard_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +2419,7 @@ func (x *Notification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notification.ProtoReflect.Descriptor instead.
 func (*Notification) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{22}
+	return file_safeguard_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Notification) GetId() string {
@@ -2140,7 +2539,7 @@ type Correction struct {
 
 func (x *Correction) Reset() {
 	*x = Correction{}
-	mi := &file_safeguard_proto_msgTypes[23]
+	mi := &file_safeguard_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +2551,7 @@ func (x *Correction) String() string {
 func (*Correction) ProtoMessage() {}
 
 func (x *Correction) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[23]
+	mi := &file_safeguard_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +2564,7 @@ func (x *Correction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Correction.ProtoReflect.Descriptor instead.
 func (*Correction) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{23}
+	return file_safeguard_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Correction) GetNotificationId() string {
@@ -2199,7 +2598,7 @@ type AcknowledgeRequest struct {
 
 func (x *AcknowledgeRequest) Reset() {
 	*x = AcknowledgeRequest{}
-	mi := &file_safeguard_proto_msgTypes[24]
+	mi := &file_safeguard_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2610,7 @@ func (x *AcknowledgeRequest) String() string {
 func (*AcknowledgeRequest) ProtoMessage() {}
 
 func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[24]
+	mi := &file_safeguard_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2623,7 @@ func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeRequest.ProtoReflect.Descriptor instead.
 func (*AcknowledgeRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{24}
+	return file_safeguard_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AcknowledgeRequest) GetIds() []string {
@@ -2245,7 +2644,7 @@ type AcknowledgeResponse struct {
 
 func (x *AcknowledgeResponse) Reset() {
 	*x = AcknowledgeResponse{}
-	mi := &file_safeguard_proto_msgTypes[25]
+	mi := &file_safeguard_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2656,7 @@ func (x *AcknowledgeResponse) String() string {
 func (*AcknowledgeResponse) ProtoMessage() {}
 
 func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[25]
+	mi := &file_safeguard_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2669,7 @@ func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeResponse.ProtoReflect.Descriptor instead.
 func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{25}
+	return file_safeguard_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AcknowledgeResponse) GetAcknowledged() int32 {
@@ -2302,7 +2701,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_safeguard_proto_msgTypes[26]
+	mi := &file_safeguard_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2314,7 +2713,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[26]
+	mi := &file_safeguard_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2327,7 +2726,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{26}
+	return file_safeguard_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FollowRequest) GetSites() []string {
@@ -2361,7 +2760,7 @@ type FollowResponse struct {
 
 func (x *FollowResponse) Reset() {
 	*x = FollowResponse{}
-	mi := &file_safeguard_proto_msgTypes[27]
+	mi := &file_safeguard_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2373,7 +2772,7 @@ func (x *FollowResponse) String() string {
 func (*FollowResponse) ProtoMessage() {}
 
 func (x *FollowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[27]
+	mi := &file_safeguard_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2386,7 +2785,7 @@ func (x *FollowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowResponse.ProtoReflect.Descriptor instead.
 func (*FollowResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{27}
+	return file_safeguard_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FollowResponse) GetNhsNumber() string {
@@ -2497,9 +2896,13 @@ const file_safeguard_proto_rawDesc = "" +
 	"\rUploadRequest\x124\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.safeguard.v1.UploadHeaderH\x00R\x06header\x12.\n" +
 	"\x04rows\x18\x02 \x01(\v2\x18.safeguard.v1.UploadRowsH\x00R\x04rowsB\x06\n" +
-	"\x04part\"B\n" +
+	"\x04part\"\x97\x01\n" +
 	"\fUploadHeader\x12,\n" +
-	"\x04kind\x18\x01 \x01(\x0e2\x18.safeguard.v1.UploadKindR\x04kindJ\x04\b\x02\x10\x10\"9\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x18.safeguard.v1.UploadKindR\x04kind\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12\x1f\n" +
+	"\vfile_sha256\x18\x03 \x01(\fR\n" +
+	"fileSha256\x12\x16\n" +
+	"\x06sender\x18\x04 \x01(\tR\x06senderJ\x04\b\x05\x10\x10\"9\n" +
 	"\n" +
 	"UploadRows\x12+\n" +
 	"\x04rows\x18\x01 \x03(\v2\x17.safeguard.v1.UploadRowR\x04rows\"\xdc\x01\n" +
@@ -2514,7 +2917,7 @@ const file_safeguard_proto_rawDesc = "" +
 	"\x06delete\x18\a \x01(\tR\x06delete\x12\x1e\n" +
 	"\n" +
 	"unreadable\x18\x0f \x01(\tR\n" +
-	"unreadableJ\x04\b\b\x10\x0f\"\x95\x02\n" +
+	"unreadableJ\x04\b\b\x10\x0f\"\xcd\x04\n" +
 	"\fUploadReport\x12\x18\n" +
 	"\averdict\x18\x01 \x01(\tR\averdict\x12\x1a\n" +
 	"\bsentence\x18\x02 \x01(\tR\bsentence\x12\x12\n" +
@@ -2524,13 +2927,38 @@ const file_safeguard_proto_rawDesc = "" +
 	"\bverdicts\x18\x06 \x03(\v2\x18.safeguard.v1.RowVerdictR\bverdicts\x12;\n" +
 	"\vreceived_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"receivedAt\x12\x0e\n" +
-	"\x02id\x18\b \x01(\tR\x02idJ\x04\b\t\x10\x10\"h\n" +
+	"\x02id\x18\b \x01(\tR\x02id\x12/\n" +
+	"\x05state\x18\t \x01(\x0e2\x19.safeguard.v1.UploadStateR\x05state\x12,\n" +
+	"\x04kind\x18\n" +
+	" \x01(\x0e2\x18.safeguard.v1.UploadKindR\x04kind\x12\x1a\n" +
+	"\bsequence\x18\v \x01(\x03R\bsequence\x12\x1a\n" +
+	"\brepeated\x18\f \x01(\bR\brepeated\x12\x19\n" +
+	"\bgap_from\x18\r \x01(\x03R\agapFrom\x12\x15\n" +
+	"\x06gap_to\x18\x0e \x01(\x03R\x05gapTo\x12\x18\n" +
+	"\anotices\x18\x0f \x03(\tR\anotices\x12\x14\n" +
+	"\x05ended\x18\x10 \x01(\x03R\x05ended\x12\x1c\n" +
+	"\twithdrawn\x18\x11 \x01(\x03R\twithdrawn\x12\x1f\n" +
+	"\vfile_sha256\x18\x12 \x01(\fR\n" +
+	"fileSha256J\x04\b\x13\x10\x1a\"h\n" +
 	"\n" +
 	"RowVerdict\x12\x12\n" +
 	"\x04line\x18\x01 \x01(\x03R\x04line\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x16\n" +
 	"\x06column\x18\x03 \x01(\tR\x06column\x12\x1a\n" +
-	"\bsentence\x18\x04 \x01(\tR\bsentence\")\n" +
+	"\bsentence\x18\x04 \x01(\tR\bsentence\";\n" +
+	"\rReportRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x03R\bsequence\".\n" +
+	"\x16InactiveNumbersRequest\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\x05R\x05limit\"\xd6\x01\n" +
+	"\x0eInactiveNumber\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\n" +
+	"nhs_number\x18\x02 \x01(\tR\tnhsNumber\x12:\n" +
+	"\bstanding\x18\x03 \x01(\x0e2\x1e.safeguard.v1.InactiveStandingR\bstanding\x12\x16\n" +
+	"\x06upload\x18\x04 \x01(\tR\x06upload\x12;\n" +
+	"\vrecorded_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"recordedAtJ\x04\b\x06\x10\x10\")\n" +
 	"\vPullRequest\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limitJ\x04\b\x02\x10\x10\"\xf7\x04\n" +
 	"\fNotification\x12\x0e\n" +
@@ -2603,16 +3031,32 @@ const file_safeguard_proto_rawDesc = "" +
 	"!CORRECT_OUTCOME_CORRECTED_ALREADY\x10\x03*Z\n" +
 	"\rUnknownReason\x12\x1e\n" +
 	"\x1aUNKNOWN_REASON_UNSPECIFIED\x10\x00\x12)\n" +
-	"%UNKNOWN_REASON_IDENTITY_NOT_CONFIRMED\x10\x01*H\n" +
+	"%UNKNOWN_REASON_IDENTITY_NOT_CONFIRMED\x10\x01*\\\n" +
 	"\n" +
 	"UploadKind\x12\x1b\n" +
 	"\x17UPLOAD_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
-	"\x13UPLOAD_KIND_CHANGES\x10\x01\"\x04\b\x02\x10\x022\x94\x01\n" +
+	"\x13UPLOAD_KIND_CHANGES\x10\x01\x12\x18\n" +
+	"\x14UPLOAD_KIND_SNAPSHOT\x10\x02*\xcb\x01\n" +
+	"\vUploadState\x12\x1c\n" +
+	"\x18UPLOAD_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15UPLOAD_STATE_APPLYING\x10\x01\x12\x18\n" +
+	"\x14UPLOAD_STATE_APPLIED\x10\x02\x12\x18\n" +
+	"\x14UPLOAD_STATE_WAITING\x10\x03\x12\x19\n" +
+	"\x15UPLOAD_STATE_REJECTED\x10\x04\x12\x1a\n" +
+	"\x16UPLOAD_STATE_OVERTAKEN\x10\x05\x12\x18\n" +
+	"\x14UPLOAD_STATE_REFUSED\x10\x06*w\n" +
+	"\x10InactiveStanding\x12!\n" +
+	"\x1dINACTIVE_STANDING_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aINACTIVE_STANDING_INACTIVE\x10\x01\x12 \n" +
+	"\x1cINACTIVE_STANDING_SUPERSEDED\x10\x022\x94\x01\n" +
 	"\x05Flags\x12C\n" +
 	"\x06Lookup\x12\x1b.safeguard.v1.LookupRequest\x1a\x1c.safeguard.v1.LookupResponse\x12F\n" +
-	"\aCorrect\x12\x1c.safeguard.v1.CorrectRequest\x1a\x1d.safeguard.v1.CorrectResponse2N\n" +
-	"\aUploads\x12C\n" +
-	"\x06Upload\x12\x1b.safeguard.v1.UploadRequest\x1a\x1a.safeguard.v1.UploadReport(\x012\xa4\x01\n" +
+	"\aCorrect\x12\x1c.safeguard.v1.CorrectRequest\x1a\x1d.safeguard.v1.CorrectResponse2\xd1\x02\n" +
+	"\aUploads\x12E\n" +
+	"\x06Upload\x12\x1b.safeguard.v1.UploadRequest\x1a\x1a.safeguard.v1.UploadReport(\x010\x01\x12C\n" +
+	"\x06Report\x12\x1b.safeguard.v1.ReportRequest\x1a\x1a.safeguard.v1.UploadReport0\x01\x12W\n" +
+	"\x0fInactiveNumbers\x12$.safeguard.v1.InactiveNumbersRequest\x1a\x1c.safeguard.v1.InactiveNumber0\x01\x12a\n" +
+	"\x1aAcknowledgeInactiveNumbers\x12 .safeguard.v1.AcknowledgeRequest\x1a!.safeguard.v1.AcknowledgeResponse2\xa4\x01\n" +
 	"\rNotifications\x12?\n" +
 	"\x04Pull\x12\x19.safeguard.v1.PullRequest\x1a\x1a.safeguard.v1.Notification0\x01\x12R\n" +
 	"\vAcknowledge\x12 .safeguard.v1.AcknowledgeRequest\x1a!.safeguard.v1.AcknowledgeResponse2P\n" +
@@ -2631,108 +3075,123 @@ func file_safeguard_proto_rawDescGZIP() []byte {
 	return file_safeguard_proto_rawDescData
 }
 
-var file_safeguard_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_safeguard_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_safeguard_proto_goTypes = []any{
-	(Purpose)(0),                  // 0: safeguard.v1.Purpose
-	(CareSetting)(0),              // 1: safeguard.v1.CareSetting
-	(Plan)(0),                     // 2: safeguard.v1.Plan
-	(CorrectionReason)(0),         // 3: safeguard.v1.CorrectionReason
-	(CorrectOutcome)(0),           // 4: safeguard.v1.CorrectOutcome
-	(UnknownReason)(0),            // 5: safeguard.v1.UnknownReason
-	(UploadKind)(0),               // 6: safeguard.v1.UploadKind
-	(*Accountable)(nil),           // 7: safeguard.v1.Accountable
-	(*Author)(nil),                // 8: safeguard.v1.Author
-	(*LookupRequest)(nil),         // 9: safeguard.v1.LookupRequest
-	(*LookupResponse)(nil),        // 10: safeguard.v1.LookupResponse
-	(*CachePolicy)(nil),           // 11: safeguard.v1.CachePolicy
-	(*Ages)(nil),                  // 12: safeguard.v1.Ages
-	(*PastAccess)(nil),            // 13: safeguard.v1.PastAccess
-	(*DataAge)(nil),               // 14: safeguard.v1.DataAge
-	(*CorrectRequest)(nil),        // 15: safeguard.v1.CorrectRequest
-	(*CorrectResponse)(nil),       // 16: safeguard.v1.CorrectResponse
-	(*UnknownAnswer)(nil),         // 17: safeguard.v1.UnknownAnswer
-	(*NoneHeld)(nil),              // 18: safeguard.v1.NoneHeld
-	(*Held)(nil),                  // 19: safeguard.v1.Held
-	(*Flag)(nil),                  // 20: safeguard.v1.Flag
-	(*Authority)(nil),             // 21: safeguard.v1.Authority
-	(*UploadRequest)(nil),         // 22: safeguard.v1.UploadRequest
-	(*UploadHeader)(nil),          // 23: safeguard.v1.UploadHeader
-	(*UploadRows)(nil),            // 24: safeguard.v1.UploadRows
-	(*UploadRow)(nil),             // 25: safeguard.v1.UploadRow
-	(*UploadReport)(nil),          // 26: safeguard.v1.UploadReport
-	(*RowVerdict)(nil),            // 27: safeguard.v1.RowVerdict
-	(*PullRequest)(nil),           // 28: safeguard.v1.PullRequest
-	(*Notification)(nil),          // 29: safeguard.v1.Notification
-	(*Correction)(nil),            // 30: safeguard.v1.Correction
-	(*AcknowledgeRequest)(nil),    // 31: safeguard.v1.AcknowledgeRequest
-	(*AcknowledgeResponse)(nil),   // 32: safeguard.v1.AcknowledgeResponse
-	(*FollowRequest)(nil),         // 33: safeguard.v1.FollowRequest
-	(*FollowResponse)(nil),        // 34: safeguard.v1.FollowResponse
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
+	(Purpose)(0),                   // 0: safeguard.v1.Purpose
+	(CareSetting)(0),               // 1: safeguard.v1.CareSetting
+	(Plan)(0),                      // 2: safeguard.v1.Plan
+	(CorrectionReason)(0),          // 3: safeguard.v1.CorrectionReason
+	(CorrectOutcome)(0),            // 4: safeguard.v1.CorrectOutcome
+	(UnknownReason)(0),             // 5: safeguard.v1.UnknownReason
+	(UploadKind)(0),                // 6: safeguard.v1.UploadKind
+	(UploadState)(0),               // 7: safeguard.v1.UploadState
+	(InactiveStanding)(0),          // 8: safeguard.v1.InactiveStanding
+	(*Accountable)(nil),            // 9: safeguard.v1.Accountable
+	(*Author)(nil),                 // 10: safeguard.v1.Author
+	(*LookupRequest)(nil),          // 11: safeguard.v1.LookupRequest
+	(*LookupResponse)(nil),         // 12: safeguard.v1.LookupResponse
+	(*CachePolicy)(nil),            // 13: safeguard.v1.CachePolicy
+	(*Ages)(nil),                   // 14: safeguard.v1.Ages
+	(*PastAccess)(nil),             // 15: safeguard.v1.PastAccess
+	(*DataAge)(nil),                // 16: safeguard.v1.DataAge
+	(*CorrectRequest)(nil),         // 17: safeguard.v1.CorrectRequest
+	(*CorrectResponse)(nil),        // 18: safeguard.v1.CorrectResponse
+	(*UnknownAnswer)(nil),          // 19: safeguard.v1.UnknownAnswer
+	(*NoneHeld)(nil),               // 20: safeguard.v1.NoneHeld
+	(*Held)(nil),                   // 21: safeguard.v1.Held
+	(*Flag)(nil),                   // 22: safeguard.v1.Flag
+	(*Authority)(nil),              // 23: safeguard.v1.Authority
+	(*UploadRequest)(nil),          // 24: safeguard.v1.UploadRequest
+	(*UploadHeader)(nil),           // 25: safeguard.v1.UploadHeader
+	(*UploadRows)(nil),             // 26: safeguard.v1.UploadRows
+	(*UploadRow)(nil),              // 27: safeguard.v1.UploadRow
+	(*UploadReport)(nil),           // 28: safeguard.v1.UploadReport
+	(*RowVerdict)(nil),             // 29: safeguard.v1.RowVerdict
+	(*ReportRequest)(nil),          // 30: safeguard.v1.ReportRequest
+	(*InactiveNumbersRequest)(nil), // 31: safeguard.v1.InactiveNumbersRequest
+	(*InactiveNumber)(nil),         // 32: safeguard.v1.InactiveNumber
+	(*PullRequest)(nil),            // 33: safeguard.v1.PullRequest
+	(*Notification)(nil),           // 34: safeguard.v1.Notification
+	(*Correction)(nil),             // 35: safeguard.v1.Correction
+	(*AcknowledgeRequest)(nil),     // 36: safeguard.v1.AcknowledgeRequest
+	(*AcknowledgeResponse)(nil),    // 37: safeguard.v1.AcknowledgeResponse
+	(*FollowRequest)(nil),          // 38: safeguard.v1.FollowRequest
+	(*FollowResponse)(nil),         // 39: safeguard.v1.FollowResponse
+	(*timestamppb.Timestamp)(nil),  // 40: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 41: google.protobuf.Duration
 }
 var file_safeguard_proto_depIdxs = []int32{
 	1,  // 0: safeguard.v1.Author.care_setting:type_name -> safeguard.v1.CareSetting
-	7,  // 1: safeguard.v1.Author.accountable:type_name -> safeguard.v1.Accountable
+	9,  // 1: safeguard.v1.Author.accountable:type_name -> safeguard.v1.Accountable
 	0,  // 2: safeguard.v1.LookupRequest.purpose:type_name -> safeguard.v1.Purpose
-	8,  // 3: safeguard.v1.LookupRequest.author:type_name -> safeguard.v1.Author
-	35, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
-	17, // 5: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
-	18, // 6: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
-	19, // 7: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
-	35, // 8: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
-	11, // 9: safeguard.v1.LookupResponse.policy:type_name -> safeguard.v1.CachePolicy
-	13, // 10: safeguard.v1.LookupResponse.history:type_name -> safeguard.v1.PastAccess
-	14, // 11: safeguard.v1.LookupResponse.data:type_name -> safeguard.v1.DataAge
-	36, // 12: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
-	12, // 13: safeguard.v1.CachePolicy.held:type_name -> safeguard.v1.Ages
-	12, // 14: safeguard.v1.CachePolicy.none:type_name -> safeguard.v1.Ages
-	36, // 15: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
-	36, // 16: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
-	35, // 17: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
+	10, // 3: safeguard.v1.LookupRequest.author:type_name -> safeguard.v1.Author
+	40, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
+	19, // 5: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
+	20, // 6: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
+	21, // 7: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
+	40, // 8: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
+	13, // 9: safeguard.v1.LookupResponse.policy:type_name -> safeguard.v1.CachePolicy
+	15, // 10: safeguard.v1.LookupResponse.history:type_name -> safeguard.v1.PastAccess
+	16, // 11: safeguard.v1.LookupResponse.data:type_name -> safeguard.v1.DataAge
+	41, // 12: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
+	14, // 13: safeguard.v1.CachePolicy.held:type_name -> safeguard.v1.Ages
+	14, // 14: safeguard.v1.CachePolicy.none:type_name -> safeguard.v1.Ages
+	41, // 15: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
+	41, // 16: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
+	40, // 17: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
 	1,  // 18: safeguard.v1.PastAccess.care_setting:type_name -> safeguard.v1.CareSetting
-	7,  // 19: safeguard.v1.PastAccess.accountable:type_name -> safeguard.v1.Accountable
-	35, // 20: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
-	8,  // 21: safeguard.v1.CorrectRequest.author:type_name -> safeguard.v1.Author
+	9,  // 19: safeguard.v1.PastAccess.accountable:type_name -> safeguard.v1.Accountable
+	40, // 20: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
+	10, // 21: safeguard.v1.CorrectRequest.author:type_name -> safeguard.v1.Author
 	3,  // 22: safeguard.v1.CorrectRequest.reason:type_name -> safeguard.v1.CorrectionReason
-	35, // 23: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
+	40, // 23: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
 	4,  // 24: safeguard.v1.CorrectResponse.outcome:type_name -> safeguard.v1.CorrectOutcome
 	5,  // 25: safeguard.v1.UnknownAnswer.reason:type_name -> safeguard.v1.UnknownReason
-	20, // 26: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
+	22, // 26: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
 	2,  // 27: safeguard.v1.Flag.plan:type_name -> safeguard.v1.Plan
-	21, // 28: safeguard.v1.Flag.authority:type_name -> safeguard.v1.Authority
-	23, // 29: safeguard.v1.UploadRequest.header:type_name -> safeguard.v1.UploadHeader
-	24, // 30: safeguard.v1.UploadRequest.rows:type_name -> safeguard.v1.UploadRows
+	23, // 28: safeguard.v1.Flag.authority:type_name -> safeguard.v1.Authority
+	25, // 29: safeguard.v1.UploadRequest.header:type_name -> safeguard.v1.UploadHeader
+	26, // 30: safeguard.v1.UploadRequest.rows:type_name -> safeguard.v1.UploadRows
 	6,  // 31: safeguard.v1.UploadHeader.kind:type_name -> safeguard.v1.UploadKind
-	25, // 32: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
-	27, // 33: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
-	35, // 34: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
-	2,  // 35: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
-	1,  // 36: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
-	7,  // 37: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
-	35, // 38: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
-	35, // 39: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
-	30, // 40: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
-	3,  // 41: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
-	35, // 42: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
-	9,  // 43: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
-	15, // 44: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
-	22, // 45: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
-	28, // 46: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
-	31, // 47: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
-	33, // 48: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
-	10, // 49: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
-	16, // 50: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
-	26, // 51: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
-	29, // 52: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
-	32, // 53: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
-	34, // 54: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
-	49, // [49:55] is the sub-list for method output_type
-	43, // [43:49] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	27, // 32: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
+	29, // 33: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
+	40, // 34: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
+	7,  // 35: safeguard.v1.UploadReport.state:type_name -> safeguard.v1.UploadState
+	6,  // 36: safeguard.v1.UploadReport.kind:type_name -> safeguard.v1.UploadKind
+	8,  // 37: safeguard.v1.InactiveNumber.standing:type_name -> safeguard.v1.InactiveStanding
+	40, // 38: safeguard.v1.InactiveNumber.recorded_at:type_name -> google.protobuf.Timestamp
+	2,  // 39: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
+	1,  // 40: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
+	9,  // 41: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
+	40, // 42: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
+	40, // 43: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
+	35, // 44: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
+	3,  // 45: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
+	40, // 46: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
+	11, // 47: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
+	17, // 48: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
+	24, // 49: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
+	30, // 50: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
+	31, // 51: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
+	36, // 52: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
+	33, // 53: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
+	36, // 54: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
+	38, // 55: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
+	12, // 56: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
+	18, // 57: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
+	28, // 58: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
+	28, // 59: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
+	32, // 60: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
+	37, // 61: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
+	34, // 62: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
+	37, // 63: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
+	39, // 64: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
+	56, // [56:65] is the sub-list for method output_type
+	47, // [47:56] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_safeguard_proto_init() }
@@ -2754,8 +3213,8 @@ func file_safeguard_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_safeguard_proto_rawDesc), len(file_safeguard_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   28,
+			NumEnums:      9,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

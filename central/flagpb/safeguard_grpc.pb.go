@@ -209,20 +209,41 @@ var Flags_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Uploads_Upload_FullMethodName = "/safeguard.v1.Uploads/Upload"
+	Uploads_Upload_FullMethodName                     = "/safeguard.v1.Uploads/Upload"
+	Uploads_Report_FullMethodName                     = "/safeguard.v1.Uploads/Report"
+	Uploads_InactiveNumbers_FullMethodName            = "/safeguard.v1.Uploads/InactiveNumbers"
+	Uploads_AcknowledgeInactiveNumbers_FullMethodName = "/safeguard.v1.Uploads/AcknowledgeInactiveNumbers"
 )
 
 // UploadsClient is the client API for Uploads service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Uploads is how a local authority's system sends its flags.
+// Uploads is how a local authority's system sends its flags, and learns what
+// became of them.
 type UploadsClient interface {
 	// Upload streams one header, then the rows in any number of messages, and
 	// gets a verdict for each row. Good rows are applied in one transaction when
-	// the stream ends; a stream that breaks off applies nothing. Repeating an
-	// upload changes nothing further.
-	Upload(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadRequest, UploadReport], error)
+	// the sender has closed its side; a stream that breaks off applies nothing.
+	//
+	// The report comes in parts. While the upload is applied, parts with state
+	// APPLYING say how far it is; then come one part without verdicts, which says
+	// all of the whole, and the verdicts, in any number of parts.
+	//
+	// An upload with the sequence number and content of an earlier one changes
+	// nothing, and is answered with the earlier one's report. A number that was
+	// used with other content, or is lower than the highest, is refused.
+	Upload(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[UploadRequest, UploadReport], error)
+	// Report gives the report of an earlier upload of the caller again, in parts
+	// as Upload does. One that waited says what a person has decided since.
+	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[UploadReport], error)
+	// InactiveNumbers gives the NHS numbers under which the caller holds flags and
+	// which are not in use any more, as far as the caller has not acknowledged to
+	// know, oldest first, and ends.
+	InactiveNumbers(ctx context.Context, in *InactiveNumbersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InactiveNumber], error)
+	// AcknowledgeInactiveNumbers takes over: what is named is not given again. It
+	// may be repeated.
+	AcknowledgeInactiveNumbers(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error)
 }
 
 type uploadsClient struct {
@@ -233,7 +254,7 @@ func NewUploadsClient(cc grpc.ClientConnInterface) UploadsClient {
 	return &uploadsClient{cc}
 }
 
-func (c *uploadsClient) Upload(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadRequest, UploadReport], error) {
+func (c *uploadsClient) Upload(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[UploadRequest, UploadReport], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Uploads_ServiceDesc.Streams[0], Uploads_Upload_FullMethodName, cOpts...)
 	if err != nil {
@@ -244,19 +265,85 @@ func (c *uploadsClient) Upload(ctx context.Context, opts ...grpc.CallOption) (gr
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Uploads_UploadClient = grpc.ClientStreamingClient[UploadRequest, UploadReport]
+type Uploads_UploadClient = grpc.BidiStreamingClient[UploadRequest, UploadReport]
+
+func (c *uploadsClient) Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[UploadReport], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Uploads_ServiceDesc.Streams[1], Uploads_Report_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReportRequest, UploadReport]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Uploads_ReportClient = grpc.ServerStreamingClient[UploadReport]
+
+func (c *uploadsClient) InactiveNumbers(ctx context.Context, in *InactiveNumbersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InactiveNumber], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Uploads_ServiceDesc.Streams[2], Uploads_InactiveNumbers_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[InactiveNumbersRequest, InactiveNumber]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Uploads_InactiveNumbersClient = grpc.ServerStreamingClient[InactiveNumber]
+
+func (c *uploadsClient) AcknowledgeInactiveNumbers(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AcknowledgeResponse)
+	err := c.cc.Invoke(ctx, Uploads_AcknowledgeInactiveNumbers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 // UploadsServer is the server API for Uploads service.
 // All implementations must embed UnimplementedUploadsServer
 // for forward compatibility.
 //
-// Uploads is how a local authority's system sends its flags.
+// Uploads is how a local authority's system sends its flags, and learns what
+// became of them.
 type UploadsServer interface {
 	// Upload streams one header, then the rows in any number of messages, and
 	// gets a verdict for each row. Good rows are applied in one transaction when
-	// the stream ends; a stream that breaks off applies nothing. Repeating an
-	// upload changes nothing further.
-	Upload(grpc.ClientStreamingServer[UploadRequest, UploadReport]) error
+	// the sender has closed its side; a stream that breaks off applies nothing.
+	//
+	// The report comes in parts. While the upload is applied, parts with state
+	// APPLYING say how far it is; then come one part without verdicts, which says
+	// all of the whole, and the verdicts, in any number of parts.
+	//
+	// An upload with the sequence number and content of an earlier one changes
+	// nothing, and is answered with the earlier one's report. A number that was
+	// used with other content, or is lower than the highest, is refused.
+	Upload(grpc.BidiStreamingServer[UploadRequest, UploadReport]) error
+	// Report gives the report of an earlier upload of the caller again, in parts
+	// as Upload does. One that waited says what a person has decided since.
+	Report(*ReportRequest, grpc.ServerStreamingServer[UploadReport]) error
+	// InactiveNumbers gives the NHS numbers under which the caller holds flags and
+	// which are not in use any more, as far as the caller has not acknowledged to
+	// know, oldest first, and ends.
+	InactiveNumbers(*InactiveNumbersRequest, grpc.ServerStreamingServer[InactiveNumber]) error
+	// AcknowledgeInactiveNumbers takes over: what is named is not given again. It
+	// may be repeated.
+	AcknowledgeInactiveNumbers(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error)
 	mustEmbedUnimplementedUploadsServer()
 }
 
@@ -267,8 +354,17 @@ type UploadsServer interface {
 // pointer dereference when methods are called.
 type UnimplementedUploadsServer struct{}
 
-func (UnimplementedUploadsServer) Upload(grpc.ClientStreamingServer[UploadRequest, UploadReport]) error {
+func (UnimplementedUploadsServer) Upload(grpc.BidiStreamingServer[UploadRequest, UploadReport]) error {
 	return status.Error(codes.Unimplemented, "method Upload not implemented")
+}
+func (UnimplementedUploadsServer) Report(*ReportRequest, grpc.ServerStreamingServer[UploadReport]) error {
+	return status.Error(codes.Unimplemented, "method Report not implemented")
+}
+func (UnimplementedUploadsServer) InactiveNumbers(*InactiveNumbersRequest, grpc.ServerStreamingServer[InactiveNumber]) error {
+	return status.Error(codes.Unimplemented, "method InactiveNumbers not implemented")
+}
+func (UnimplementedUploadsServer) AcknowledgeInactiveNumbers(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AcknowledgeInactiveNumbers not implemented")
 }
 func (UnimplementedUploadsServer) mustEmbedUnimplementedUploadsServer() {}
 func (UnimplementedUploadsServer) testEmbeddedByValue()                 {}
@@ -296,7 +392,47 @@ func _Uploads_Upload_Handler(srv interface{}, stream grpc.ServerStream) error {
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Uploads_UploadServer = grpc.ClientStreamingServer[UploadRequest, UploadReport]
+type Uploads_UploadServer = grpc.BidiStreamingServer[UploadRequest, UploadReport]
+
+func _Uploads_Report_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReportRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(UploadsServer).Report(m, &grpc.GenericServerStream[ReportRequest, UploadReport]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Uploads_ReportServer = grpc.ServerStreamingServer[UploadReport]
+
+func _Uploads_InactiveNumbers_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(InactiveNumbersRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(UploadsServer).InactiveNumbers(m, &grpc.GenericServerStream[InactiveNumbersRequest, InactiveNumber]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Uploads_InactiveNumbersServer = grpc.ServerStreamingServer[InactiveNumber]
+
+func _Uploads_AcknowledgeInactiveNumbers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcknowledgeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UploadsServer).AcknowledgeInactiveNumbers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Uploads_AcknowledgeInactiveNumbers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UploadsServer).AcknowledgeInactiveNumbers(ctx, req.(*AcknowledgeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 // Uploads_ServiceDesc is the grpc.ServiceDesc for Uploads service.
 // It's only intended for direct use with grpc.RegisterService,
@@ -304,12 +440,28 @@ type Uploads_UploadServer = grpc.ClientStreamingServer[UploadRequest, UploadRepo
 var Uploads_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "safeguard.v1.Uploads",
 	HandlerType: (*UploadsServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "AcknowledgeInactiveNumbers",
+			Handler:    _Uploads_AcknowledgeInactiveNumbers_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Upload",
 			Handler:       _Uploads_Upload_Handler,
+			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Report",
+			Handler:       _Uploads_Report_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "InactiveNumbers",
+			Handler:       _Uploads_InactiveNumbers_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "safeguard.proto",

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/central/upload"
 )
 
 // Directory is who takes part: the sites that may ask, and the local authorities
@@ -25,7 +27,7 @@ type participants struct {
 type Authority struct {
 	safeguard.Authority
 	Stage  store.Stage
-	Closed bool // is no more: no data of it are expected
+	Closed string // why it may not upload, and who is to in its place, in a sentence; empty while it is there
 }
 
 type siteKey struct{ organisation, site safeguard.ODSCode }
@@ -48,7 +50,7 @@ func (d *Directory) Set(sites []store.Site, authorities []Authority) {
 	}
 	for _, a := range authorities {
 		p.authorities[a.Code] = a
-		if a.Stage == store.Live && !a.Closed {
+		if a.Stage == store.Live && a.Closed == "" {
 			p.live = append(p.live, a.Authority)
 		}
 	}
@@ -57,6 +59,18 @@ func (d *Directory) Set(sites []store.Site, authorities []Authority) {
 
 // SetUploaded says when each authority's last complete upload was.
 func (d *Directory) SetUploaded(at map[safeguard.ODSCode]time.Time) { d.uploaded.Store(&at) }
+
+// AdmitUpload tells why the authority may not upload, if so, as a
+// *upload.Refused.
+func (d *Directory) AdmitUpload(authority safeguard.ODSCode) error {
+	if !d.known(authority) {
+		return &upload.Refused{Why: upload.NotAsked, Reason: fmt.Sprintf("local authority %s is not registered at the centre, or only invited to take part", authority)}
+	}
+	if why := d.now.Load().authorities[authority].Closed; why != "" {
+		return &upload.Refused{Why: upload.NotAsked, Reason: why}
+	}
+	return nil
+}
 
 // site gives the site that is registered under an organisation.
 func (d *Directory) site(organisation, code safeguard.ODSCode) (store.Site, bool) {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -20,6 +19,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/flagpb"
 	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/central/upload"
 )
 
 // Limits of what a caller may ask of the server.
@@ -29,7 +29,6 @@ const (
 	unaryTime   = 10 * time.Second // for a call whose caller sets no deadline
 	handshake   = 10 * time.Second
 	stopTime    = 10 * time.Second // for calls in progress when the server stops
-	maxUpload   = 300_000          // rows of one upload
 	uploadPause = 30 * time.Second // between two messages of an upload
 	maxAcks     = 10_000           // ids of one acknowledgement
 )
@@ -46,6 +45,10 @@ type Policy struct {
 	DataAge  time.Duration         // after which an authority's data are overdue
 	Late     time.Duration         // after the attendance; then its notification says that it is late
 	OwedRate int                   // lookups per second that all agents together may add while they pay what they owe since an outage
+
+	// SnapshotShare is how much of its current flags an authority's snapshot may
+	// end or withdraw without a person, from 0 to 1.
+	SnapshotShare float64
 }
 
 // DefaultPolicy is that of a live centre.
@@ -57,6 +60,7 @@ func DefaultPolicy() Policy {
 		DataAge:          7 * 24 * time.Hour,
 		Late:             time.Hour,
 		OwedRate:         200,
+		SnapshotShare:    upload.DefaultShare,
 	}
 }
 
@@ -70,12 +74,10 @@ type Server struct {
 	quiet     quiet
 	owing     owing
 	follows   *follows
+	intake    *upload.Intake
 
 	listener net.Listener
 	grpc     *grpc.Server
-
-	mu        sync.Mutex                 // guards uploading
-	uploading map[safeguard.ODSCode]bool // authorities whose upload is in progress
 }
 
 // Listen takes the address (host:port; port 0 is any free one) for a server
@@ -92,7 +94,17 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 		policy:    p,
 		log:       log,
 		listener:  listener,
-		uploading: map[safeguard.ODSCode]bool{},
+		intake: &upload.Intake{
+			Store:        s,
+			Demographics: upload.List{Store: s},
+			Policy:       upload.Policy{RefuseTest: p.ProductionChecks, Share: p.SnapshotShare},
+			Log:          log,
+			Admit:        d.AdmitUpload,
+		},
+	}
+	server.intake.Applied = func() {
+		server.counts.uploads.Add(1)
+		server.follows.changed()
 	}
 	server.follows = newFollows(s, d, p.Cache, &server.counts, log)
 	server.grpc = grpc.NewServer(
@@ -120,6 +132,9 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Intake is what takes the uploads, for whichever other way they come.
+func (s *Server) Intake() *upload.Intake { return s.intake }
 
 // Run serves until ctx ends, lets the calls in progress finish, and returns nil.
 func (s *Server) Run(ctx context.Context) error {

@@ -238,7 +238,7 @@ func each(rows ...client.Row) iter.Seq2[client.Row, error] {
 
 func (c *centre) upload(a safeguard.Authority, rows ...client.Row) client.Report {
 	c.Helper()
-	report, err := c.authority(a).Upload(c.Context(), each(rows...))
+	report, err := c.authority(a).Upload(c.Context(), client.Upload{}, each(rows...))
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -547,7 +547,7 @@ func TestUploadRefusals(t *testing.T) {
 				kind = identity.Agent
 			}
 			conn := c.dial(c.tls(tt.file, kind))
-			report, err := conn.Upload(t.Context(), each(good))
+			report, err := conn.Upload(t.Context(), client.Upload{}, each(good))
 			if tt.want == "" {
 				if err != nil || report.Verdict != "CPF04" {
 					t.Errorf("report %+v, %v, want none loaded", report, err)
@@ -612,7 +612,10 @@ func TestUploadOutOfOrder(t *testing.T) {
 					break // why is in the response
 				}
 			}
-			report, err := stream.CloseAndRecv()
+			if err := stream.CloseSend(); err != nil {
+				t.Fatal(err)
+			}
+			report, err := stream.Recv()
 			if status.Code(err) != tt.code || !strings.Contains(status.Convert(err).Message(), tt.want) {
 				t.Errorf("%v, %v, want %v: %s", report, err, tt.code, tt.want)
 			}
@@ -633,7 +636,7 @@ func TestUploadBrokenOff(t *testing.T) {
 		}
 		yield(client.Row{}, broken)
 	}
-	if _, err := c.authority(middlesbrough).Upload(t.Context(), rows); !errors.Is(err, broken) {
+	if _, err := c.authority(middlesbrough).Upload(t.Context(), client.Upload{}, rows); !errors.Is(err, broken) {
 		t.Errorf("error %v, want the reader's", err)
 	}
 	if flags, err := c.store.Flags(t.Context(), alice); err != nil || len(flags) != 0 {
@@ -643,7 +646,7 @@ func TestUploadBrokenOff(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for {
-		report, err := c.authority(middlesbrough).Upload(ctx, each(good))
+		report, err := c.authority(middlesbrough).Upload(ctx, client.Upload{}, each(good))
 		var refused *client.Refused
 		if errors.As(err, &refused) && strings.Contains(refused.Reason, "in progress") {
 			continue

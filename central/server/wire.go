@@ -9,6 +9,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/flagpb"
+	"github.com/safeguard-edge/safeguard/central/store"
 )
 
 var purposes = map[flagpb.Purpose]safeguard.Purpose{
@@ -167,4 +168,12 @@ func wireNotification(n safeguard.Notification) *flagpb.Notification {
 		out.Plans = append(out.Plans, wirePlans[p])
 	}
 	return out
+}
+
+func wireInactive(n store.InactiveNumber) *flagpb.InactiveNumber {
+	standing := flagpb.InactiveStanding_INACTIVE_STANDING_INACTIVE
+	if n.Standing == store.Superseded {
+		standing = flagpb.InactiveStanding_INACTIVE_STANDING_SUPERSEDED
+	}
+	return &flagpb.InactiveNumber{Id: n.ID, NhsNumber: n.Number.Reveal(), Standing: standing, Upload: n.Upload, RecordedAt: timestamppb.New(n.Recorded)}
 }

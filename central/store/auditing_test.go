@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -260,7 +261,7 @@ func TestErasureLeavesTheAuditVerifiable(t *testing.T) {
 			alice, bob := number(t, "9990000107"), number(t, "9990000115")
 			authority := code(t, "206")
 			flag := store.Flag{Plan: safeguard.ChildProtection, Start: safeguard.Date{Year: 2025, Month: 2, Day: 3}}
-			if _, err := s.Apply(t.Context(), store.Upload{ID: "1", Authority: authority, Rows: 2, Changes: []store.Change{{Number: alice, Flag: flag}, {Number: bob, Flag: flag}}}); err != nil {
+			if _, err := s.Apply(t.Context(), store.Upload{ID: "1", Authority: authority, Rows: 2, Changes: slices.Values([]store.Change{{Number: alice, Flag: flag}, {Number: bob, Flag: flag}})}); err != nil {
 				t.Fatal(err)
 			}
 			for _, n := range []safeguard.NHSNumber{alice, bob} {
@@ -292,7 +293,7 @@ func TestErasureLeavesTheAuditVerifiable(t *testing.T) {
 				t.Errorf("%d persons, %d entries that lead to one, %v, want 1 and 2", persons, subjects, err)
 			}
 			// Flagged anew, the person is a new one.
-			if _, err := s.Apply(t.Context(), store.Upload{ID: "2", Authority: authority, Rows: 1, Changes: []store.Change{{Number: alice, Flag: flag}}}); err != nil {
+			if _, err := s.Apply(t.Context(), store.Upload{ID: "2", Authority: authority, Rows: 1, Changes: slices.Values([]store.Change{{Number: alice, Flag: flag}})}); err != nil {
 				t.Fatal(err)
 			}
 			if flags, err := s.Flags(t.Context(), alice); err != nil || len(flags) != 1 {

@@ -117,7 +117,7 @@ func (a Authority) OpenOn(day safeguard.Date) bool {
 // authority itself, or, once it is no more, the one that has followed it. Where
 // several have, nobody can tell which: then the flag's own is given.
 func (d Directory) Contact(code safeguard.ODSCode, day safeguard.Date) (safeguard.Authority, bool) {
-	first, ok := d.authority(code)
+	first, ok := d.Authority(code)
 	if !ok {
 		return safeguard.Authority{}, false
 	}
@@ -126,7 +126,7 @@ func (d Directory) Contact(code safeguard.ODSCode, day safeguard.Date) (safeguar
 		if a.OpenOn(day) || len(a.Successors) != 1 {
 			break
 		}
-		next, ok := d.authority(a.Successors[0])
+		next, ok := d.Authority(a.Successors[0])
 		if !ok {
 			break
 		}
@@ -139,7 +139,8 @@ func (d Directory) Contact(code safeguard.ODSCode, day safeguard.Date) (safeguar
 	return out, true
 }
 
-func (d Directory) authority(code safeguard.ODSCode) (Authority, bool) {
+// Authority gives the authority with the code.
+func (d Directory) Authority(code safeguard.ODSCode) (Authority, bool) {
 	i := slices.IndexFunc(d.Authorities, func(a Authority) bool { return a.Code == code })
 	if i < 0 {
 		return Authority{}, false

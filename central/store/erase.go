@@ -41,11 +41,29 @@ var ofPersons = []struct{ table, id, but string }{
 	{"lookups", "id", ""},
 	{"flags", "id", ""},
 	{"changes", "position", " AND position < (SELECT MAX(position) FROM changes)"},
+	{"upload_changes", "position", ""}, // go with the upload's waiting, not by age
+	{"inactive_numbers", "position", ""},
+}
+
+// withoutRows removes those of the persons of whom nothing else is kept. That
+// somebody asked keeps nobody.
+func withoutRows(persons map[string]bool) []statement {
+	text := `DELETE FROM persons WHERE token = ?`
+	for _, t := range ofPersons {
+		if t.table != "asked" {
+			text += ` AND NOT EXISTS (SELECT 1 FROM ` + t.table + ` WHERE person = token)`
+		}
+	}
+	var statements []statement
+	for person := range persons {
+		statements = append(statements, stmt(text, []byte(person)))
+	}
+	return statements
 }
 
 func (r *Removed) add(table string, n int) {
 	switch table {
-	case "notifications":
+	case "notifications", "inactive_numbers":
 		r.Notifications += n
 	case "lookups":
 		r.Accesses += n
@@ -95,7 +113,7 @@ func (s *DB) erase(ctx context.Context, tx transaction, person, subject []byte) 
 		}
 		removed.add(t.table, int(n[0]))
 	}
-	n, err := tx.exec(ctx, stmt(`DELETE FROM persons WHERE token = ?`, person))
+	n, err := tx.exec(ctx, stmt(`DELETE FROM persons WHERE token = ?`, person), stmt(`DELETE FROM demographics WHERE token = ?`, person))
 	if err != nil {
 		return Removed{}, audit.Entry{}, err
 	}
@@ -118,7 +136,7 @@ func (s *DB) erase(ctx context.Context, tx transaction, person, subject []byte) 
 type Retention struct {
 	ClosedFlags   time.Time // superseded or withdrawn before
 	Accesses      time.Time // recorded before
-	Notifications time.Time // acknowledged before
+	Notifications time.Time // acknowledged before; notices of inactive numbers too
 	Asked         time.Time // asked last before
 	Changes       time.Time // changed before
 }
@@ -137,6 +155,8 @@ func (s *DB) Retain(ctx context.Context, rule Retention, by audit.Who) (Removed,
 		"notifications": {"acknowledged_at", rule.Notifications},
 		"asked":         {"at", rule.Asked},
 		"changes":       {"at", rule.Changes},
+
+		"inactive_numbers": {"acknowledged_at", rule.Notifications},
 	}
 	var all Removed
 	for _, t := range ofPersons {
@@ -182,15 +202,7 @@ func (s *DB) retain(ctx context.Context, table string, old statement, by audit.W
 			return nil, err
 		}
 		removed.add(table, n)
-		var rest []statement
-		for person := range persons {
-			rest = append(rest, stmt(`DELETE FROM persons WHERE token = ?
-				AND NOT EXISTS (SELECT 1 FROM flags WHERE person = token)
-				AND NOT EXISTS (SELECT 1 FROM lookups WHERE person = token)
-				AND NOT EXISTS (SELECT 1 FROM notifications WHERE person = token)
-				AND NOT EXISTS (SELECT 1 FROM changes WHERE person = token)`, []byte(person)))
-		}
-		touched, err := tx.exec(ctx, rest...)
+		touched, err := tx.exec(ctx, withoutRows(persons)...)
 		for _, n := range touched {
 			removed.Persons += int(n)
 		}

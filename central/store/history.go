@@ -85,7 +85,7 @@ func (s *DB) Uploaded(ctx context.Context) (map[safeguard.ODSCode]time.Time, err
 		authority, err := safeguard.ParseODSCode(code)
 		at[authority] = fromMillis(*received)
 		return err
-	}, stmt(`SELECT a.code, (SELECT u.received_at FROM uploads u WHERE u.authority = a.code AND (u.loaded > 0 OR u.row_count = 0)
+	}, stmt(`SELECT a.code, (SELECT u.received_at FROM uploads u WHERE u.authority = a.code AND u.state = 'applied' AND (u.loaded > 0 OR u.row_count = 0)
 		ORDER BY u.received_at DESC LIMIT 1) FROM authorities a`))
 	if err != nil {
 		return nil, fmt.Errorf("read uploads: %w", err)

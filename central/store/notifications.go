@@ -60,23 +60,27 @@ func (s *DB) scanWaiting(row scanner) (Waiting, dataKey, error) {
 
 // Acknowledge implements Store.
 func (s *DB) Acknowledge(ctx context.Context, authority safeguard.ODSCode, ids []string, by string, at time.Time) (int, error) {
+	found, err := s.acknowledge(ctx, "notifications", authority, ids, by, at)
+	if err != nil {
+		return 0, fmt.Errorf("acknowledge notifications: %w", err)
+	}
+	return found, nil
+}
+
+func (s *DB) acknowledge(ctx context.Context, table string, authority safeguard.ODSCode, ids []string, by string, at time.Time) (found int, err error) {
 	ids = slices.Sorted(slices.Values(ids)) // in one order, so that two callers do not wait for each other
 	statements := make([]statement, len(ids))
 	for i, id := range ids {
-		statements[i] = stmt(`UPDATE notifications SET
+		statements[i] = stmt(`UPDATE `+table+` SET
 			acknowledged_at = coalesce(acknowledged_at, ?), acknowledged_by = coalesce(acknowledged_by, ?)
 			WHERE id = ? AND authority = ?`, millis(at), by, id, authority.String())
 	}
-	found := 0
-	err := s.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
+	err = s.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
 		touched, err := tx.exec(ctx, statements...)
 		for _, n := range touched {
 			found += int(n)
 		}
 		return nil, err
 	})
-	if err != nil {
-		return 0, fmt.Errorf("acknowledge notifications: %w", err)
-	}
-	return found, nil
+	return found, err
 }

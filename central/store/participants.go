@@ -28,7 +28,7 @@ func (s *DB) PutSite(ctx context.Context, site Site, by audit.Who) error {
 // PutAuthority implements Store.
 func (s *DB) PutAuthority(ctx context.Context, authority Authority, by audit.Who) error {
 	err := s.change(ctx, func(d *Directory) ([]statement, []audit.Entry, error) {
-		if before, ok := d.authority(authority.Code); ok {
+		if before, ok := d.Authority(authority.Code); ok {
 			authority.Stage = before.Stage
 		}
 		statements, entry := authority.put(by)
@@ -60,7 +60,7 @@ func (s *DB) StageSite(ctx context.Context, organisation, code safeguard.ODSCode
 // StageAuthority implements Store.
 func (s *DB) StageAuthority(ctx context.Context, code safeguard.ODSCode, stage Stage, by audit.Who) error {
 	err := s.change(ctx, func(d *Directory) ([]statement, []audit.Entry, error) {
-		a, ok := d.authority(code)
+		a, ok := d.Authority(code)
 		if !ok {
 			return nil, nil, ErrUnknown
 		}
@@ -97,7 +97,7 @@ func (s *DB) Import(ctx context.Context, sites []Site, authorities []Authority, 
 		}
 		for _, a := range authorities {
 			a.Configured = true
-			before, ok := d.authority(a.Code)
+			before, ok := d.Authority(a.Code)
 			if ok {
 				// What a configuration does not say stays.
 				a.Stage, a.Changed, a.GSS = before.Stage, before.Changed, before.GSS

@@ -42,12 +42,16 @@ func (v vault) sameKeys() error {
 // notificationID follows from what makes a notification one, so that it is the
 // same even after the store was rebuilt; it tells nothing without the keys.
 func (v vault) notificationID(n safeguard.Notification) string {
-	var id safeguard.AttendanceID // for the form of its text
 	parts := []string{n.Organisation.String(), n.Attendance.String(), n.Number.Reveal(), n.Authority.String()}
 	if n.Corrects != "" {
 		parts = append(parts, n.Corrects)
 	}
-	copy(id[:], v.ring.Token("central notification", key(parts...)))
+	return v.uuid("central notification", key(parts...))
+}
+
+func (v vault) uuid(purpose string, of []byte) string {
+	var id safeguard.AttendanceID // for the form of its text
+	copy(id[:], v.ring.Token(purpose, of))
 	id[6] = id[6]&0x0f | 0x80 // UUID version 8
 	id[8] = id[8]&0x3f | 0x80
 	return id.String()

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,7 +129,7 @@ func TestSQLiteKeepsPersonsSealed(t *testing.T) {
 	authority, _ := safeguard.ParseODSCode("206")
 	born := safeguard.Hide(safeguard.Date{Year: 2015, Month: 6, Day: 7})
 	flag := store.Flag{Plan: safeguard.ChildProtection, Start: safeguard.Date{Year: 2025, Month: 2, Day: 3}, Born: born}
-	if _, err := s.Apply(t.Context(), store.Upload{ID: "1", Authority: authority, Rows: 1, Changes: []store.Change{{Number: n, Flag: flag}}}); err != nil {
+	if _, err := s.Apply(t.Context(), store.Upload{ID: "1", Authority: authority, Rows: 1, Changes: slices.Values([]store.Change{{Number: n, Flag: flag}})}); err != nil {
 		t.Fatal(err)
 	}
 	a := store.Access{Number: n, Organisation: trust, Attendance: safeguard.NewAttendanceID(trust, "1"), Accountable: safeguard.Accountable{Name: "Dr Example"}, At: time.Now(), Recorded: time.Now()}

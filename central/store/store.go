@@ -9,6 +9,7 @@ package store
 import (
 	"context"
 	"io"
+	"iter"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
@@ -37,10 +38,46 @@ type Store interface {
 	// concerned only by a repeat is owed from then on.
 	Settle(ctx context.Context, look Look, owed []safeguard.Notification) error
 
-	// Apply applies an upload's changes in one transaction, in order, and says
-	// for each what it did. No change removes a row: what is superseded or
-	// withdrawn is kept, with the time and the upload that closed it.
-	Apply(ctx context.Context, upload Upload) ([]Effect, error)
+	// Apply applies an upload's changes in one transaction, in order, keeps the
+	// upload, and says what each change did. No change removes a row: what is
+	// superseded or withdrawn is kept, with the time and the upload that closed
+	// it. An upload with number and digest of an earlier one is that one, and
+	// changes nothing; a number that can not be the next is a *SequenceError. A
+	// snapshot that does more than it may changes nothing and waits.
+	Apply(ctx context.Context, upload Upload) (Kept, error)
+
+	// Uploads gives the uploads, the latest first.
+	Uploads(ctx context.Context, which UploadFilter) ([]Kept, error)
+
+	// Upload gives one, by its id, or where that is empty by the authority's
+	// sequence number. One that is not there, or is another authority's, is
+	// ErrNoUpload; the zero authority is any.
+	Upload(ctx context.Context, authority safeguard.ODSCode, id string, sequence int64) (Kept, error)
+
+	// Release applies an upload that waits, except where a later one has said
+	// something of a flag. One that does not wait is a *NotWaiting.
+	Release(ctx context.Context, id, reason string, by audit.Who) (Kept, error)
+
+	// Reject ends the waiting of an upload: nothing of it is applied.
+	Reject(ctx context.Context, id, reason string, by audit.Who) (Kept, error)
+
+	// ImportDemographics puts a list in the place of the one before, owes each
+	// authority that holds a flag under one of its numbers that are not in use any
+	// more a notice, once, and gives how many it owes now.
+	ImportDemographics(ctx context.Context, list iter.Seq2[Listed, error], by audit.Who) (owed int, err error)
+
+	// Demographics says which list was imported; the zero value is none.
+	Demographics(ctx context.Context) (DemographicList, error)
+
+	// Standings gives what the list says of the numbers, in their order.
+	Standings(ctx context.Context, numbers []safeguard.NHSNumber) ([]Standing, error)
+
+	// InactiveNumbers gives an authority's notices that are not acknowledged, as
+	// Waiting gives notifications.
+	InactiveNumbers(ctx context.Context, authority safeguard.ODSCode, after int64, limit int) ([]InactiveNumber, error)
+
+	// AcknowledgeInactive is Acknowledge for these notices.
+	AcknowledgeInactive(ctx context.Context, authority safeguard.ODSCode, ids []string, by string, at time.Time) (int, error)
 
 	// Correct takes an access back: it is kept, marked, and every authority that was
 	// notified of it is owed a correction. One that was corrected before, or never
@@ -133,37 +170,6 @@ type Flag struct {
 
 	Row int64 // where the store has it; not part of what it says
 }
-
-// Upload is what one authority sends at one time.
-type Upload struct {
-	ID        string // unique
-	Authority safeguard.ODSCode
-	By        string // the identity that sent it
-	Received  time.Time
-	Rows      int // of the whole upload, with those that no change could be made of
-	Changes   []Change
-}
-
-// Change adds a flag, or puts it in the place of the one with the same plan and
-// start, or withdraws that one.
-type Change struct {
-	Number   safeguard.NHSNumber
-	Flag     Flag // of the upload's authority
-	Withdraw bool
-}
-
-// Effect is what a change did.
-type Effect int
-
-// The effects.
-const (
-	NoEffect  Effect = iota
-	Added            // a flag that was not there
-	Replaced         // the flag says something else than before
-	Unchanged        // the flag said so already, or was withdrawn already
-	Withdrawn
-	NotHeld // there is no such flag to withdraw
-)
 
 // Access is one unscheduled lookup of one person's flags.
 type Access struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -156,44 +157,87 @@ type fake struct {
 	got     store.Upload
 }
 
-func (f *fake) Apply(_ context.Context, u store.Upload) ([]store.Effect, error) {
+func (f *fake) Apply(_ context.Context, u store.Upload) (store.Kept, error) {
 	f.got = u
-	return f.effects, f.err
+	k := store.Kept{ID: u.ID, Authority: u.Authority, State: store.Applied, Rows: u.Rows, Verdicts: u.Verdicts, Effects: f.effects}
+	for _, e := range f.effects {
+		if e != store.NotHeld {
+			k.Loaded++
+		}
+	}
+	return k, f.err
 }
 
-func TestBatch(t *testing.T) {
-	authority, err := safeguard.ParseODSCode("806")
+// begin begins an upload that is applied to k.
+func begin(t *testing.T, k Keeper, d Demographics, s Sending) *Batch {
+	t.Helper()
+	i := &Intake{Store: k, Demographics: d, Policy: Policy{Share: DefaultShare}, Log: slog.New(slog.DiscardHandler),
+		Admit: func(safeguard.ODSCode) error { return nil }}
+	b, done, err := i.Begin(middlesbrough, s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := func(line int, number string) Row {
-		return Row{Line: line, NHSNumber: number, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}
+	t.Cleanup(done)
+	b.rules = rules
+	return b
+}
+
+func add(t *testing.T, b *Batch, rows ...Row) {
+	t.Helper()
+	for _, r := range rows {
+		if err := b.Add(r); err != nil {
+			t.Fatal(err)
+		}
 	}
+}
+
+func each(t *testing.T, r Report) (list []Verdict) {
+	t.Helper()
+	for v, err := range r.Each {
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+var middlesbrough = func() safeguard.ODSCode {
+	c, err := safeguard.ParseODSCode("806")
+	if err != nil {
+		panic(err)
+	}
+	return c
+}()
+
+func goodRow(line int, number string) Row {
+	return Row{Line: line, NHSNumber: number, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}
+}
+
+func TestBatch(t *testing.T) {
 	tests := []struct {
 		name    string
 		rows    []Row
 		effects []store.Effect
 		want    string // verdict, counts, codes
 	}{
-		{"all", []Row{row(2, alice), row(3, bob)}, []store.Effect{store.Added, store.Replaced}, "CPF02 2 of 2: CPR06 CPR06"},
-		{"some", []Row{row(2, alice), row(3, "1"), row(4, bob)}, []store.Effect{store.Unchanged, store.Withdrawn}, "CPF03 2 of 3: CPR06 CPR04 CPR06"},
-		{"nothing to withdraw", []Row{row(2, alice), row(3, bob)}, []store.Effect{store.NotHeld, store.Added}, "CPF03 1 of 2: CPR07 CPR06"},
-		{"none", []Row{row(2, "1"), row(3, "2")}, nil, "CPF04 0 of 2: CPR04 CPR04"},
+		{"all", []Row{goodRow(2, alice), goodRow(3, bob)}, []store.Effect{store.Added, store.Replaced}, "CPF02 2 of 2: CPR06 CPR06"},
+		{"some", []Row{goodRow(2, alice), goodRow(3, "1"), goodRow(4, bob)}, []store.Effect{store.Unchanged, store.Withdrawn}, "CPF03 2 of 3: CPR06 CPR04 CPR06"},
+		{"nothing to withdraw", []Row{goodRow(2, alice), goodRow(3, bob)}, []store.Effect{store.NotHeld, store.Added}, "CPF03 1 of 2: CPR07 CPR06"},
+		{"none", []Row{goodRow(2, "1"), goodRow(3, "2")}, nil, "CPF04 0 of 2: CPR04 CPR04"},
 		{"no rows", nil, nil, "CPF02 0 of 0:"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			b := New(authority, "me", time.Now(), rules)
-			for _, r := range tt.rows {
-				b.Add(r)
-			}
 			s := &fake{effects: tt.effects}
-			r, err := b.Apply(t.Context(), s)
+			b := begin(t, s, nil, Sending{By: "me"})
+			add(t, b, tt.rows...)
+			r, err := b.Apply(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := fmt.Sprintf("%s %d of %d:", r.Verdict, r.Loaded, r.Rows)
-			for i, v := range r.Verdicts {
+			for i, v := range each(t, r) {
 				got += " " + v.Code
 				if v.Line != tt.rows[i].Line || v.Sentence == "" {
 					t.Errorf("verdict %+v, want line %d and a sentence", v, tt.rows[i].Line)
@@ -202,13 +246,13 @@ func TestBatch(t *testing.T) {
 			if got != tt.want || r.Rejected != r.Rows-r.Loaded {
 				t.Errorf("report %s, want %s", got, tt.want)
 			}
-			if s.got.Rows != len(tt.rows) || s.got.Authority != authority || s.got.ID == "" || s.got.ID != r.ID {
+			if s.got.Rows != len(tt.rows) || s.got.Authority != middlesbrough || s.got.ID == "" || s.got.ID != r.ID {
 				t.Errorf("stored %+v", s.got)
 			}
 		})
 	}
 	broken := errors.New("disk full")
-	if _, err := New(authority, "me", time.Now(), rules).Apply(t.Context(), &fake{err: broken}); !errors.Is(err, broken) {
+	if _, err := begin(t, &fake{err: broken}, nil, Sending{}).Apply(t.Context(), nil); !errors.Is(err, broken) {
 		t.Errorf("error %v, want the store's", err)
 	}
 }

@@ -20,7 +20,7 @@ type Notification struct {
 
 // Upload uploads the local authority's flags, and returns the verdict.
 func (w *World) Upload(ctx context.Context) (verdict, sentence string, err error) {
-	out, err := w.AsAuthority(ctx, "flags", "import", w.Path("flags.csv"), "--json")
+	out, err := w.AsAuthority(ctx, "upload", w.Path("flags.csv"), "--json")
 	if err != nil {
 		return "", "", err
 	}

@@ -27,6 +27,7 @@ const (
 	exitFailed   = 1
 	exitRejected = 3 // some rows of an upload
 	exitBroken   = 4 // the audit does not verify
+	exitWaits    = 5 // an upload waits for a person
 )
 
 type commands struct {
@@ -34,13 +35,11 @@ type commands struct {
 		Config string `required:"" type:"path" placeholder:"FILE" help:"The configuration, YAML."`
 	} `cmd:"" help:"Run the flag service until it is told to stop."`
 
-	Flags struct {
-		Import struct {
-			caller
-			File string `arg:"" help:"CSV with the columns nhs_number,date_of_birth,plan,start and, if wanted, end,delete; - is standard input."`
-			JSON bool   `help:"Write the report as JSON."`
-		} `cmd:"" help:"Upload a local authority's flags. Exit code 0: all rows loaded, 3: some were rejected, 1: failed."`
-	} `cmd:"" help:"A local authority's flags."`
+	Upload  uploadCommand  `cmd:"" help:"Upload a local authority's flags. Exit code 0: all rows loaded, 3: some were rejected, 5: it waits for a person at the centre, 1: failed, nothing is changed."`
+	Report  reportCommand  `cmd:"" help:"Get the report of an earlier upload again. Exit codes as for upload."`
+	Uploads uploadsCommand `cmd:"" help:"What local authorities have uploaded, and what waits for a person."`
+
+	InactiveNumbers inactiveCommands `cmd:"" name:"inactive-numbers" help:"NHS numbers that a local authority holds flags under and that are not in use any more."`
 
 	Notifications struct {
 		List struct {
@@ -66,6 +65,10 @@ type commands struct {
 	Site      siteCommands      `cmd:"" help:"Places that may ask."`
 	Authority authorityCommands `cmd:"" help:"Local authorities that hold flags."`
 	Audit     auditCommands     `cmd:"" help:"Who looked at whose flags, and who did what to the centre."`
+
+	Demographics demographicsCommand `cmd:"" help:"What a demographic service says of NHS numbers."`
+	Erase        eraseCommand        `cmd:"" help:"Remove all that is kept about a person."`
+	Retain       retainCommand       `cmd:"" help:"Remove what is older than it is to be kept."`
 
 	Version struct{} `cmd:"" help:"Say which version this is."`
 }
@@ -110,12 +113,20 @@ func do(ctx context.Context, command string, c *commands) (code int, err error) 
 			return 0, err
 		}
 		return 0, central.Run(ctx, config, slog.New(slog.NewTextHandler(os.Stderr, nil)))
-	case "flags":
-		report, err := central.ImportFlags(ctx, c.Flags.Import.to(), c.Flags.Import.File, os.Stdout, c.Flags.Import.JSON)
-		if report.Rejected > 0 {
-			code = exitRejected
-		}
-		return code, err
+	case "upload":
+		return c.Upload.run(ctx)
+	case "report":
+		return c.Report.run(ctx)
+	case "uploads":
+		return 0, c.Uploads.run(ctx, command)
+	case "inactive-numbers":
+		return 0, c.InactiveNumbers.run(ctx, command)
+	case "demographics":
+		return 0, c.Demographics.run(ctx)
+	case "erase":
+		return 0, c.Erase.run(ctx)
+	case "retain":
+		return 0, c.Retain.run(ctx)
 	case "notifications":
 		if list := c.Notifications.List; strings.HasPrefix(command, "notifications list") {
 			how := central.Listing{JSON: list.JSON, Reveal: list.Reveal, Limit: list.Limit}

@@ -142,7 +142,7 @@ func changesInOrder(t *testing.T, open func() store.Store) {
 			for n := range each {
 				_, err := s.Apply(t.Context(), store.Upload{
 					ID: fmt.Sprintf("order %d %d", i, n), Authority: code(fmt.Sprintf("80%d", i)), Received: morning, Rows: 1,
-					Changes: []store.Change{{Number: alice, Flag: flag(safeguard.ChildProtection, fmt.Sprintf("2025-01-%02d", n+1), "")}},
+					Changes: slices.Values([]store.Change{{Number: alice, Flag: flag(safeguard.ChildProtection, fmt.Sprintf("2025-01-%02d", n+1), "")}}),
 				})
 				if err != nil {
 					t.Error(err)

@@ -22,10 +22,7 @@ import (
 // the same store again, which nobody else has open then; each test begins with
 // an empty one.
 func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
-	for _, tt := range []struct {
-		name string
-		test func(t *testing.T, open func() store.Store)
-	}{
+	for _, tt := range append([]test{
 		{"nothing held", nothingHeld},
 		{"flags of several authorities", severalAuthorities},
 		{"an upload's effects", effects},
@@ -51,9 +48,14 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 		{"concurrent callers", concurrent},
 		{"a caller that has gone", gone},
 		{"after closing", afterClosing},
-	} {
+	}, uploadTests...) {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, open(t)) })
 	}
+}
+
+type test struct {
+	name string
+	test func(t *testing.T, open func() store.Store)
 }
 
 var (
@@ -109,18 +111,18 @@ var uploads int
 func apply(t *testing.T, s store.Store, authority safeguard.ODSCode, changes ...store.Change) []store.Effect {
 	t.Helper()
 	uploads++
-	effects, err := s.Apply(t.Context(), store.Upload{
+	kept, err := s.Apply(t.Context(), store.Upload{
 		ID:        fmt.Sprintf("upload %d", uploads),
 		Authority: authority,
 		By:        "spiffe://safeguard/authority/" + authority.String() + "/test",
 		Received:  morning,
 		Rows:      len(changes),
-		Changes:   changes,
+		Changes:   slices.Values(changes),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return effects
+	return kept.Effects
 }
 
 func wantFlags(t *testing.T, s store.Store, n safeguard.NHSNumber, want ...store.Flag) {
@@ -268,7 +270,7 @@ func lastUploads(t *testing.T, open func() store.Store) {
 	f := flag(safeguard.ChildProtection, "2025-01-02", "")
 	upload := func(id string, at time.Time, rows int, changes ...store.Change) {
 		t.Helper()
-		u := store.Upload{ID: id, Authority: islington, By: "me", Received: at, Rows: rows, Changes: changes}
+		u := store.Upload{ID: id, Authority: islington, By: "me", Received: at, Rows: rows, Changes: slices.Values(changes)}
 		if _, err := s.Apply(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
@@ -390,11 +392,11 @@ func withdrawn(t *testing.T, open func() store.Store) {
 func wholeUpload(t *testing.T, open func() store.Store) {
 	s := open()
 	f := flag(safeguard.ChildProtection, "2025-01-02", "")
-	upload := store.Upload{ID: "twice", Authority: islington, Received: morning, Rows: 1, Changes: []store.Change{{Number: alice, Flag: f}}}
+	upload := store.Upload{ID: "twice", Authority: islington, Received: morning, Rows: 1, Changes: slices.Values([]store.Change{{Number: alice, Flag: f}})}
 	if _, err := s.Apply(t.Context(), upload); err != nil {
 		t.Fatal(err)
 	}
-	upload.Changes = []store.Change{{Number: bob, Flag: f}}
+	upload.Changes = slices.Values([]store.Change{{Number: bob, Flag: f}})
 	if _, err := s.Apply(t.Context(), upload); err == nil {
 		t.Error("an upload's id was taken twice")
 	}
