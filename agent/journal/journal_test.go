@@ -353,3 +353,24 @@ func waitingEntries(t *testing.T, j *journal.Journal) (all []journal.Entry) {
 }
 
 func controlOf(body []byte) string { return strings.Split(string(body), "|")[9] }
+
+// each runs do for every number below n, from many goroutines.
+func each(t *testing.T, n int, do func(n int) error) {
+	t.Helper()
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range 64 {
+		wg.Go(func() {
+			for i := range next {
+				if err := do(i); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
