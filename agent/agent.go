@@ -59,7 +59,8 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer closing(&err, entries.Close)
-	operators, err := control.Listen(control.Address(c.Data), map[string]control.Handler{"journal": entries.Operate}, log)
+	handlers := map[string]control.Handler{"journal": entries.Operate}
+	operators, err := control.Listen(control.Address(c.Data), handlers, log)
 	if err != nil {
 		return err
 	}
@@ -87,6 +88,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	handlers["feeds"] = operateFeeds(c.Feeds, feeds) // before operators runs
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return entries.Run(ctx) })
 	g.Go(func() error { return operators.Run(ctx) })

@@ -45,27 +45,27 @@ type Counters struct {
 
 // Stats is what the counters said at one moment.
 type Stats struct {
-	Frames       uint64                 // complete messages read
-	Bytes        uint64                 // in them
-	Accepted     uint64                 // on disk
-	Rejected     uint64                 // refused for good, nothing kept
-	Postponed    uint64                 // answered with AE or CE, to be sent again
-	Ignored      uint64                 // acknowledgements that came in as messages
-	Unreadable   uint64                 // of those accepted or rejected
-	Other        uint64                 // not ADT, of those accepted or rejected
-	Silent       uint64                 // whose sender asked for no acknowledgement
-	Acknowledged map[hl7.AckCode]uint64 // sent, by code
-	Framing      map[string]uint64      // framing errors by kind
-	LastMessage  time.Time              // zero for never
+	Frames       uint64                 `json:"frames"`                // complete messages read
+	Bytes        uint64                 `json:"bytes"`                 // in them
+	Accepted     uint64                 `json:"accepted"`              // on disk
+	Rejected     uint64                 `json:"rejected"`              // refused for good, nothing kept
+	Postponed    uint64                 `json:"postponed"`             // answered with AE or CE, to be sent again
+	Ignored      uint64                 `json:"ignored"`               // acknowledgements that came in as messages
+	Unreadable   uint64                 `json:"unreadable"`            // of those accepted or rejected
+	Other        uint64                 `json:"other"`                 // not ADT, of those accepted or rejected
+	Silent       uint64                 `json:"silent"`                // whose sender asked for no acknowledgement
+	Acknowledged map[hl7.AckCode]uint64 `json:"acknowledged"`          // sent, by code
+	Framing      map[string]uint64      `json:"framing_errors"`        // by kind
+	LastMessage  time.Time              `json:"last_message,omitzero"` // zero for never
 
-	Open    int    // connections now
-	Opened  uint64 // connections taken
-	Refused uint64 // connections over the limit
-	Denied  uint64 // connections from outside the allow-list, or without a good certificate
-	Probes  uint64 // connections closed without a byte sent
+	Open    int    `json:"open"`    // connections now
+	Opened  uint64 `json:"opened"`  // connections taken
+	Refused uint64 `json:"refused"` // connections over the limit
+	Denied  uint64 `json:"denied"`  // connections from outside the allow-list, or without a good certificate
+	Probes  uint64 `json:"probes"`  // connections closed without a byte sent
 
-	Waiting   int       // messages that wait for intake to be durable
-	HeldSince time.Time // zero while none waits
+	Waiting   int       `json:"waiting"`             // messages that wait for intake to be durable
+	HeldSince time.Time `json:"held_since,omitzero"` // zero while none waits
 }
 
 // Snapshot returns what has been counted so far.

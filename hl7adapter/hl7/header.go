@@ -22,27 +22,44 @@ type Header struct {
 }
 
 // Header reads MSH once.
-func (m Message) Header() Header {
-	var h Header
+func (m Message) Header() (h Header) {
 	rest, ok := m.header().rest()
 	if !ok {
 		return h
 	}
-	fields := [...]*Field{3: &h.Application, 4: &h.Facility, 5: &h.ReceivingApplication, 6: &h.ReceivingFacility, 7: &h.Time,
-		11: &h.Processing, 12: &h.Version, 13: &h.Sequence, 15: &h.AcceptAcknowledgement, 16: &h.Acknowledgement, 18: &h.Charset}
-	for n := 2; n < len(fields); n++ {
+	for n := 2; n <= 18; n++ {
 		raw, more := rest, false
 		if i := bytes.IndexByte(rest, m.sx.field); i >= 0 {
 			raw, rest, more = rest[:i:i], rest[i+1:], true
 		}
 		f := Field{Value{raw, m.sx}}
-		switch {
-		case n == 9:
+		switch n {
+		case 3:
+			h.Application = f
+		case 4:
+			h.Facility = f
+		case 5:
+			h.ReceivingApplication = f
+		case 6:
+			h.ReceivingFacility = f
+		case 7:
+			h.Time = f
+		case 9:
 			h.Type, h.Event, h.Structure = f.Component(1), f.Component(2), f.Component(3)
-		case n == 10:
+		case 10:
 			h.ControlID = raw
-		case fields[n] != nil:
-			*fields[n] = f
+		case 11:
+			h.Processing = f
+		case 12:
+			h.Version = f
+		case 13:
+			h.Sequence = f
+		case 15:
+			h.AcceptAcknowledgement = f
+		case 16:
+			h.Acknowledgement = f
+		case 18:
+			h.Charset = f
 		}
 		if !more {
 			break

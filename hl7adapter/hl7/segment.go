@@ -16,12 +16,12 @@ type Segment struct {
 // isHeader says whether raw begins a segment whose first field is the field
 // separator itself.
 func isHeader(raw []byte) bool {
-	if len(raw) < 4 || !delimits(raw[3]) {
+	if len(raw) < 4 || raw[0] != 'M' && raw[0] != 'B' && raw[0] != 'F' {
 		return false
 	}
 	switch string(raw[:3]) {
 	case "MSH", "BHS", "FHS":
-		return true
+		return delimits(raw[3])
 	}
 	return false
 }

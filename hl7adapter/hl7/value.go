@@ -86,6 +86,9 @@ func (v Value) WholeText() string {
 
 // AppendText appends Text to dst. It does not allocate when dst has room.
 func (v Value) AppendText(dst []byte) []byte {
+	if len(v.raw) == 0 { // as most fields are
+		return dst
+	}
 	raw := v.first()
 	switch {
 	case isNull(raw):

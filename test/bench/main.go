@@ -40,6 +40,8 @@ var targets = []struct {
 	{"hl7adapter/hl7: ReadAttendance/", "allocs/op", 0},
 	{"agent/journal: Intake/safeguard/alone/connections=1", "msg/s", 0.45},
 	{"agent/journal: Intake/safeguard/group/connections=16", "msg/s", 0.40},
+	{"hl7adapter/hl7: ReadAttendance/", "ns/op", 2},        // times a look at each byte
+	{"hl7adapter/mllp: ListenerThroughput/", "msg/s", 0.7}, // of a listener that answers at once and keeps nothing
 }
 
 func main() {
@@ -133,8 +135,9 @@ func pair(order []string, samples map[string][]float64) []Measure {
 		}
 		m := Measure{Name: name, Value: median(samples[key]), Unit: unit}
 		if floor := samples[strings.Replace(name, "/safeguard", "/bare", 1)+"\t"+unit]; strings.Contains(name, "/safeguard") && floor != nil {
-			m.Floor = median(floor)
-			m.Ratio = m.Value / m.Floor
+			if m.Floor = median(floor); m.Floor > 0 { // of nothing there is no ratio
+				m.Ratio = m.Value / m.Floor
+			}
 		}
 		for _, t := range targets {
 			if (name == t.name || strings.HasSuffix(t.name, "/") && strings.HasPrefix(name, t.name)) && unit == t.unit {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -93,5 +94,40 @@ func TestEveryFeedLeadsToAnAlert(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(folder, "*.hl7")); err != nil || len(left) > 0 {
 		t.Errorf("the dropped file is still there: %v %v", left, err)
+	}
+	wantCounters(ctx, t, w, map[string]string{"pas": "mllp", "feed1": "http", "feed2": "folder", "feed3": "mllp_client"})
+}
+
+// wantCounters asks the running agent for its feeds: each has taken one message.
+func wantCounters(ctx context.Context, t *testing.T, w *world.World, transports map[string]string) {
+	t.Helper()
+	out, err := w.Run(ctx, "safeguard-agent", "feeds", "--config", w.Path("agent.yaml"), "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for d := json.NewDecoder(strings.NewReader(out)); d.More(); rows++ {
+		var row struct {
+			Name, Transport  string
+			Frames, Accepted uint64
+			Acknowledged     map[string]uint64
+			LastMessage      time.Time `json:"last_message"`
+		}
+		if err := d.Decode(&row); err != nil {
+			t.Fatalf("%v in %s", err, out)
+		}
+		if row.Transport != transports[row.Name] || row.Frames != 1 || row.Accepted != 1 || row.LastMessage.IsZero() || row.Acknowledged["AA"] != 1 {
+			t.Errorf("got %+v, want one message accepted over %s", row, transports[row.Name])
+		}
+	}
+	if rows != len(transports) {
+		t.Errorf("%d feeds, want %d: %s", rows, len(transports), out)
+	}
+	table, err := w.Run(ctx, "safeguard-agent", "feeds", "--config", w.Path("agent.yaml"))
+	if err != nil || strings.Count(table, "\n") != rows+1 || !strings.Contains(table, "AA 1") {
+		t.Errorf("%v, got\n%s", err, table)
+	}
+	if strings.Contains(out+table, hospital.Plan.Number) {
+		t.Error("the counters tell of a patient")
 	}
 }

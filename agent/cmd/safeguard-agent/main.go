@@ -28,6 +28,7 @@ type commands struct {
 	Run     run             `cmd:"" help:"Run the agent until it is stopped."`
 	Check   check           `cmd:"" help:"Read the configuration and say what is wrong with it."`
 	HL7     hl7Commands     `cmd:"" name:"hl7" help:"Look at HL7 messages as the agent reads them."`
+	Feeds   feedCounters    `cmd:"" help:"Show what each feed of the running agent has counted since it started: messages, acknowledgements by code, framing errors by kind, connections. Exit code 0: all take messages, 1: failed, 4: no agent runs or it does not let this user in, 5: a feed is on hold."`
 	Journal journalCommands `cmd:"" help:"Look at the journal of the running agent, and act on what is in it."`
 	Version printed         `cmd:"" help:"Print the version."`
 }
