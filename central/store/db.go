@@ -15,8 +15,10 @@ type DB struct {
 	trail  trail // the writer's alone
 
 	work    chan *work
+	asked   chan *question
 	closing chan struct{}
 	closed  chan struct{}
+	readers sync.WaitGroup
 	once    sync.Once
 	err     error // of closing; the writer's first
 }
@@ -25,11 +27,14 @@ var _ Store = (*DB)(nil)
 
 // start makes a store of an engine whose tables are up to date.
 func start(ctx context.Context, e engine, v vault) (*DB, error) {
-	s := &DB{vault: v, engine: e, work: make(chan *work), closing: make(chan struct{}), closed: make(chan struct{})}
+	s := &DB{vault: v, engine: e, work: make(chan *work), asked: make(chan *question), closing: make(chan struct{}), closed: make(chan struct{})}
 	if err := s.checkRing(ctx); err != nil {
 		return nil, err
 	}
 	go s.writer()
+	for range heldReaders {
+		s.readers.Go(s.reader)
+	}
 	return s, nil
 }
 
@@ -60,6 +65,7 @@ func (s *DB) Close() error {
 	s.once.Do(func() {
 		close(s.closing)
 		<-s.closed
+		s.readers.Wait()
 		s.err = errors.Join(s.err, s.engine.close())
 	})
 	return s.err

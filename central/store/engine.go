@@ -23,8 +23,8 @@ type engine interface {
 	// meanwhile.
 	snapshot(ctx context.Context, do func(tx transaction) error) error
 
-	// held gives the rows of Flags.
-	held(ctx context.Context, person []byte) ([]heldRow, error)
+	// held gives the rows of Flags for some persons, at most heldTogether.
+	held(ctx context.Context, persons [][]byte) ([]heldRow, error)
 
 	// insertAudit is how records are appended to the audit.
 	insertAudit(records []audit.Record) []statement
@@ -71,10 +71,17 @@ type openTransaction interface {
 
 // heldRow is one flag that is held, with the person's wrapped key.
 type heldRow struct {
+	person    []byte
 	id        int64
 	key       []byte
 	authority string
 	content   []byte
+}
+
+func scanHeld(row scanner) (heldRow, error) {
+	var h heldRow
+	err := row.Scan(&h.person, &h.id, &h.key, &h.authority, &h.content)
+	return h, err
 }
 
 // millis is a moment as the tables have it.

@@ -82,11 +82,15 @@ func (s *DB) Erase(ctx context.Context, number safeguard.NHSNumber, reason strin
 	if err != nil {
 		return Removed{}, fmt.Errorf("erase person: %w", err)
 	}
+	about := auditedPerson{subject: s.subject(number.Reveal())}
+	if err := s.engine.snapshot(ctx, func(tx transaction) error { return about.find(ctx, tx) }); err != nil {
+		return Removed{}, fmt.Errorf("erase person: find in audit: %w", err)
+	}
 	var removed Removed
 	err = s.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
 		var entry audit.Entry
 		var err error
-		removed, entry, err = s.erase(ctx, tx, person, s.subject(number.Reveal()))
+		removed, entry, err = s.erase(ctx, tx, person, about)
 		entry.Who, entry.Reason = by, reason
 		return []audit.Entry{entry}, err
 	})
@@ -99,7 +103,7 @@ func (s *DB) Erase(ctx context.Context, number safeguard.NHSNumber, reason strin
 	return removed, nil
 }
 
-func (s *DB) erase(ctx context.Context, tx transaction, person, subject []byte) (Removed, audit.Entry, error) {
+func (s *DB) erase(ctx context.Context, tx transaction, person []byte, about auditedPerson) (Removed, audit.Entry, error) {
 	var removed Removed
 	for _, t := range ofPersons {
 		forget := `DELETE FROM ` + t.table + ` WHERE person = ?`
@@ -118,17 +122,73 @@ func (s *DB) erase(ctx context.Context, tx transaction, person, subject []byte) 
 		return Removed{}, audit.Entry{}, err
 	}
 	removed.Persons = int(n[0])
-	entry := audit.Entry{At: time.Now(), Act: audit.Erased, Details: removed.details()}
-	err = tx.query(ctx, func(row scanner) error {
+	if err := about.findNew(ctx, tx); err != nil {
+		return Removed{}, audit.Entry{}, err
+	}
+	forget := make([]statement, len(about.entries))
+	for i, p := range about.entries {
+		forget[i] = stmt(`UPDATE audit SET subject = NULL, salt = NULL WHERE chain = ? AND seq = ?`, p.Chain, int64(p.Seq))
+	}
+	if _, err := tx.exec(ctx, forget...); err != nil {
+		return Removed{}, audit.Entry{}, err
+	}
+	removed.AuditEntries = len(about.entries)
+	return removed, audit.Entry{At: time.Now(), Act: audit.Erased, Details: removed.details(), Erased: about.entries}, nil
+}
+
+// auditedPerson finds the entries that lead to a person. There is no index for
+// them: every lookup would pay for it, and erasure is rare. So the whole audit is
+// read first, while lookups go on, and in their turn only what is new since.
+type auditedPerson struct {
+	subject []byte
+	entries []audit.Position
+	read    []audit.Head // up to where
+}
+
+func (a *auditedPerson) find(ctx context.Context, tx transaction) (err error) {
+	if a.read, err = heads(ctx, tx); err != nil {
+		return err
+	}
+	return a.collect(ctx, tx, stmt(`SELECT chain, seq FROM audit WHERE subject = ? ORDER BY chain, seq`, a.subject))
+}
+
+func (a *auditedPerson) findNew(ctx context.Context, tx transaction) error {
+	read := map[string]int64{}
+	for _, h := range a.read {
+		read[h.Chain] = int64(h.Seq)
+	}
+	now, err := heads(ctx, tx)
+	if err != nil {
+		return err
+	}
+	var grown []statement
+	for _, h := range now {
+		if was := read[h.Chain]; int64(h.Seq) > was {
+			grown = append(grown, stmt(`SELECT chain, seq FROM audit WHERE chain = ? AND seq > ? AND subject = ? ORDER BY seq`, h.Chain, was, a.subject))
+		}
+	}
+	return a.collect(ctx, tx, grown...)
+}
+
+func (a *auditedPerson) collect(ctx context.Context, tx transaction, statements ...statement) error {
+	return tx.query(ctx, func(row scanner) error {
 		var p audit.Position
 		var seq int64
 		err := row.Scan(&p.Chain, &seq)
 		p.Seq = uint64(seq)
-		entry.Erased = append(entry.Erased, p)
+		a.entries = append(a.entries, p)
 		return err
-	}, stmt(`UPDATE audit SET subject = NULL, salt = NULL WHERE subject = ? RETURNING chain, seq`, subject))
-	removed.AuditEntries = len(entry.Erased)
-	return removed, entry, err
+	}, statements...)
+}
+
+func heads(ctx context.Context, tx transaction) ([]audit.Head, error) {
+	var heads []audit.Head
+	err := tx.query(ctx, func(row scanner) error {
+		h, err := scanHead(row)
+		heads = append(heads, h)
+		return err
+	}, stmt(`SELECT chain, seq, hash FROM audit_heads`))
+	return heads, err
 }
 
 // Retention is what is kept how long: what happened before these moments goes.

@@ -13,7 +13,7 @@ func (s *DB) Flags(ctx context.Context, number safeguard.NHSNumber) ([]Flag, err
 	if err != nil {
 		return nil, fmt.Errorf("read flags: %w", err)
 	}
-	rows, err := s.engine.held(ctx, person)
+	rows, err := s.held(ctx, person)
 	if err != nil {
 		return nil, fmt.Errorf("read flags: %w", err)
 	}

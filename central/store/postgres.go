@@ -24,9 +24,6 @@ import (
 const (
 	postgresConnections = 16
 	postgresConnect     = 10 * time.Second
-	postgresRead        = 10 * time.Second
-	heldReaders         = 3  // queries of Flags at the same time
-	heldTogether        = 64 // persons asked about in one of them, at most
 )
 
 // OpenPostgres opens the store in the PostgreSQL database that dsn names, a URL
@@ -44,7 +41,7 @@ func OpenPostgres(ctx context.Context, dsn string, ring *keys.Ring) (*DB, error)
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = postgresConnect
 	}
-	e := &postgres{asked: make(chan *heldQuestion), closing: make(chan struct{})}
+	e := &postgres{}
 	s, err := e.open(ctx, config, ring)
 	if err != nil {
 		_ = e.close()
@@ -54,12 +51,7 @@ func OpenPostgres(ctx context.Context, dsn string, ring *keys.Ring) (*DB, error)
 }
 
 // postgres is the engine that many processes share.
-type postgres struct {
-	pool    *pgxpool.Pool
-	asked   chan *heldQuestion
-	closing chan struct{}
-	readers sync.WaitGroup
-}
+type postgres struct{ pool *pgxpool.Pool }
 
 func (e *postgres) open(ctx context.Context, config *pgxpool.Config, ring *keys.Ring) (_ *DB, err error) {
 	if e.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
@@ -67,9 +59,6 @@ func (e *postgres) open(ctx context.Context, config *pgxpool.Config, ring *keys.
 	}
 	if err := e.migrate(ctx); err != nil {
 		return nil, err
-	}
-	for range heldReaders {
-		e.readers.Go(e.readHeld)
 	}
 	return start(ctx, e, newVault(ring))
 }
@@ -253,8 +242,6 @@ func (e *postgres) scrub(ctx context.Context) error {
 }
 
 func (e *postgres) close() error {
-	close(e.closing)
-	e.readers.Wait()
 	if e.pool != nil {
 		e.pool.Close()
 	}
@@ -312,86 +299,23 @@ func (t *postgresTransaction) rollback() {
 	t.conn.Release()
 }
 
-// heldQuestion is one caller of held.
-type heldQuestion struct {
-	ctx    context.Context
-	person []byte
-	rows   []heldRow
-	done   chan error
-}
-
-// held shares a query with whoever asks at the same time: on a busy day a round
-// trip costs more than what it fetches.
-func (e *postgres) held(ctx context.Context, person []byte) ([]heldRow, error) {
-	q := &heldQuestion{ctx: ctx, person: person, done: make(chan error, 1)}
-	select {
-	case e.asked <- q:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-e.closing:
-		return nil, errClosed
-	}
-	select {
-	case err := <-q.done:
-		return q.rows, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// readHeld answers what is waiting, together.
-func (e *postgres) readHeld() {
-	for {
-		var group []*heldQuestion
-		select {
-		case q := <-e.asked:
-			group = append(group, q)
-		case <-e.closing:
-			return
-		}
-	more:
-		for len(group) < heldTogether {
-			select {
-			case q := <-e.asked:
-				group = append(group, q)
-			default:
-				break more
-			}
-		}
-		err := e.readGroup(group)
-		for _, q := range group {
-			q.done <- err
-		}
-	}
-}
-
-func (e *postgres) readGroup(group []*heldQuestion) error {
-	ctx, cancel := context.WithTimeout(context.Background(), postgresRead)
-	defer cancel()
-	persons := make([][]byte, len(group))
-	for i, q := range group {
-		persons[i] = q.person
-	}
+func (e *postgres) held(ctx context.Context, persons [][]byte) ([]heldRow, error) {
 	rows, err := e.pool.Query(ctx, `SELECT f.person, f.id, p.key, f.authority, f.content FROM flags f JOIN persons p ON p.token = f.person
 		WHERE f.person = ANY($1) AND f.closed_at IS NULL ORDER BY f.id`, persons)
 	if err != nil {
-		return plain(err)
+		return nil, plain(err)
 	}
 	defer rows.Close()
-	found := map[string][]heldRow{}
+	var held []heldRow
 	for rows.Next() {
-		var person []byte
-		var h heldRow
-		if err := rows.Scan(&person, &h.id, &h.key, &h.authority, &h.content); err != nil {
-			return err
+		h, err := scanHeld(rows)
+		if err != nil {
+			return nil, err
 		}
-		found[string(person)] = append(found[string(person)], h)
+		held = append(held, h)
 	}
 	if err := rows.Err(); err != nil {
-		return plain(err)
+		return nil, plain(err)
 	}
-	for _, q := range group {
-		q.rows = found[string(q.person)]
-	}
-	return nil
+	return held, nil
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -18,8 +19,11 @@ import (
 	"github.com/safeguard-edge/safeguard/central/audit"
 )
 
-// readers is how many lookups read at the same time.
-const readers = 8
+const (
+	readers         = 8           // connections that read
+	checkpointEvery = time.Second // the log goes into the file, beside whoever writes
+	checkpointPages = 8192        // at 4 KiB; a log that has grown to that waits for nobody
+)
 
 // OpenSQLite opens the store in the file at path, which it makes, readable by
 // its owner only, when there is none; its folder must exist. It needs nothing
@@ -27,7 +31,7 @@ const readers = 8
 // machine may have the same file open. A store whose persons are sealed under
 // other keys, or that a newer version wrote, is refused.
 func OpenSQLite(ctx context.Context, path string, ring *keys.Ring) (*DB, error) {
-	e := &sqlite{prepared: map[string]*sql.Stmt{}}
+	e := &sqlite{prepared: map[string]*sql.Stmt{}, closing: make(chan struct{})}
 	s, err := e.open(ctx, path, ring)
 	if err != nil {
 		_ = e.close()
@@ -44,6 +48,9 @@ type sqlite struct {
 	write    *sql.DB
 	conn     *sql.Conn            // the only one of write; the writer's
 	prepared map[string]*sql.Stmt // on conn
+
+	closing       chan struct{}
+	checkpointing sync.WaitGroup
 }
 
 func (e *sqlite) open(ctx context.Context, path string, ring *keys.Ring) (*DB, error) {
@@ -60,7 +67,7 @@ func (e *sqlite) open(ctx context.Context, path string, ring *keys.Ring) (*DB, e
 		return nil, err
 	}
 	// What is deleted is overwritten: an erased key must not stay in a free page.
-	if e.write, err = sql.Open("sqlite", dataSource(path, "_txlock=immediate&_pragma=secure_delete(1)")); err != nil {
+	if e.write, err = sql.Open("sqlite", dataSource(path, fmt.Sprintf("_txlock=immediate&_pragma=secure_delete(1)&_pragma=wal_autocheckpoint(%d)", checkpointPages))); err != nil {
 		return nil, err
 	}
 	e.write.SetMaxOpenConns(1)
@@ -75,6 +82,7 @@ func (e *sqlite) open(ctx context.Context, path string, ring *keys.Ring) (*DB, e
 	}
 	e.read.SetMaxOpenConns(readers)
 	e.read.SetMaxIdleConns(readers)
+	e.checkpointing.Go(e.checkpoint)
 	return start(ctx, e, newVault(ring))
 }
 
@@ -87,6 +95,22 @@ func dataSource(path, more string) string {
 	}
 	file := url.URL{Scheme: "file", Path: path}
 	return file.String() + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&" + more
+}
+
+// checkpoint brings into the file what the log holds. Left to the writer, every
+// so many commits one of them would wait for it, with the lookups that share it.
+// What fails here is tried again, and by the writer in the end.
+func (e *sqlite) checkpoint() {
+	tick := time.NewTicker(checkpointEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_, _ = e.read.Exec(`PRAGMA wal_checkpoint(PASSIVE)`)
+		case <-e.closing:
+			return
+		}
+	}
 }
 
 // reader gives the statement, prepared for all connections that read.
@@ -136,18 +160,34 @@ func eachRow(rows *sql.Rows, err error, each func(row scanner) error) error {
 	return rows.Err()
 }
 
-func (e *sqlite) held(ctx context.Context, person []byte) ([]heldRow, error) {
+// held asks about all in one statement, and so in one read transaction: what a
+// connection has in memory is of no use to it once another has written.
+func (e *sqlite) held(ctx context.Context, persons [][]byte) ([]heldRow, error) {
+	size := 1 // few different ones, that each is prepared once
+	for size < len(persons) {
+		size *= 4
+	}
+	args := make([]any, size)
+	for i := range args {
+		args[i] = persons[min(i, len(persons)-1)]
+	}
 	var held []heldRow
 	err := e.query(ctx, func(row scanner) error {
-		var h heldRow
-		if err := row.Scan(&h.id, &h.key, &h.authority, &h.content); err != nil {
-			return err
-		}
+		h, err := scanHeld(row)
 		held = append(held, h)
-		return nil
-	}, stmt(`SELECT f.id, p.key, f.authority, f.content FROM flags f JOIN persons p ON p.token = f.person
-		WHERE f.person = ? AND f.closed_at IS NULL ORDER BY f.id`, person))
+		return err
+	}, stmt(heldOf[size], args...))
 	return held, err
+}
+
+// heldOf is the statement for so many persons.
+var heldOf = map[int]string{}
+
+func init() {
+	for size := 1; size <= heldTogether; size *= 4 {
+		heldOf[size] = `SELECT f.person, f.id, p.key, f.authority, f.content FROM flags f JOIN persons p ON p.token = f.person
+			WHERE f.person IN (?` + strings.Repeat(", ?", size-1) + `) AND f.closed_at IS NULL ORDER BY f.id`
+	}
 }
 
 func (e *sqlite) snapshot(ctx context.Context, do func(tx transaction) error) error {
@@ -180,10 +220,19 @@ func (e *sqlite) atomically(ctx context.Context, statements ...statement) error 
 }
 
 func (e *sqlite) insertAudit(records []audit.Record) []statement {
-	statements := make([]statement, len(records))
-	for i, r := range records {
-		statements[i] = stmt(`INSERT INTO audit (chain, seq, at, body, hash, subject, salt) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			r.Chain, int64(r.Seq), millis(r.At), r.Body, r.Hash, r.Token, r.Salt)
+	var statements []statement
+	for len(records) > 0 {
+		size := batch // few different ones, that each is prepared once
+		for size > len(records) {
+			size /= 4
+		}
+		args := make([]any, 0, 7*size)
+		for _, r := range records[:size] {
+			args = append(args, r.Chain, int64(r.Seq), millis(r.At), r.Body, r.Hash, r.Token, r.Salt)
+		}
+		statements = append(statements, stmt(`INSERT INTO audit (chain, seq, at, body, hash, subject, salt) VALUES (?, ?, ?, ?, ?, ?, ?)`+
+			strings.Repeat(`, (?, ?, ?, ?, ?, ?, ?)`, size-1), args...))
+		records = records[size:]
 	}
 	return statements
 }
@@ -201,6 +250,8 @@ func (e *sqlite) scrub(ctx context.Context) error {
 }
 
 func (e *sqlite) close() error {
+	close(e.closing)
+	e.checkpointing.Wait()
 	var errs []error
 	if e.conn != nil {
 		errs = append(errs, e.conn.Close())

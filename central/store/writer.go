@@ -87,24 +87,13 @@ func (s *DB) beside(ctx context.Context, do func(ctx context.Context, tx transac
 func (s *DB) writer() {
 	defer close(s.closed)
 	for {
-		var group []*work
 		select {
 		case w := <-s.work:
-			group = append(group, w)
+			s.settle(append([]*work{w}, take(s.work, batch-1)...))
 		case <-s.closing:
 			s.err = s.endTrail()
 			return
 		}
-	more:
-		for len(group) < batch {
-			select {
-			case w := <-s.work:
-				group = append(group, w)
-			default:
-				break more
-			}
-		}
-		s.settle(group)
 	}
 }
 

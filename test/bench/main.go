@@ -2,8 +2,9 @@
 // prints a table and writes bench.json.
 //
 // A benchmark .../bare/... is the floor of the one named .../safeguard/...: what
-// the machine can do at most. Only the ratio of the two says something on a
-// machine that is not this one.
+// the machine can do at most. One that has its floors measured in turn with itself
+// (test/interleave) gives them as units of their own. Only the ratio of the two
+// says something on a machine that is not this one.
 package main
 
 import (
@@ -26,7 +27,10 @@ type Measure struct {
 	Value  float64  `json:"value"`
 	Unit   string   `json:"unit"`
 	Floor  float64  `json:"floor,omitempty"`
+	Beside string   `json:"beside,omitempty"` // which floor, where there are several
 	Ratio  float64  `json:"ratio,omitempty"`  // of value to floor
+	Low    float64  `json:"low,omitempty"`    // quartiles of the ratio over a run's slices
+	High   float64  `json:"high,omitempty"`
 	Target *float64 `json:"target,omitempty"` // for the ratio where there is a floor, else for the value
 }
 
@@ -42,6 +46,8 @@ var targets = []struct {
 	{"agent/journal: Intake/safeguard/group/connections=16", "msg/s", 0.40},
 	{"hl7adapter/hl7: ReadAttendance/", "ns/op", 2},        // times a look at each byte
 	{"hl7adapter/mllp: ListenerThroughput/", "msg/s", 0.7}, // of a listener that answers at once and keeps nothing
+	{"central/server: Refresh/sqlite/callers=16", "lookups/s:echo", 0.4},
+	{"central/server: Refresh/postgres/callers=16", "lookups/s:select", 0.4},
 }
 
 func main() {
@@ -71,7 +77,7 @@ func main() {
 var line = regexp.MustCompile(`^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+(.*)$`)
 
 func run(only string, count int) ([]Measure, error) {
-	cmd := exec.Command("go", "test", "-run", "^$", "-bench", only, "-count", strconv.Itoa(count), "./...")
+	cmd := exec.Command("go", "test", "-run", "^$", "-timeout", "60m", "-bench", only, "-count", strconv.Itoa(count), "./...")
 	cmd.Stderr = os.Stderr
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
@@ -91,7 +97,7 @@ func run(only string, count int) ([]Measure, error) {
 		}
 		m := line.FindStringSubmatch(in.Text())
 		if m == nil {
-			if strings.HasPrefix(in.Text(), "FAIL") || strings.HasPrefix(in.Text(), "---") {
+			if strings.HasPrefix(in.Text(), "FAIL") || strings.HasPrefix(in.Text(), "---") && !strings.HasPrefix(in.Text(), "--- SKIP") {
 				fmt.Fprintln(os.Stderr, in.Text())
 			}
 			continue
@@ -121,7 +127,7 @@ func run(only string, count int) ([]Measure, error) {
 	return pair(order, samples), nil
 }
 
-// pair sets each measure beside its floor. Of a benchmark that gives a rate or a
+// pair sets each measure beside its floors. Of a benchmark that gives a rate or a
 // size, the time of one operation says the same or nothing, and is left out.
 func pair(order []string, samples map[string][]float64) []Measure {
 	var measures []Measure
@@ -130,7 +136,14 @@ func pair(order []string, samples map[string][]float64) []Measure {
 		if strings.Contains("/"+name+"/", "/bare/") || unit == "MB/s" || unit == "B/op" {
 			continue
 		}
-		if unit == "ns/op" && (samples[name+"\tmsg/s"] != nil || samples[name+"\tMB"] != nil) {
+		if unit == "ns/op" && (samples[name+"\tmsg/s"] != nil || samples[name+"\tMB"] != nil || samples[key][0] == 0) {
+			continue
+		}
+		if _, beside, is := strings.Cut(unit, ":"); is {
+			unit, _, _ = strings.Cut(unit, ":")
+			if m, is := interleaved(samples, name, unit, beside); is {
+				measures = append(measures, aimed(m))
+			}
 			continue
 		}
 		m := Measure{Name: name, Value: median(samples[key]), Unit: unit}
@@ -139,14 +152,35 @@ func pair(order []string, samples map[string][]float64) []Measure {
 				m.Ratio = m.Value / m.Floor
 			}
 		}
-		for _, t := range targets {
-			if (name == t.name || strings.HasSuffix(t.name, "/") && strings.HasPrefix(name, t.name)) && unit == t.unit {
-				m.Target = &t.target
-			}
-		}
-		measures = append(measures, m)
+		measures = append(measures, aimed(m))
 	}
 	return measures
+}
+
+// interleaved is a measure beside a floor of its own benchmark; the quartiles of
+// their ratio come as further units.
+func interleaved(samples map[string][]float64, name, unit, beside string) (Measure, bool) {
+	key := name + "\t" + unit
+	low, high := samples[key+":"+beside+":low"], samples[key+":"+beside+":high"]
+	if low == nil || high == nil {
+		return Measure{}, false
+	}
+	m := Measure{Name: name, Value: median(samples[key]), Unit: unit, Beside: beside, Floor: median(samples[key+":"+beside]), Low: median(low), High: median(high)}
+	m.Ratio = m.Value / m.Floor
+	return m, true
+}
+
+func aimed(m Measure) Measure {
+	unit := m.Unit
+	if m.Beside != "" {
+		unit += ":" + m.Beside
+	}
+	for _, t := range targets {
+		if (m.Name == t.name || strings.HasSuffix(t.name, "/") && strings.HasPrefix(m.Name, t.name)) && unit == t.unit {
+			m.Target = &t.target
+		}
+	}
+	return m
 }
 
 func median(v []float64) float64 {
@@ -156,7 +190,7 @@ func median(v []float64) float64 {
 
 func show(measures []Measure) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "measure\tvalue\tunit\tfloor\tratio\ttarget")
+	fmt.Fprintln(w, "measure\tvalue\tunit\tfloor\tbeside\tratio\tquartiles\ttarget")
 	number := func(v float64) string {
 		if v == 0 {
 			return ""
@@ -168,7 +202,11 @@ func show(measures []Measure) {
 		if m.Target != nil {
 			target = strconv.FormatFloat(*m.Target, 'g', 4, 64)
 		}
-		fmt.Fprintf(w, "%s\t%.4g\t%s\t%s\t%s\t%s\n", m.Name, m.Value, m.Unit, number(m.Floor), number(m.Ratio), target)
+		quartiles := ""
+		if m.High != 0 {
+			quartiles = fmt.Sprintf("%.2f to %.2f", m.Low, m.High)
+		}
+		fmt.Fprintf(w, "%s\t%.4g\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.Value, m.Unit, number(m.Floor), m.Beside, number(m.Ratio), quartiles, target)
 	}
 	_ = w.Flush()
 }

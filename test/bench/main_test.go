@@ -23,3 +23,22 @@ func TestPairSetsEachBesideItsFloor(t *testing.T) {
 		t.Errorf("got %+v", got[1:])
 	}
 }
+
+func TestPairSetsOneBesideFloorsOfItsOwn(t *testing.T) {
+	const name = "central/server: Refresh/sqlite/callers=16"
+	samples := map[string][]float64{
+		name + "\tns/op":               {0},
+		name + "\tlookups/s":           {500},
+		name + "\tlookups/s:echo":      {1000},
+		name + "\tlookups/s:echo:low":  {0.4},
+		name + "\tlookups/s:echo:high": {0.6},
+	}
+	got := pair([]string{name + "\tns/op", name + "\tlookups/s", name + "\tlookups/s:echo", name + "\tlookups/s:echo:high", name + "\tlookups/s:echo:low"}, samples)
+	if len(got) != 2 || got[0].Value != 500 || got[0].Target != nil {
+		t.Fatalf("measures %+v, want the rate, and the rate beside the echo", got)
+	}
+	m := got[1]
+	if m.Beside != "echo" || m.Floor != 1000 || m.Ratio != 0.5 || m.Low != 0.4 || m.High != 0.6 || m.Target == nil || *m.Target != 0.4 {
+		t.Errorf("got %+v", m)
+	}
+}

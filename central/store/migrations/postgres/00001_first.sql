@@ -88,7 +88,6 @@ CREATE TABLE audit (
 	salt    bytea,             -- with which body commits to subject; erasure removes both
 	PRIMARY KEY (chain, seq)
 );
-CREATE INDEX audit_of_subject ON audit (subject) WHERE subject IS NOT NULL;
 
 -- +goose StatementBegin
 CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -88,7 +88,6 @@ CREATE TABLE audit (
 	salt    BLOB,             -- with which body commits to subject; erasure removes both
 	PRIMARY KEY (chain, seq)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX audit_of_subject ON audit (subject) WHERE subject IS NOT NULL;
 
 -- +goose StatementBegin
 CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit
