@@ -76,7 +76,7 @@ func TestBadConfigurationIsNamed(t *testing.T) {
 	}
 }
 
-const mllpFeed = `    mllp:
+const mllpFeed = `    mllp:                        # or mllp_client, http, folder, mqtt: docs/feeds.md has all their keys
       address: 10.20.30.40:2575  # this host's own address towards the PAS`
 
 func TestMQTTFeed(t *testing.T) {
