@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"hl7adapter/mllp", "hl7adapter/httpfeed", "hl7adapter/dropfolder", "hl7adapter/mqtt", "hl7adapter/adt", "hl7adapter/feed/feedtest", "hl7adapter/explain/mask", "hl7adapter/epr/document",
 		"cache/sealed", "central/client", "central/store"},
 	{"cache", "agent/journal", "agent/lookup", "agent/status", "agent/control", "hl7adapter/epr", "hl7adapter/explain", "hl7adapter/survey", "central/store/storetest", "central/upload", "central/fleet"},
-	{"hl7adapter/epr/eprtest", "agent/pipeline", "central/server", "central/web"},
+	{"hl7adapter/epr/eprtest", "agent/pipeline", "central/inbox", "central/server", "central/web"},
 	{"central"},
 	{"agent"},
 	{"agent/cmd/safeguard-agent", "central/cmd/safeguard-central"},

@@ -18,6 +18,7 @@ import (
 	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/central/audit"
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/central/inbox"
 	"github.com/safeguard-edge/safeguard/central/server"
 	"github.com/safeguard-edge/safeguard/central/store"
 )
@@ -61,6 +62,11 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return who.Run(ctx) })
+	if c.Uploads.Folder != "" {
+		folder := &inbox.Inbox{Folder: c.Uploads.Folder, Poll: c.Uploads.Poll, Settle: c.Uploads.Settle,
+			Intake: s.Intake(), Store: held, Contact: who.directory.Authority, Log: log}
+		g.Go(func() error { return folder.Run(ctx) })
+	}
 	if c.AddressFile != "" {
 		g.Go(func() error { return writeWhole(c.AddressFile, s.Addr().String()+"\n") })
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/identity"
@@ -42,6 +43,12 @@ type Uploads struct {
 	// SnapshotShare is how much of an authority's current flags its snapshot may
 	// end or withdraw without a person, from 0 to 1.
 	SnapshotShare float64 `yaml:"snapshot_share"`
+
+	// Folder is looked into for files, in one folder for each authority, named by
+	// its code. Empty for none.
+	Folder string        `yaml:"folder"`
+	Poll   time.Duration `yaml:"poll"`   // how often
+	Settle time.Duration `yaml:"settle"` // how long a file must have stayed as it is before it is taken
 }
 
 // Store is where the centre keeps what it must not lose: a file in Data, or a
@@ -89,7 +96,7 @@ type Authority struct {
 // DefaultConfig listens on the port of the service, with production checks. It
 // names no files and nobody who may call.
 func DefaultConfig() Config {
-	return Config{Listen: ":7443", ProductionChecks: true, Uploads: Uploads{SnapshotShare: upload.DefaultShare}}
+	return Config{Listen: ":7443", ProductionChecks: true, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}}
 }
 
 // Load reads the file at path over the defaults, and checks what comes of it.
@@ -98,7 +105,7 @@ func Load(path string) (Config, error) {
 	if err := configs.Load(path, &c); err != nil {
 		return Config{}, err
 	}
-	for _, p := range []*string{&c.AddressFile, &c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientsCA, &c.Store.Postgres.DSNFile} {
+	for _, p := range []*string{&c.AddressFile, &c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientsCA, &c.Store.Postgres.DSNFile, &c.Uploads.Folder} {
 		*p = configs.Beside(path, *p)
 	}
 	if err := c.Validate(); err != nil {
@@ -126,6 +133,9 @@ func (c Config) Validate() error {
 	}
 	if s := c.Uploads.SnapshotShare; s < 0 || s > 1 || math.IsNaN(s) {
 		return fmt.Errorf("uploads.snapshot_share: %v, want a share of the flags from 0 to 1, such as 0.2", s)
+	}
+	if c.Uploads.Folder != "" && (c.Uploads.Poll <= 0 || c.Uploads.Settle < 0) {
+		return fmt.Errorf("uploads.poll, uploads.settle: %v, %v, want how often the folder is looked into, such as 10s, and how long a file must not have changed, such as 20s", c.Uploads.Poll, c.Uploads.Settle)
 	}
 	if inside(c.Data, c.MasterKey) {
 		return fmt.Errorf("master_key: %s is within data, want it outside: whoever copies one must not have the other", c.MasterKey)

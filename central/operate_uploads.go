@@ -95,23 +95,17 @@ func (o Operator) ShowUpload(ctx context.Context, id string, asJSON bool, out io
 		if err != nil {
 			return err
 		}
-		all := struct {
-			shownUpload
-			Verdict  string           `json:"verdict"`
-			Sentence string           `json:"sentence"`
-			Notices  []string         `json:"notices"`
-			Verdicts []upload.Verdict `json:"verdicts"`
-		}{showUpload(k), r.Verdict, r.Sentence, append([]string{}, r.Notices...), []upload.Verdict{}}
-		for v, err := range r.Each {
-			if err != nil {
-				return err
-			}
-			all.Verdicts = append(all.Verdicts, v)
+		report, err := r.Full()
+		if err != nil {
+			return err
 		}
 		if asJSON {
-			return writeJSON(out, all)
+			return writeJSON(out, struct {
+				shownUpload
+				Report client.Report `json:"report"`
+			}{showUpload(k), report})
 		}
-		u := all.shownUpload
+		u := showUpload(k)
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(w, "upload\t%s\nauthority\t%s\nsender\t%s\nreceived\t%s\nkind\t%s\nsequence\t%d\nstate\t%s\n",
 			u.ID, u.Authority, u.Sender, u.Received.Local().Format("2006-01-02 15:04:05"), u.Kind, u.Sequence, u.State)
@@ -124,11 +118,7 @@ func (o Operator) ShowUpload(ctx context.Context, id string, asJSON bool, out io
 		if err := w.Flush(); err != nil {
 			return err
 		}
-		shown := client.Report{ID: r.ID, Verdict: r.Verdict, Sentence: r.Sentence, Notices: r.Notices}
-		for _, v := range all.Verdicts {
-			shown.Verdicts = append(shown.Verdicts, client.Verdict(v))
-		}
-		return WriteReport(out, "line", shown, false)
+		return WriteReport(out, "line", report, false)
 	})
 }
 

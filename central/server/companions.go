@@ -56,7 +56,7 @@ func (d *Directory) data(flags []*flagpb.Flag, overdue time.Duration, now time.T
 		if code := f.GetAuthority().GetCode(); !listed[code] && code != testAuthority.String() {
 			listed[code] = true
 			parsed, _ := safeguard.ParseODSCode(code) // it was one before it was written
-			list = append(list, age(d.authority(parsed)))
+			list = append(list, age(d.Authority(parsed)))
 		}
 	}
 	for _, a := range d.now.Load().live {

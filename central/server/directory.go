@@ -78,9 +78,9 @@ func (d *Directory) site(organisation, code safeguard.ODSCode) (store.Site, bool
 	return s, ok
 }
 
-// authority gives whom to call. A flag whose authority is not in the directory
+// Authority gives whom to call. A flag whose authority is not in the directory
 // any more is still shown, with the code that is known.
-func (d *Directory) authority(code safeguard.ODSCode) safeguard.Authority {
+func (d *Directory) Authority(code safeguard.ODSCode) safeguard.Authority {
 	if a, ok := d.now.Load().authorities[code]; ok {
 		return a.Authority
 	}

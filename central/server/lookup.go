@@ -84,7 +84,7 @@ func (s flags) Lookup(ctx context.Context, request *flagpb.LookupRequest) (*flag
 	s.counts.held.Add(1)
 	shown := make([]safeguard.Flag, len(visible))
 	for i, f := range visible {
-		shown[i] = safeguard.Flag{Plan: f.Plan, Start: f.Start, End: f.End, Authority: s.directory.authority(f.Authority)}
+		shown[i] = safeguard.Flag{Plan: f.Plan, Start: f.Start, End: f.End, Authority: s.directory.Authority(f.Authority)}
 	}
 	response := with(held(now, shown))
 	response.History = wireHistory(history)

@@ -15,6 +15,7 @@ import (
 // Upload is what one authority sends at one time.
 type Upload struct {
 	ID        string // unique
+	Once      bool   // one with this id that is there already is this one
 	Authority safeguard.ODSCode
 	By        string // the identity that sent it
 	Received  time.Time
@@ -240,6 +241,17 @@ func (s *DB) kept(ctx context.Context, tx transaction, where string, args ...any
 // before it, or refuses its number.
 func (a *applying) admit(ctx context.Context, tx transaction) (repeated bool, err error) {
 	u, k := a.upload, &a.kept
+	if u.Once {
+		same, err := a.DB.kept(ctx, tx, `id = ? AND authority = ?`, u.ID, u.Authority.String())
+		if err == nil {
+			*k = same
+			k.Repeated = true
+			return true, nil
+		}
+		if !errors.Is(err, ErrNoUpload) {
+			return false, err
+		}
+	}
 	if u.Sequence == 0 {
 		return false, nil
 	}

@@ -13,10 +13,10 @@ import (
 // Answered is what an acknowledgement says of an upload.
 type Answered struct {
 	At      time.Time
-	Verdict string                                    // on the whole
-	File    func() (io.ReadCloser, error)             // the upload again; it is read twice
-	Each    func() iter.Seq2[Verdict, error]          // the verdicts on its rows, in their order
-	To      func(cpisxml.Header) cpisxml.Organisation // whom it is for; nil for whom the file says it is from
+	Verdict string                           // on the whole
+	File    func() (io.ReadCloser, error)    // the upload again; it is read twice
+	Each    func() iter.Seq2[Verdict, error] // the verdicts on its rows, in their order
+	To      cpisxml.Organisation             // whom it is for; zero for whom the file says it is from
 }
 
 // WriteAcknowledgement answers a national upload in its own format
@@ -33,8 +33,8 @@ func WriteAcknowledgement(w io.Writer, a Answered) error {
 		return err
 	}
 	to := u.Header.Sender
-	if a.To != nil {
-		to = a.To(u.Header)
+	if !a.To.Code.IsZero() {
+		to = a.To
 	}
 	return cpisxml.WriteAcknowledgement(w, cpisxml.Acknowledgement{
 		Created:   a.At,
@@ -43,6 +43,15 @@ func WriteAcknowledgement(w io.Writer, a Answered) error {
 		File:      cpisxml.FileCode(a.Verdict),
 		Recipient: to,
 	}, a.answers)
+}
+
+// WriteUnreadable answers what can not be read as a national upload, in the
+// national format.
+func WriteUnreadable(w io.Writer, to cpisxml.Organisation, at time.Time) error {
+	none := func() iter.Seq2[cpisxml.Answer, error] { return func(func(cpisxml.Answer, error) bool) {} }
+	return cpisxml.WriteAcknowledgement(w, cpisxml.Acknowledgement{
+		Created: at, Sequence: cpisxml.Unreadable, Quantity: -1, File: cpisxml.FileError, Recipient: to,
+	}, none)
 }
 
 // answers gives the verdict on each record: that on its first plan which was not

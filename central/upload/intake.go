@@ -84,27 +84,46 @@ const (
 // Begin begins an upload, and gives what ends it, applied or not. Each authority
 // has one at a time: of two nobody would know which is the later.
 func (i *Intake) Begin(authority safeguard.ODSCode, s Sending) (b *Batch, done func(), err error) {
-	if err := i.Admit(authority); err != nil {
+	if b, err = i.Prepare(authority, s); err != nil {
 		return nil, nil, err
+	}
+	if done, err = b.Reserve(); err != nil {
+		return nil, nil, err
+	}
+	return b, done, nil
+}
+
+// Prepare begins an upload that is read before its turn is taken, with Reserve:
+// whatever it is read from may hang.
+func (i *Intake) Prepare(authority safeguard.ODSCode, s Sending) (*Batch, error) {
+	if err := i.Admit(authority); err != nil {
+		return nil, err
 	}
 	switch {
 	case !s.Sender.IsZero() && s.Sender != authority:
-		return nil, nil, &Refused{NotAsked, fmt.Sprintf("the file says that it is from %s, and the sender is %s", s.Sender, authority)}
+		return nil, &Refused{NotAsked, fmt.Sprintf("the file says that it is from %s, and the sender is %s", s.Sender, authority)}
 	case s.Sequence < 0:
-		return nil, nil, &Refused{Wrong, fmt.Sprintf("sequence number %d, want 1 or more, or none", s.Sequence)}
+		return nil, &Refused{Wrong, fmt.Sprintf("sequence number %d, want 1 or more, or none", s.Sequence)}
 	case len(s.File) != 0 && len(s.File) != 32:
-		return nil, nil, &Refused{Wrong, fmt.Sprintf("file_sha256: %d bytes, want 32 or none", len(s.File))}
+		return nil, &Refused{Wrong, fmt.Sprintf("file_sha256: %d bytes, want 32 or none", len(s.File))}
 	}
+	return i.newBatch(authority, s, time.Now()), nil
+}
+
+// Reserve takes the authority's turn, and gives what ends it.
+func (b *Batch) Reserve() (done func(), err error) {
+	i, authority := b.intake, b.upload.Authority
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.busy[authority] {
-		return nil, nil, &Refused{Busy, fmt.Sprintf("an upload of local authority %s is in progress; send the next when it has ended", authority)}
+		return nil, &Refused{Busy, fmt.Sprintf("an upload of local authority %s is in progress; send the next when it has ended", authority)}
 	}
 	if i.busy == nil {
 		i.busy = map[safeguard.ODSCode]bool{}
 	}
 	i.busy[authority] = true
-	return i.newBatch(authority, s, time.Now()), func() {
+	b.upload.Received = time.Now()
+	return func() {
 		i.mu.Lock()
 		defer i.mu.Unlock()
 		delete(i.busy, authority)

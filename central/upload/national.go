@@ -25,7 +25,7 @@ func newNational(r io.Reader) (*nationalReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &nationalReader{upload: u, header: Header{Sender: u.Header.Sender.Code}}
+	n := &nationalReader{upload: u, header: Header{Sender: u.Header.Sender.Code, National: true}}
 	// The schema does not ask for a number. What is none still tells a repeat.
 	if n.header.Sequence, err = strconv.ParseInt(u.Header.Sequence, 10, 64); err != nil || n.header.Sequence < 1 {
 		n.header.Sequence, n.header.Name = 0, u.Header.Sequence

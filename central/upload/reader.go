@@ -31,6 +31,7 @@ type Header struct {
 	Name     string            // what stands for it where it is no number
 	Sender   safeguard.ODSCode // the authority that the file says it is from
 	Notices  []string          // what a person should know of the whole file
+	National bool              // it is a national upload, which wants an acknowledgement
 }
 
 // Format is how a file is written.

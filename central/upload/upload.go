@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/client"
 	"github.com/safeguard-edge/safeguard/central/store"
 )
 
@@ -59,6 +61,12 @@ func (i *Intake) newBatch(authority safeguard.ODSCode, s Sending, received time.
 
 // Len is the number of rows so far.
 func (b *Batch) Len() int { return len(b.verdicts.rows) }
+
+// Is names the upload: one with this id that was taken already is the same one.
+// file is the SHA-256 of the file that it was read from.
+func (b *Batch) Is(id string, file []byte) {
+	b.upload.ID, b.upload.Once, b.upload.File = id, true, file
+}
 
 // Add takes the next row, or refuses the upload for having too many.
 func (b *Batch) Add(row Row) error {
@@ -190,6 +198,35 @@ type Report struct {
 	Notices  []string
 
 	Each iter.Seq2[Verdict, error] // one for each row, in their order
+}
+
+// Full is the report with all of its verdicts, as it is written for the local
+// authority.
+func (r Report) Full() (client.Report, error) {
+	out := client.Report{
+		ID: r.ID, State: client.State(r.State), Kind: "changes", Sequence: r.Sequence, Repeated: r.Repeated, GapFrom: r.GapFrom, GapTo: r.GapTo,
+		Verdict: r.Verdict, Sentence: r.Sentence, Notices: append([]string{}, r.Notices...), Received: r.Received,
+		Rows: r.Rows, Loaded: r.Loaded, Rejected: r.Rejected, Ended: r.Ended, Withdrawn: r.Withdrawn,
+		File: hex.EncodeToString(r.File), Verdicts: make([]client.Verdict, 0, r.Rows),
+	}
+	if r.Snapshot {
+		out.Kind = "snapshot"
+	}
+	said := map[Verdict]Verdict{} // most verdicts say one of few things
+	for v, err := range r.Each {
+		if err != nil {
+			return client.Report{}, err
+		}
+		line := v.Line
+		v.Line = 0
+		if _, ok := said[v]; !ok {
+			said[v] = v
+		}
+		v = said[v]
+		v.Line = line
+		out.Verdicts = append(out.Verdicts, client.Verdict(v))
+	}
+	return out, nil
 }
 
 // ReportOf makes the report of an upload as the store has kept it.
