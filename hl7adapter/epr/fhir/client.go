@@ -1,0 +1,158 @@
+package fhir
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
+)
+
+// request is one call of the EPR.
+type request struct {
+	method, path string
+	form         url.Values // instead of body
+	body         any
+	header       map[string]string
+	id           string // X-Request-ID, the same for a repeat
+}
+
+// answer is what came of it.
+type answer struct {
+	status   int
+	location string
+	body     []byte // of FHIR, or nothing
+}
+
+// refusal is a status that is no success.
+type refusal struct {
+	status int
+	text   string // from the OperationOutcome; may hold anything, so it is not part of the error
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("the EPR answered %d", r.status) }
+
+const longestAnswer = 4 << 20
+
+// call asks the EPR. An error that is no refusal means that it did not answer, or
+// not in FHIR.
+func (s *Sink) call(ctx context.Context, r request) (answer, error) {
+	a, err := s.once(ctx, r)
+	if refused := (*refusal)(nil); s.tokens != nil && errors.As(err, &refused) && refused.status == http.StatusUnauthorized {
+		s.tokens.forget()
+		return s.once(ctx, r)
+	}
+	return a, err
+}
+
+func (s *Sink) once(ctx context.Context, r request) (answer, error) {
+	var body io.Reader
+	kind := "application/fhir+json"
+	switch {
+	case r.form != nil:
+		body, kind = strings.NewReader(r.form.Encode()), "application/x-www-form-urlencoded"
+	case r.body != nil:
+		raw, err := json.Marshal(r.body)
+		if err != nil {
+			return answer{}, err
+		}
+		body = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, strings.TrimSuffix(s.config.Base, "/")+"/"+r.path, body)
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header.Set("Accept", "application/fhir+json")
+	req.Header.Set("X-Request-ID", r.id)
+	if body != nil {
+		req.Header.Set("Content-Type", kind)
+	}
+	for k, v := range r.header {
+		req.Header.Set(k, v)
+	}
+	if s.tokens != nil {
+		token, err := s.tokens.get(ctx)
+		if err != nil {
+			return answer{}, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := s.http.Do(req)
+	if err != nil {
+		return answer{}, bare(err)
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, longestAnswer+1))
+	switch {
+	case err != nil:
+		return answer{}, fmt.Errorf("read answer: %w", err)
+	case len(raw) > longestAnswer:
+		return answer{}, errors.New("read answer: too long")
+	}
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return answer{}, refused(res, raw)
+	}
+	if len(bytes.TrimSpace(raw)) > 0 {
+		var any struct {
+			ResourceType string `json:"resourceType"`
+		}
+		if json.Unmarshal(raw, &any) != nil || any.ResourceType == "" {
+			return answer{}, fmt.Errorf("the EPR answered %d with something that is not FHIR", res.StatusCode)
+		}
+	}
+	return answer{res.StatusCode, res.Header.Get("Location"), raw}, nil
+}
+
+// bare is err without the address, whose query may be long; who reads the error
+// knows which sink it is.
+func bare(err error) error {
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		return fmt.Errorf("%s: %w", strings.ToLower(u.Op), u.Err)
+	}
+	return err
+}
+
+// refused reads the OperationOutcome.
+func refused(res *http.Response, raw []byte) error {
+	r := &refusal{status: res.StatusCode}
+	var o outcome
+	if json.Unmarshal(raw, &o) == nil && o.ResourceType == "OperationOutcome" {
+		var texts []string
+		for _, i := range o.Issue {
+			text := i.Details.Text
+			if text == "" {
+				text = i.Diagnostics
+			}
+			texts = append(texts, strings.TrimSpace(i.Code+" "+text))
+		}
+		r.text = strings.Join(texts, "; ")
+	}
+	if r.text == "" {
+		r.text = http.StatusText(res.StatusCode)
+	}
+	if res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable {
+		if after := retryAfter(res.Header.Get("Retry-After")); after > 0 {
+			return &epr.Later{After: after, Err: r}
+		}
+	}
+	return r
+}
+
+// retryAfter reads seconds or a date (RFC 9110, 10.2.3).
+func retryAfter(s string) time.Duration {
+	if n, err := strconv.Atoi(strings.TrimSpace(s)); err == nil {
+		return time.Duration(min(n, 24*3600)) * time.Second
+	}
+	if at, err := http.ParseTime(s); err == nil {
+		return time.Until(at)
+	}
+	return 0
+}
