@@ -71,6 +71,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer closing(&err, sinks.Close)
+	handlers["epr"] = c.operateSinks(sinks) // before operators runs
 	p := &pipeline.Pipeline{
 		Journal:     entries,
 		ADT:         c.parsers(zone),

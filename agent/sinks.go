@@ -11,6 +11,7 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/agent/pipeline"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
+	"github.com/safeguard-edge/safeguard/hl7adapter/epr/fhir"
 	"github.com/safeguard-edge/safeguard/hl7adapter/mllp"
 )
 
@@ -19,16 +20,18 @@ import (
 type Sink struct {
 	Name             string               `yaml:"name"`
 	Delivery         epr.GuardConfig      `yaml:"delivery"`
-	Message          epr.MessageConfig    `yaml:"message"`          // of mllp and folder
+	Message          epr.MessageConfig    `yaml:"message"`          // of mllp, folder and mqtt
 	Acknowledgements epr.Acknowledgements `yaml:"acknowledgements"` // of mllp, where the EPR's mean something else
 	TestPatient      *TestPatient         `yaml:"test_patient"`     // for "epr test", and for nothing else
 
 	MLLP   *mllp.SenderConfig `yaml:"mllp"`
 	Folder *epr.FolderConfig  `yaml:"folder"`
+	MQTT   *epr.MQTTConfig    `yaml:"mqtt"`
+	FHIR   *fhir.Config       `yaml:"fhir"`
 }
 
 // carriers are the keys of a sink's sections, of which one is wanted.
-var carriers = []string{"mllp", "folder"}
+var carriers = []string{"mllp", "folder", "mqtt", "fhir"}
 
 // TestPatient is the EPR's own test patient.
 type TestPatient struct {
@@ -68,6 +71,12 @@ func (s *Sink) preset(section string) {
 	case "folder":
 		c := epr.DefaultFolderConfig()
 		s.Folder = &c
+	case "mqtt":
+		c := epr.DefaultMQTTConfig()
+		s.MQTT = &c
+	case "fhir":
+		c := fhir.DefaultConfig()
+		s.FHIR = &c
 	}
 }
 
@@ -79,6 +88,20 @@ func (s *Sink) beside(file string) {
 	}
 	if s.Folder != nil {
 		beside(file, &s.Folder.Folder)
+	}
+	if s.MQTT != nil {
+		beside(file, &s.MQTT.Broker.PasswordFile)
+		if tls := s.MQTT.Broker.TLS; tls != nil {
+			beside(file, &tls.Cert, &tls.Key, &tls.CA)
+		}
+	}
+	if s.FHIR != nil {
+		if tls := s.FHIR.TLS; tls != nil {
+			beside(file, &tls.Cert, &tls.Key, &tls.CA)
+		}
+		if token := s.FHIR.Token; token != nil {
+			beside(file, &token.SecretFile, &token.KeyFile)
+		}
 	}
 }
 
@@ -102,7 +125,7 @@ func (s Sink) validate(names map[string]bool) error {
 		}
 	}
 	sections := 0
-	for _, there := range []bool{s.MLLP != nil, s.Folder != nil} {
+	for _, there := range []bool{s.MLLP != nil, s.Folder != nil, s.MQTT != nil, s.FHIR != nil} {
 		if there {
 			sections++
 		}
@@ -110,8 +133,13 @@ func (s Sink) validate(names map[string]bool) error {
 	if sections != 1 {
 		return fmt.Errorf("%d of the sections %v, want one", sections, carriers)
 	}
-	if s.MLLP != nil {
+	switch {
+	case s.MLLP != nil:
 		return within("mllp", s.MLLP.Validate())
+	case s.MQTT != nil:
+		return within("mqtt", s.MQTT.Validate())
+	case s.FHIR != nil:
+		return within("fhir", s.FHIR.Validate())
 	}
 	return within("folder", s.Folder.Validate())
 }
@@ -151,20 +179,26 @@ func (c Config) OpenSinks(log *slog.Logger) (Sinks, error) {
 }
 
 func (s Sink) open(w epr.Wording, zone *time.Location, log *slog.Logger) (*epr.Guard, error) {
-	sink, err := s.carrier(w, zone, log)
+	sink, err := s.carrier(w, zone)
 	if err != nil {
 		return nil, err
 	}
 	return epr.NewGuard(sink, s.Delivery, log)
 }
 
-func (s Sink) carrier(w epr.Wording, zone *time.Location, log *slog.Logger) (epr.Sink, error) {
+func (s Sink) carrier(w epr.Wording, zone *time.Location) (epr.Sink, error) {
+	if s.FHIR != nil {
+		return fhir.New(s.Name, *s.FHIR, w, zone)
+	}
 	format, err := s.format(w, zone)
 	if err != nil {
 		return nil, err
 	}
-	if s.MLLP != nil {
+	switch {
+	case s.MLLP != nil:
 		return epr.NewMLLP(format, *s.MLLP, s.Acknowledgements)
+	case s.MQTT != nil:
+		return epr.NewMQTT(format, *s.MQTT)
 	}
 	return epr.NewFolder(format, *s.Folder)
 }

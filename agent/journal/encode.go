@@ -98,6 +98,7 @@ type sealedRecord struct {
 	Recorded     []sealedRecorded `json:",omitempty"`
 	TakenBack    []string         `json:",omitempty"`
 	Shown        sealedShown
+	Sinks        []string `json:",omitempty"`
 	Current      safeguard.AttendanceID
 	Before       safeguard.AttendanceID
 	Opened       time.Time
@@ -149,7 +150,7 @@ func encodeRecord(r Record) ([]byte, error) {
 			Number: r.Shown.About.Number.Reveal(), NumberStatus: int(r.Shown.About.NumberStatus), MRN: identifier(r.Shown.About.MRN),
 			Born: r.Shown.About.Born.Reveal(), Sex: int(r.Shown.About.Sex), Mother: r.Shown.About.Mother.Reveal(),
 		}, r.Shown.Untold, r.Shown.Closed},
-		TakenBack: r.TakenBack, Current: r.Current, Before: r.Before, Opened: r.Opened, Told: r.Told, Moved: r.Moved, Closed: r.Closed,
+		Sinks: r.Sinks, TakenBack: r.TakenBack, Current: r.Current, Before: r.Before, Opened: r.Opened, Told: r.Told, Moved: r.Moved, Closed: r.Closed,
 	}
 	for _, l := range r.Recorded {
 		s.Recorded = append(s.Recorded, sealedRecorded{l.Number.Reveal(), l.Attendance})
@@ -206,7 +207,7 @@ func decodeRecord(b []byte) (Record, error) {
 		Attendance: attendance, Accepted: s.Accepted, Stage: safeguard.Stage(s.Stage), Own: own, Mothers: mothers,
 		Shown: safeguard.Shown{Generation: s.Shown.Generation, Version: s.Shown.Version, Content: s.Shown.Content,
 			About: about, Accepted: s.Accepted, Untold: s.Shown.Untold, Closed: s.Shown.Closed},
-		TakenBack: s.TakenBack, Current: s.Current, Before: s.Before, Opened: s.Opened, Told: s.Told, Moved: s.Moved, Closed: s.Closed,
+		Sinks: s.Sinks, TakenBack: s.TakenBack, Current: s.Current, Before: s.Before, Opened: s.Opened, Told: s.Told, Moved: s.Moved, Closed: s.Closed,
 	}
 	for _, l := range s.Recorded {
 		n, err := number(l.Number)

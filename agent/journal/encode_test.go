@@ -89,7 +89,7 @@ func TestWhatIsSealedComesBackWhole(t *testing.T) {
 		hers := Lookup{safeguard.Answer{Status: safeguard.NoneHeld}, Asked{Number: a.Patient.Mother}, Asked{Number: a.Patient.Mother}}
 		clock := Clock{a.Begun, 17, "pas", true}
 		want := Record{
-			Attendance: a, Accepted: a.Begun, Stage: safeguard.Notified, Own: own, Mothers: hers, Recorded: []Recorded{{a.Patient.Number, a.ID}, {a.Patient.Mother, a.ID}}, TakenBack: []string{"mark"},
+			Attendance: a, Accepted: a.Begun, Stage: safeguard.Notified, Own: own, Mothers: hers, Recorded: []Recorded{{a.Patient.Number, a.ID}, {a.Patient.Mother, a.ID}}, Sinks: []string{"epr"}, TakenBack: []string{"mark"},
 			Shown:   safeguard.Shown{Generation: 1, Version: 2, Content: content, About: a.Patient.Unnamed(), Accepted: a.Begun, Untold: true, Closed: true},
 			Current: a.ID, Before: a.ID, Opened: a.Begun, Told: clock, Moved: clock, Closed: Closing{a.Begun, "lead", "seen by the ward"},
 		}

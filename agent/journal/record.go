@@ -23,6 +23,7 @@ type Record struct {
 	Recorded   []Recorded             // lookups that the centre may have recorded as attending
 	TakenBack  []string               // marks of the numbers of those that it was to take back
 	Shown      safeguard.Shown        // what the EPR was told
+	Sinks      []string               // that were told of the alert
 	Current    safeguard.AttendanceID // the visit that goes on; of one without others, its own
 	Before     safeguard.AttendanceID // the visit that an admission continues, while it does; else zero
 	Opened     time.Time              // when the hospital last said that the patient is here

@@ -31,11 +31,7 @@ func (p *Pipeline) decide(ctx context.Context, f *flight, c change) (journal.Ste
 	}
 	now = time.Now()
 	d := p.Rules.Decide(now, a, answer, r.Shown)
-	for _, alert := range d.Alerts {
-		for _, sink := range p.Sinks {
-			s.Alerts = append(s.Alerts, journal.Addressed{Sink: sink.Name(), Alert: alert})
-		}
-	}
+	s.Alerts = p.address(&r, d.Alerts)
 	until := stay(r, a).AskUntil()
 	asks := now.Before(until)
 	if owed && asks && !d.After.Closed {

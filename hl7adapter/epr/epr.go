@@ -23,6 +23,8 @@ import (
 type Sink interface {
 	Name() string
 	Deliver(ctx context.Context, a safeguard.Alert) (safeguard.Receipt, error)
+	// Preview is what would be sent for the alert, for people to read.
+	Preview(a safeguard.Alert) (string, error)
 	Close() error
 }
 

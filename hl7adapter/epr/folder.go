@@ -62,6 +62,9 @@ func NewFolder(f *Format, c FolderConfig) (*Folder, error) {
 	return &Folder{format: f, config: c}, nil
 }
 
+// Preview is what would be sent for the alert.
+func (s *Folder) Preview(a safeguard.Alert) (string, error) { return s.format.Preview(a) }
+
 // Name is the sink's name.
 func (s *Folder) Name() string { return s.format.Sink }
 

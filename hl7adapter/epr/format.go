@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -170,3 +171,16 @@ func (f *Format) coded() string {
 }
 
 func (f *Format) old() bool { return f.Version == "2.3" }
+
+// Preview is the message as people read it: a segment a line, a document left out.
+func (f *Format) Preview(a safeguard.Alert) (string, error) {
+	message, err := f.Message(a)
+	if err != nil {
+		return "", err
+	}
+	return longBase64.ReplaceAllStringFunc(strings.ReplaceAll(string(message), "\r", "\n"), func(s string) string {
+		return fmt.Sprintf("(%d characters of base64)", len(s))
+	}), nil
+}
+
+var longBase64 = regexp.MustCompile(`[A-Za-z0-9+/]{200,}={0,2}`)

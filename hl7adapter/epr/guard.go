@@ -124,6 +124,28 @@ func NewGuard(s Sink, c GuardConfig, log *slog.Logger) (*Guard, error) {
 // Name is the sink's name.
 func (g *Guard) Name() string { return g.sink.Name() }
 
+// Preview is what would be sent for the alert.
+func (g *Guard) Preview(a safeguard.Alert) (string, error) { return g.sink.Preview(a) }
+
+// Parallel is how many alerts may be delivered at the same time.
+func (g *Guard) Parallel() int {
+	if s, ok := g.sink.(interface{ Parallel() int }); ok {
+		return s.Parallel()
+	}
+	return 1
+}
+
+// Check asks the EPR what it can, and says what that means for alerts; nothing for
+// one that can not be asked.
+func (g *Guard) Check(ctx context.Context) ([]string, error) {
+	if s, ok := g.sink.(interface {
+		Check(ctx context.Context) ([]string, error)
+	}); ok {
+		return s.Check(ctx)
+	}
+	return nil, nil
+}
+
 // Close closes the sink.
 func (g *Guard) Close() error { return g.sink.Close() }
 

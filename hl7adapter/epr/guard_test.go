@@ -22,6 +22,8 @@ type scripted struct {
 func (*scripted) Name() string { return "epr" }
 func (*scripted) Close() error { return nil }
 
+func (*scripted) Preview(safeguard.Alert) (string, error) { return "", nil }
+
 func (s *scripted) Deliver(context.Context, safeguard.Alert) (safeguard.Receipt, error) {
 	s.at = append(s.at, time.Now())
 	if len(s.err) > 0 {

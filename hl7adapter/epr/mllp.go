@@ -31,6 +31,9 @@ func NewMLLP(f *Format, c mllp.SenderConfig, acks Acknowledgements) (*MLLP, erro
 	return &MLLP{f, sender, acks}, nil
 }
 
+// Preview is what would be sent for the alert.
+func (s *MLLP) Preview(a safeguard.Alert) (string, error) { return s.format.Preview(a) }
+
 // Name is the sink's name.
 func (s *MLLP) Name() string { return s.format.Sink }
 

@@ -68,6 +68,31 @@ const parallel = 4
 // Name is the sink's name.
 func (s *Sink) Name() string { return s.name }
 
+// Preview is the Flags that would be there, and for NHS England's shape what they
+// refer to.
+func (s *Sink) Preview(a safeguard.Alert) (string, error) {
+	var b strings.Builder
+	if a.Action == safeguard.Withdraw {
+		return "each Flag of the alert becomes inactive, unless another attendance shows it\n", nil
+	}
+	const id = "EXAMPLE"
+	for _, w := range s.wants(a, id) {
+		list := []any{}
+		if s.config.Shape == England && w.plan != nil {
+			list = append(list, s.team(w, a, id), s.care(w, a, id, "CareTeam/EXAMPLE"))
+			w.flag.Extension = []extension{{flagDetail, &reference{"CarePlan/EXAMPLE"}}}
+		}
+		for _, r := range append(list, w.flag) {
+			text, err := json.MarshalIndent(r, "", "  ")
+			if err != nil {
+				return "", err
+			}
+			b.Write(append(text, '\n'))
+		}
+	}
+	return b.String(), nil
+}
+
 // Parallel is how many alerts may be delivered at the same time.
 func (s *Sink) Parallel() int { return parallel }
 
