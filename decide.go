@@ -2,6 +2,7 @@ package safeguard
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -131,9 +132,9 @@ func (r Rules) content(now time.Time, a Attendance, answer Answer, before Shown)
 	switch answer.Status {
 	case Held:
 		if flags := r.visible(now, a, answer.Flags); len(flags) > 0 {
-			return Content{Kind: FlagsHeld, Flags: flags, AsOf: answer.AsOf, Source: answer.Source}, "flags held", never
+			return Content{Kind: FlagsHeld, Flags: flags, AsOf: answer.AsOf, Source: answer.Source}, "flags held", r.otherwise(now, a, answer.Flags)
 		}
-		return r.none(answer), "no flag visible", never
+		return r.none(answer), "no flag visible", r.otherwise(now, a, answer.Flags)
 	case NoneHeld:
 		return r.none(answer), "none held", never
 	}
@@ -160,6 +161,23 @@ func (r Rules) none(answer Answer) Content {
 		return Content{}
 	}
 	return Content{Kind: NoneFound, AsOf: answer.AsOf, Source: answer.Source}
+}
+
+// otherwise is the midnight from which the calendar alone makes other flags
+// visible: a tail ends, the child comes of age, a plan begins. Zero when none does
+// while the attendance can be open.
+func (r Rules) otherwise(now time.Time, a Attendance, flags []Flag) time.Time {
+	if a.State != Open {
+		return time.Time{}
+	}
+	today := r.visible(now, a, flags)
+	for days := 1; days <= int(inpatientStay/(24*time.Hour)); days++ {
+		midnight := time.Date(now.Year(), now.Month(), now.Day()+days, 0, 0, 0, 0, now.Location())
+		if !slices.Equal(r.visible(midnight, a, flags), today) {
+			return midnight
+		}
+	}
+	return time.Time{}
 }
 
 func (r Rules) visible(now time.Time, a Attendance, flags []Flag) []Flag {

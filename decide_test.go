@@ -344,3 +344,50 @@ func TestNoneHeldIsSilentUnlessTheSiteWantsItSaid(t *testing.T) {
 		}
 	}
 }
+
+// What the calendar alone changes is looked at again when it does.
+func TestCalendarChangesWhatIsVisible(t *testing.T) {
+	rules := safeguard.DefaultRules()
+	day := func(n int) safeguard.Date { return safeguard.DateOf(now).Add(0, 0, n) }
+	flag := func(plan safeguard.Plan, start, end safeguard.Date) safeguard.Flag {
+		return safeguard.Flag{Plan: plan, Start: start, End: end}
+	}
+	for name, tt := range map[string]struct {
+		flag   safeguard.Flag
+		change func(*safeguard.Attendance)
+		want   int // days from now; 0 for never
+	}{
+		"active":                           {flag: flag(safeguard.ChildProtection, day(-100), safeguard.Date{})},
+		"the tail ends in three days":      {flag: flag(safeguard.ChildProtection, day(-900), day(3).Add(0, -12, -1)), want: 3},
+		"an unborn child's tail":           {flag: flag(safeguard.UnbornChild, day(-900), day(5-29)), want: 5},
+		"begins in two days":               {flag: flag(safeguard.LookedAfter, day(2), safeguard.Date{}), want: 2},
+		"of age in four days":              {flag: flag(safeguard.LookedAfter, day(-100), safeguard.Date{}), want: 4, change: func(a *safeguard.Attendance) { a.Patient.Born = safeguard.Hide(day(4).Add(-18, 0, 0)) }},
+		"ended":                            {flag: flag(safeguard.LookedAfter, day(2), safeguard.Date{}), change: func(a *safeguard.Attendance) { a.State = safeguard.Ended }},
+		"later than an attendance is open": {flag: flag(safeguard.LookedAfter, day(40), safeguard.Date{})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := with(func(a *safeguard.Attendance) {
+				a.State = safeguard.Open
+				if tt.change != nil {
+					tt.change(a)
+				}
+			})
+			answer := safeguard.Answer{Status: safeguard.Held, Flags: []safeguard.Flag{tt.flag}, AsOf: now, Source: safeguard.FromCentre}
+			d := rules.Decide(now, a, answer, safeguard.Shown{Accepted: now, About: a.Patient})
+			want := time.Time{}
+			if tt.want > 0 {
+				want = time.Date(now.Year(), now.Month(), now.Day()+tt.want, 0, 0, 0, 0, now.Location())
+			}
+			if !d.Again.Equal(want) {
+				t.Errorf("looked at again at %v, want %v", d.Again, want)
+			}
+			if tt.want == 0 {
+				return
+			}
+			before, after := rules.Decide(want.Add(-time.Second), a, answer, d.After), rules.Decide(want, a, answer, d.After)
+			if len(before.Alerts) != 0 || len(after.Alerts) != 1 {
+				t.Errorf("%d alerts just before, %d then; want none and one", len(before.Alerts), len(after.Alerts))
+			}
+		})
+	}
+}

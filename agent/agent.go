@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -72,10 +73,11 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	}
 	defer closing(&err, sinks.Close)
 	handlers["epr"] = c.operateSinks(sinks) // before operators runs
+	flags := lookup.New(centre, answers, c.Central.Deadline, log)
 	p := &pipeline.Pipeline{
 		Journal:     entries,
 		ADT:         c.parsers(zone),
-		Flags:       lookup.New(centre, answers, c.Central.Deadline, log),
+		Flags:       flags,
 		Centre:      centre,
 		Sinks:       sinks.pipeline(),
 		Rules:       c.rules(),
@@ -83,6 +85,10 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 		Accountable: safeguard.Accountable(c.Accountable),
 		Log:         log,
 	}
+	follower := &lookup.Follower{
+		Changes: c.changes(centre), Lookup: flags, Kept: answers, Attendances: p, File: filepath.Join(c.Data, "changes", "resume"), Log: log,
+	}
+	refresher := &lookup.Refresher{Lookup: flags, Kept: answers, Attendances: p, Open: isOpen(entries), Log: log}
 
 	// Feeds bind last, so that nothing is taken on by an agent that can not start.
 	feeds, err := open(c, log)
@@ -95,6 +101,8 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	g.Go(func() error { return operators.Run(ctx) })
 	g.Go(func() error { return answers.Run(ctx) })
 	g.Go(func() error { return p.Run(ctx) })
+	g.Go(func() error { return follower.Run(ctx) })
+	g.Go(func() error { return refresher.Run(ctx) })
 	for _, f := range feeds {
 		g.Go(func() error { return f.Run(ctx, entries.Append) })
 	}
@@ -102,6 +110,27 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	err = g.Wait()
 	log.Info("agent stopped")
 	return err
+}
+
+// changes follows the centre for the agent's sites.
+func (c Config) changes(centre *client.Client) lookup.Changes {
+	return func(ctx context.Context, resume string) iter.Seq2[lookup.Change, error] {
+		return func(yield func(lookup.Change, error) bool) {
+			for change, err := range centre.Changes(ctx, c.Sites, resume) {
+				if !yield(lookup.Change(change), err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// isOpen tells whether an attendance has not ended, as far as the hospital says.
+func isOpen(j *journal.Journal) func(context.Context, safeguard.AttendanceID) bool {
+	return func(ctx context.Context, id safeguard.AttendanceID) bool {
+		record, known, err := j.Record(ctx, id)
+		return err == nil && known && record.Attendance.State == safeguard.Open
+	}
 }
 
 // open binds every feed, or none.

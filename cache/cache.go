@@ -32,10 +32,11 @@ type Cache struct {
 
 	writing sync.Mutex // held from reading an entry to writing it again
 
-	mu     sync.RWMutex // guards the fields below; held to change them
-	policy Policy
-	store  *sealed.Store // nil while off, closed, or not to be opened
-	fault  string        // why store is nil though the cache is on
+	mu     sync.RWMutex                                // guards the fields below; held to change them
+	policy Policy                                      // as the site's configuration has it
+	sites  map[safeguard.ODSCode]safeguard.CachePolicy // what the centre has decided since
+	store  *sealed.Store                               // nil while off, closed, or not to be opened
+	fault  string                                      // why store is nil though the cache is on
 	closed bool
 	anew   Anew
 }
@@ -55,7 +56,7 @@ func WithFloor(bytes uint64) Option { return func(c *Cache) { c.options.Floor = 
 // the disk has no room opens when there is some: neither is an error, both are in
 // Stats. Call Run, and Close in the end.
 func Open(dir string, ring *keys.Ring, p Policy, options ...Option) (*Cache, error) {
-	c := &Cache{dir: dir, ring: ring, wake: make(chan struct{}, 1)}
+	c := &Cache{dir: dir, ring: ring, wake: make(chan struct{}, 1), sites: map[safeguard.ODSCode]safeguard.CachePolicy{}}
 	for _, o := range options {
 		o(c)
 	}
@@ -78,7 +79,54 @@ func (c *Cache) SetPolicy(p Policy) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.policy = p
-	if !p.Off() {
+	return c.turn()
+}
+
+// Adopt takes up what the centre lets a site keep. It holds for the site's
+// answers from now on; ages that it shortens hold at once, also for what is kept.
+// When no site may keep any, all that is kept is destroyed. What can not work is an
+// error, and changes nothing.
+func (c *Cache) Adopt(site safeguard.ODSCode, p safeguard.CachePolicy) error {
+	if c == nil {
+		return nil
+	}
+	c.mu.RLock()
+	was, known := c.sites[site]
+	own := c.policy
+	c.mu.RUnlock()
+	if known && was == p || own.Off() {
+		return nil
+	}
+	if err := own.as(p).Validate(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sites[site] = p
+	return c.turn()
+}
+
+// of is the policy for a site. The caller holds mu.
+func (c *Cache) of(site safeguard.ODSCode) Policy {
+	if p, ok := c.sites[site]; ok {
+		return c.policy.as(p)
+	}
+	return c.policy
+}
+
+// off tells whether nothing may be kept, for no site. The caller holds mu.
+func (c *Cache) off() bool {
+	for _, p := range c.sites {
+		if !p.Off {
+			return c.policy.Off()
+		}
+	}
+	return c.policy.Off() || len(c.sites) > 0
+}
+
+// turn opens the store, or destroys it, as the policy has it. The caller holds mu.
+func (c *Cache) turn() error {
+	if !c.off() {
 		if c.store != nil || c.closed {
 			return nil
 		}

@@ -13,12 +13,16 @@ import (
 // kept is what is stored about one NHS number.
 type kept struct {
 	answer   safeguard.Answer
-	attended time.Time // begin of the last attendance that asked
-	born     []byte    // token of the date of birth that the centre confirmed; may be none
+	attended time.Time       // begin of the last attendance that asked
+	born     []byte          // token of the date of birth that the centre confirmed; may be none
+	query    safeguard.Query // how to ask again: whom, for which attendance and place; may be none
+	outdated bool            // the centre has said that it is not so any more
 }
 
 // The stored encoding is of its own, so that a change of the domain does not
-// change quietly what is on disk. It has no field for a person.
+// change quietly what is on disk. Of a person it has the NHS number and the date of
+// birth only, without which the answer could not be asked for again before it is
+// too old; no name, and no hospital number.
 type (
 	storedAnswer struct {
 		Format   int          `json:"v"`
@@ -27,6 +31,16 @@ type (
 		Attended int64        `json:"a"` // seconds of Unix time
 		Born     []byte       `json:"b,omitempty"`
 		Flags    []storedFlag `json:"f,omitempty"`
+		Query    *storedQuery `json:"q,omitempty"`
+		Outdated bool         `json:"x,omitempty"`
+	}
+	storedQuery struct {
+		Number     string           `json:"n"`
+		Born       string           `json:"b,omitempty"` // YYYY-MM-DD
+		Author     safeguard.Author `json:"a"`
+		Attendance string           `json:"i"`
+		At         int64            `json:"t"` // milliseconds of Unix time
+		Sensitive  bool             `json:"s,omitempty"`
 	}
 	storedFlag struct {
 		Plan      string `json:"p"` // CPP, LAC or UCPP
@@ -54,7 +68,7 @@ var errNotKept = errors.New("want an answer of the centre, held with flags or no
 // encode refuses what decode would not give back the same.
 func (k kept) encode() ([]byte, error) {
 	a := k.answer
-	s := storedAnswer{Format: storedFormat, AsOf: a.AsOf.UnixNano(), Attended: k.attended.Unix(), Born: k.born}
+	s := storedAnswer{Format: storedFormat, AsOf: a.AsOf.UnixNano(), Attended: k.attended.Unix(), Born: k.born, Query: storeQuery(k.query), Outdated: k.outdated}
 	switch {
 	case a.Source != safeguard.FromCentre || a.Reason != safeguard.NoReason || a.AsOf.IsZero():
 		return nil, errNotKept
@@ -98,6 +112,13 @@ func decode(body []byte) (kept, error) {
 		answer:   safeguard.Answer{AsOf: time.Unix(0, s.AsOf).UTC(), Source: safeguard.FromCache},
 		attended: time.Unix(s.Attended, 0).UTC(),
 		born:     s.Born,
+		outdated: s.Outdated,
+	}
+	if s.Query != nil {
+		var err error
+		if k.query, err = s.Query.decode(); err != nil {
+			return kept{}, fmt.Errorf("%w: how to ask again", errUnreadable)
+		}
 	}
 	switch {
 	case s.Status == storedHeld && len(s.Flags) > 0:
@@ -115,6 +136,36 @@ func decode(body []byte) (kept, error) {
 		k.answer.Flags = append(k.answer.Flags, flag)
 	}
 	return k, nil
+}
+
+// storeQuery keeps what an attendance asked; a query without one can not be
+// asked again.
+func storeQuery(q safeguard.Query) *storedQuery {
+	if q.Attendance.IsZero() {
+		return nil
+	}
+	return &storedQuery{
+		Number: q.Number.Reveal(), Born: q.Born.Reveal().String(), Author: q.Author,
+		Attendance: q.Attendance.String(), At: q.At.UnixMilli(), Sensitive: q.Sensitive,
+	}
+}
+
+func (s storedQuery) decode() (q safeguard.Query, err error) {
+	q = safeguard.Query{Author: s.Author, Purpose: safeguard.Refresh, At: time.UnixMilli(s.At).UTC(), Sensitive: s.Sensitive}
+	if q.Number, err = safeguard.ParseNHSNumber(s.Number); err != nil {
+		return safeguard.Query{}, err
+	}
+	if q.Attendance, err = safeguard.ParseAttendanceID(s.Attendance); err != nil {
+		return safeguard.Query{}, err
+	}
+	var born safeguard.Date
+	if err := born.UnmarshalText([]byte(s.Born)); err != nil {
+		return safeguard.Query{}, err
+	}
+	if !born.IsZero() {
+		q.Born = safeguard.Hide(born)
+	}
+	return q, nil
 }
 
 func (s storedFlag) decode() (f safeguard.Flag, err error) {

@@ -20,7 +20,7 @@ func (c *Cache) Get(n safeguard.NHSNumber, now time.Time) (_ safeguard.Answer, o
 // centre would: flags are not given to a query with another one, nor where none
 // was confirmed. Where it is not ok, the answer is unknown with its reason.
 func (c *Cache) GetFor(q safeguard.Query, now time.Time) (_ safeguard.Answer, ok bool) {
-	k, _, err := c.usable(q.Number, now)
+	k, _, err := c.usable(q.Author.Site, q.Number, now)
 	if err != nil {
 		return safeguard.UnknownBecause(safeguard.CentreUnreachable), false
 	}
@@ -33,31 +33,32 @@ func (c *Cache) GetFor(q safeguard.Query, now time.Time) (_ safeguard.Answer, ok
 // Fresh tells whether there is a usable answer for which the centre need not be
 // asked again yet.
 func (c *Cache) Fresh(n safeguard.NHSNumber, now time.Time) bool {
-	_, fresh, err := c.usable(n, now)
+	_, fresh, err := c.usable(safeguard.ODSCode{}, n, now)
 	return err == nil && fresh
 }
 
 var errNotUsable = errors.New("no usable answer")
 
-func (c *Cache) usable(n safeguard.NHSNumber, now time.Time) (k kept, fresh bool, err error) {
+func (c *Cache) usable(site safeguard.ODSCode, n safeguard.NHSNumber, now time.Time) (k kept, fresh bool, err error) {
 	if c == nil || n.IsZero() {
 		return kept{}, false, errNotUsable
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	at, ok := c.clock.at(now)
-	if c.store == nil || !ok {
+	policy := c.of(site)
+	if c.store == nil || !ok || policy.Off() {
 		return kept{}, false, errNotUsable
 	}
 	k, err = c.read(n, at)
 	if err != nil {
 		return kept{}, false, err
 	}
-	age, ages := at.Sub(k.answer.AsOf), c.policy.ages(k.answer.Status)
-	if age < -skew || age >= ages.Usable || at.Sub(k.attended) >= c.policy.Retention {
+	age, ages := at.Sub(k.answer.AsOf), policy.ages(k.answer.Status)
+	if age < -skew || age >= ages.Usable || at.Sub(k.attended) >= policy.Retention {
 		return kept{}, false, errNotUsable
 	}
-	return k, age < ages.Fresh, nil
+	return k, age < ages.Fresh && !k.outdated, nil
 }
 
 // read reads an entry that has not expired. The caller holds mu.

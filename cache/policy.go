@@ -24,22 +24,27 @@ type Policy struct {
 }
 
 // Ages are the two ages of an answer, counted from its AsOf.
-type Ages struct {
-	Fresh  time.Duration // until then there is no need to ask again
-	Usable time.Duration // until then it may stand in for the centre
-}
+type Ages = safeguard.Ages
 
 const day = 24 * time.Hour
 
-// DefaultPolicy is the usual ages, and off until Agreement is set. Flags change
-// slowly and are dangerous to miss, so they count for long; a child without a
-// flag may have one tomorrow, so that counts for a day.
+// DefaultPolicy is the centre's usual ages, and off until Agreement is set.
 func DefaultPolicy() Policy {
 	return Policy{
-		Held:      Ages{Fresh: day, Usable: 14 * day},
-		None:      Ages{Fresh: 6 * time.Hour, Usable: day},
+		Held:      safeguard.DefaultCachePolicy.Held,
+		None:      safeguard.DefaultCachePolicy.None,
 		Retention: 14 * day,
 	}
+}
+
+// as is p for a site for which the centre has decided. Without an agreement it
+// stays off, whatever the centre says.
+func (p Policy) as(c safeguard.CachePolicy) Policy {
+	if c.Off {
+		p.Agreement = ""
+	}
+	p.Held, p.None = c.Held, c.None
+	return p
 }
 
 // maxUsable bounds what a policy may ask for.

@@ -39,10 +39,11 @@ func (c *Cache) put(ctx context.Context, q safeguard.Query, a safeguard.Answer) 
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if c.policy.Off() {
+	policy := c.of(q.Author.Site)
+	if policy.Off() {
 		return nil
 	}
-	next := kept{answer: a, attended: attended(q, a)}
+	next := kept{answer: a, attended: attended(q, a), query: q}
 	if a.Status == safeguard.Held && !q.Born.IsZero() {
 		next.born = c.born(q.Born)
 	}
@@ -71,7 +72,7 @@ func (c *Cache) put(ctx context.Context, q safeguard.Query, a safeguard.Answer) 
 	if err != nil {
 		return err
 	}
-	err = c.store.Put(c.key(q.Number), body, next.answer.AsOf, c.policy.expiry(next))
+	err = c.store.Put(c.key(q.Number), body, next.answer.AsOf, policy.expiry(next))
 	c.noticed(err)
 	return err
 }
@@ -91,12 +92,15 @@ func (k kept) followedBy(next kept, p safeguard.Purpose) kept {
 	if future := next.answer.AsOf.Add(skew); !k.attended.After(future) && (p == safeguard.Refresh || k.attended.After(next.attended)) {
 		next.attended = k.attended
 	}
+	if p == safeguard.Refresh && !k.query.Number.IsZero() {
+		next.query = k.query
+	}
 	if next.born == nil && next.answer.Status == safeguard.Held {
 		next.born = k.born
 	}
 	// An answer from the future is a clock's mistake, and gives way.
 	if ahead := k.answer.AsOf.Sub(next.answer.AsOf); ahead > 0 && ahead <= skew {
-		next.answer, next.born = k.answer, k.born
+		next.answer, next.born, next.outdated = k.answer, k.born, k.outdated
 		next.answer.Source = safeguard.FromCentre
 	}
 	return next

@@ -62,7 +62,7 @@ func (c *Cache) tend(ctx context.Context, now time.Time, verify bool) {
 func (c *Cache) reopen() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.policy.Off() || c.closed || c.store != nil && c.store.Lost() == "" {
+	if c.off() || c.closed || c.store != nil && c.store.Lost() == "" {
 		return false
 	}
 	if c.store != nil {
@@ -121,7 +121,7 @@ func (c *Cache) Stats() Stats {
 	defer c.mu.RUnlock()
 	st := Stats{Anew: c.anew}
 	switch {
-	case c.policy.Off():
+	case c.off():
 		return st
 	case c.store == nil:
 		st.State, st.Why = Unavailable, c.fault

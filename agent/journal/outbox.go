@@ -116,10 +116,41 @@ func (j *Journal) Changed(ctx context.Context, n safeguard.NHSNumber) (attendanc
 	if err != nil && !errors.Is(err, ErrBroken) {
 		return 0, fmt.Errorf("ask again: %w", err)
 	}
-	if len(records) == 0 {
-		return 0, nil
+	return len(records), j.askAgain(ctx, records)
+}
+
+// Missed makes every open attendance be asked about again: what has changed
+// meanwhile was not told.
+func (j *Journal) Missed(ctx context.Context) error {
+	var ids []int64
+	err := j.each(ctx, `SELECT id FROM attendances WHERE open ORDER BY id`, nil, func(r *sql.Rows) error {
+		var id int64
+		err := r.Scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("ask again: %w", err)
 	}
-	err = j.writer.write(ctx, func(t *tx) error {
+	for some := range slices.Chunk(ids, page) {
+		records, err := j.records(ctx, `SELECT key, rev, body FROM attendances WHERE open AND id BETWEEN ? AND ?`, some[0], some[len(some)-1])
+		if err != nil && !errors.Is(err, ErrBroken) {
+			return fmt.Errorf("ask again: %w", err)
+		}
+		if err := j.askAgain(ctx, records); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// askAgain queues visits to the attendances, unless one waits that will ask after
+// now.
+func (j *Journal) askAgain(ctx context.Context, records []Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	err := j.writer.write(ctx, func(t *tx) error {
 		now := t.stamp(j.now())
 		for _, r := range records {
 			// The first that waits may be under way; one behind it asks after now.
@@ -138,10 +169,10 @@ func (j *Journal) Changed(ctx context.Context, n safeguard.NHSNumber) (attendanc
 		return nil
 	})
 	if err != nil {
-		return 0, fmt.Errorf("ask again: %w", err)
+		return fmt.Errorf("ask again: %w", err)
 	}
 	j.queued(Changes).set()
-	return len(records), nil
+	return nil
 }
 
 // row is what a new item is made from.

@@ -1,5 +1,6 @@
 // Package lookup answers what the agent asks about a patient: from the centre,
-// and from the cache while the centre can not answer.
+// and from the cache while the centre can not answer. It follows what the centre
+// says has changed, and keeps what is cached fresh.
 package lookup
 
 import (
@@ -9,6 +10,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/budget"
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	"github.com/failsafe-go/failsafe-go/hedgepolicy"
+
 	"github.com/safeguard-edge/safeguard"
 )
 
@@ -17,7 +23,27 @@ import (
 type Cache interface {
 	GetFor(q safeguard.Query, now time.Time) (safeguard.Answer, bool)
 	PutFor(ctx context.Context, q safeguard.Query, a safeguard.Answer) error
+	Adopt(site safeguard.ODSCode, p safeguard.CachePolicy) error
+	Outdate(n safeguard.NHSNumber, now time.Time) (safeguard.Query, bool, error)
 }
+
+// What bounds how hard the centre is asked.
+const (
+	// hedgeAfter is the part of the deadline after which a lookup that is not
+	// answered is made once more beside it, for the slow tail. The centre takes
+	// both for one. At most a fifth of the lookups are, so that a centre which is
+	// slow as a whole is not asked twice as much.
+	hedgeAfter = 4
+	hedgeRate  = 0.2
+
+	// After so many lookups in a row without an answer the centre is not asked for
+	// breakFor, give or take a fifth, and then by one lookup: whoever attends
+	// meanwhile is answered from the cache at once. With the connection's own
+	// attempts, which are at most some three seconds apart, the centre is asked
+	// again within five seconds of its return.
+	breakAfter = 5
+	breakFor   = time.Second
+)
 
 // Lookup asks the centre first. Make one with New.
 type Lookup struct {
@@ -25,22 +51,36 @@ type Lookup struct {
 	cache    Cache
 	deadline time.Duration
 	log      *slog.Logger
+	patience failsafe.Executor[safeguard.Answer]
 
-	mu    sync.Mutex // guards since
-	since time.Time  // when the centre was first found unreachable; zero while it answers
+	mu      sync.Mutex // guards the fields below
+	since   time.Time  // when the centre was first found unreachable; zero while it answers
+	refused time.Time  // when a cache policy was last found unusable
 }
 
 // New makes a lookup that gives the centre the deadline to answer.
 func New(centre safeguard.FlagSource, cache Cache, deadline time.Duration, log *slog.Logger) *Lookup {
-	return &Lookup{centre: centre, cache: cache, deadline: deadline, log: log}
+	answered := func(_ safeguard.Answer, err error) bool { return err == nil || errors.Is(err, safeguard.ErrRefused) }
+	breaker := circuitbreaker.NewBuilder[safeguard.Answer]().
+		HandleIf(func(a safeguard.Answer, err error) bool {
+			return !answered(a, err) && !errors.Is(err, context.Canceled)
+		}).
+		WithFailureThreshold(breakAfter).
+		WithSuccessThreshold(1).
+		WithDelay(breakFor).
+		WithJitterFactor(0.2).
+		Build()
+	hedge := hedgepolicy.NewBuilderWithDelay[safeguard.Answer](deadline / hedgeAfter).
+		CancelIf(answered).
+		WithBudget(budget.NewBuilder().WithMaxRate(hedgeRate).WithMinConcurrency(1).Build()).
+		Build()
+	return &Lookup{centre: centre, cache: cache, deadline: deadline, log: log, patience: failsafe.With[safeguard.Answer](breaker, hedge)}
 }
 
 // Lookup never fails: what can not be learnt is unknown, with the reason. An
 // answer whose source is not the centre leaves the lookup owed.
 func (l *Lookup) Lookup(ctx context.Context, q safeguard.Query) safeguard.Answer {
-	asked, cancel := context.WithTimeout(ctx, l.deadline)
-	defer cancel()
-	answer, err := l.centre.Lookup(asked, q)
+	answer, err := l.ask(ctx, q)
 	switch {
 	case err == nil:
 		l.reached()
@@ -64,14 +104,44 @@ func (l *Lookup) Lookup(ctx context.Context, q safeguard.Query) safeguard.Answer
 	return cached
 }
 
-// keep remembers what was answered. An answer that could not be kept costs
-// nothing but resilience, so it is only logged.
+// ask asks the centre within the deadline, unless it has not answered lately.
+func (l *Lookup) ask(ctx context.Context, q safeguard.Query) (safeguard.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.deadline)
+	defer cancel()
+	return l.patience.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[safeguard.Answer]) (safeguard.Answer, error) {
+		return l.centre.Lookup(e.Context(), q)
+	})
+}
+
+// keep remembers what was answered, as the centre lets the site. An answer that
+// could not be kept costs nothing but resilience, so it is only logged.
 func (l *Lookup) keep(ctx context.Context, q safeguard.Query, a safeguard.Answer) {
+	if a.Policy != nil {
+		l.adopt(q.Author.Site, *a.Policy)
+	}
+	var err error
 	if a.Status == safeguard.Unknown {
+		// Somebody has a flag, so that none is held is not true any more.
+		_, _, err = l.cache.Outdate(q.Number, time.Now())
+	} else {
+		err = l.cache.PutFor(ctx, q, a)
+	}
+	if err != nil {
+		l.log.Warn("answer not cached", "err", err)
+	}
+}
+
+// adopt takes up what the centre lets the site keep.
+func (l *Lookup) adopt(site safeguard.ODSCode, p safeguard.CachePolicy) {
+	err := l.cache.Adopt(site, p)
+	if err == nil {
 		return
 	}
-	if err := l.cache.PutFor(ctx, q, a); err != nil {
-		l.log.Warn("answer not cached", "err", err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.refused) > time.Hour {
+		l.refused = time.Now()
+		l.log.Warn("cache policy of the centre not followed, the one before holds", "site", site, "err", err)
 	}
 }
 

@@ -59,3 +59,6 @@ func (p *Pipeline) Changed(ctx context.Context, n safeguard.NHSNumber) error {
 	_, err := p.Journal.Changed(ctx, n)
 	return err
 }
+
+// Missed is Changed for every open attendance: what changed was not told.
+func (p *Pipeline) Missed(ctx context.Context) error { return p.Journal.Missed(ctx) }

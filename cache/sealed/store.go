@@ -9,11 +9,15 @@
 package sealed
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -322,6 +326,17 @@ func (s *Store) Span() (oldest, newest time.Time) {
 		return time.Time{}, time.Time{}
 	}
 	return time.Unix(low, 0), time.Unix(high, 0)
+}
+
+// Oldest gives the keys held, those of the oldest values first.
+func (s *Store) Oldest() []Key {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	keys := slices.Collect(maps.Keys(s.index))
+	slices.SortFunc(keys, func(a, b Key) int {
+		return cmp.Or(cmp.Compare(s.index[a].made, s.index[b].made), bytes.Compare(a[:], b[:]))
+	})
+	return keys
 }
 
 // header is the bytes before a value: format, made, expires.

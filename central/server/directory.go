@@ -93,12 +93,12 @@ func (d *Directory) known(authority safeguard.ODSCode) bool {
 }
 
 // followed is for how long after it asked about someone a site is told of
-// changes: as long as it may use the answer. One that may keep none is told for a
-// day, so that an alert follows its reason while the attendance is open.
+// changes: as long as it may use the answer. One that may keep none is told for as
+// long as an attendance may be open, since an alert follows its reason.
 func followed(site store.Site, byDefault safeguard.CachePolicy) time.Duration {
 	p := site.Policy.Cache(byDefault)
 	if p.Off {
-		return 24 * time.Hour
+		return 30 * 24 * time.Hour
 	}
 	return min(maxFollow, max(p.Held.Usable, p.None.Usable))
 }
