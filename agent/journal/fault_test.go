@@ -399,7 +399,7 @@ func overwrite(file string, at int64, with []byte) error {
 
 // big is a message of the size that hospitals send.
 func big(n int) feed.Message {
-	return feed.Message{Feed: "pas", Received: time.Now(), Body: registration(0, n), Ack: acknowledgement}
+	return feed.Message{Feed: "pas", Received: time.Now(), Body: registration(n), Ack: acknowledgement}
 }
 
 func TestDamagedPageIsMendedAndWhatItHeldIsNamed(t *testing.T) {
@@ -452,7 +452,7 @@ func TestDamagedPageIsMendedAndWhatItHeldIsNamed(t *testing.T) {
 				t.Errorf("%d wait and %d are lost of %d, mended %v", s.Waiting, s.Lost, entries, s.Mended)
 			}
 			for _, e := range waitingEntries(t, j) {
-				if e.Broken != nil || !bytes.Equal(e.Body, registration(0, int(e.Seq)-1)) {
+				if e.Broken != nil || !bytes.Equal(e.Body, registration(int(e.Seq)-1)) {
 					t.Errorf("entry %d came out changed", e.Seq)
 				}
 			}

@@ -42,8 +42,8 @@ var targets = []struct {
 }{
 	{"cache: Memory/", "MB", 64}, // of the whole agent, with 20,000 answers kept
 	{"hl7adapter/hl7: ReadAttendance/", "allocs/op", 0},
-	{"agent/journal: Intake/safeguard/alone/connections=1", "msg/s", 0.45},
-	{"agent/journal: Intake/safeguard/group/connections=16", "msg/s", 0.40},
+	{"agent/journal: Intake/connections=1", "msg/s:append+fdatasync", 0.45},
+	{"agent/journal: Intake/connections=16", "msg/s:group-commit", 0.4},
 	{"hl7adapter/hl7: ReadAttendance/", "ns/op", 2},        // times a look at each byte
 	{"hl7adapter/mllp: ListenerThroughput/", "msg/s", 0.7}, // of a listener that answers at once and keeps nothing
 	{"central/server: Refresh/sqlite/callers=16", "lookups/s:echo", 0.4},
