@@ -26,6 +26,8 @@ type Reader struct {
 	err     error // from src, for when the buffer is used up
 	large   bool  // holds a place in limits.large
 	touched bool  // src gave a byte
+
+	searched int // bytes gone through by find; each at most twice
 }
 
 // limits are what a Reader keeps to. A time of 0 is no limit.
@@ -145,15 +147,19 @@ func (r *Reader) frame(ctx context.Context) (Frame, error) {
 // it do not make it look far again and again.
 func (r *Reader) special() int {
 	if r.fs < r.at {
-		r.fs = r.end
-		if i := bytes.IndexByte(r.buf[r.at:r.end], endBlock); i >= 0 {
-			r.fs = r.at + i
-		}
+		r.fs = r.find(endBlock, r.end)
 	}
-	if i := bytes.IndexByte(r.buf[r.at:r.fs], startBlock); i >= 0 {
-		return r.at + i
+	return r.find(startBlock, r.fs)
+}
+
+// find returns where the next c is in the buffer, to when it is not before there.
+func (r *Reader) find(c byte, to int) int {
+	at := to
+	if i := bytes.IndexByte(r.buf[r.at:to], c); i >= 0 {
+		at = r.at + i
 	}
-	return r.fs
+	r.searched += at - r.at
+	return at
 }
 
 // again deals with a start block inside a frame.
