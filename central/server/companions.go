@@ -60,10 +60,9 @@ func (d *Directory) data(flags []*flagpb.Flag, overdue time.Duration, now time.T
 		}
 	}
 	for _, a := range d.now.Load().live {
-		if !listed[a.Code.String()] {
-			if one := age(a); one.GetOverdue() {
-				list = append(list, one)
-			}
+		// Most are not overdue, so that is asked first.
+		if now.Sub(uploaded[a.Code]) > overdue && !listed[a.Code.String()] {
+			list = append(list, age(a))
 		}
 	}
 	return list
