@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/safeguard-edge/safeguard"
@@ -33,16 +34,17 @@ import (
 )
 
 // A refresh lookup through the whole centre, with its audit entry on disk before
-// the answer, beside a bare echo over the same mutual TLS, and beside a bare
+// the answer, beside the same question and an answer of the same size over the
+// same mutual TLS from a bare gRPC server that does nothing, and beside a bare
 // select by primary key in the same database. Each caller is an agent with a
 // connection of its own; half of whom they ask about have a flag.
 func BenchmarkRefresh(b *testing.B) {
 	forNational(b, func(b *testing.B, n *national, callers int) {
-		agents, echoes := n.agents(b, callers), n.echoes(b, callers)
+		agents, echoes := n.agents(b, n.centre, callers), n.agents(b, n.echo, callers)
 		interleave.Run(b, callers, "lookups/s",
 			interleave.Side{Name: "lookup", Do: func(caller int) error { return n.ask(agents[caller], safeguard.Refresh) }},
 			interleave.Side{Name: "echo", Do: func(caller int) error {
-				_, err := echoes[caller].Lookup(context.Background(), &flagpb.LookupRequest{NhsNumber: n.numbers[0].Reveal(), DateOfBirth: "2015-06-07"})
+				_, err := echoes[caller].Lookup(context.Background(), n.query(mathrand.IntN(len(n.numbers)), safeguard.Refresh))
 				return err
 			}},
 			interleave.Side{Name: "select", Do: func(int) error { return n.find(context.Background(), n.tokens[mathrand.IntN(len(n.tokens))]) }},
@@ -56,7 +58,7 @@ func BenchmarkUnscheduled(b *testing.B) {
 	content := make([]byte, 1000)
 	_, _ = rand.Read(content)
 	forNational(b, func(b *testing.B, n *national, callers int) {
-		agents := n.agents(b, callers)
+		agents := n.agents(b, n.centre, callers)
 		interleave.Run(b, callers, "lookups/s",
 			interleave.Side{Name: "lookup", Do: func(caller int) error { return n.ask(agents[caller], safeguard.Unscheduled) }},
 			interleave.Side{Name: "insert", Do: func(int) error { return n.insert(context.Background(), content) }},
@@ -276,7 +278,7 @@ func (n *national) serve(s *store.DB) error {
 		return err
 	}
 	bare := grpc.NewServer(grpc.Creds(credentials.NewTLS(config)))
-	flagpb.RegisterFlagsServer(bare, echo{})
+	flagpb.RegisterFlagsServer(bare, &echo{})
 	go func() { _ = bare.Serve(listener) }()
 
 	n.centre, n.echo = centre.Addr(), listener.Addr()
@@ -294,17 +296,35 @@ func (n *national) files(name string) identity.Files {
 	return identity.Files{Certificate: file(name), Key: file(name + "-key"), CA: file("ca")}
 }
 
-// echo answers everybody the same, and does nothing for it.
+// echo answers as the centre does, one half held and one half none, and does
+// nothing for it.
 type echo struct {
 	flagpb.UnimplementedFlagsServer
+	asked atomic.Int64
 }
 
 // Lookup implements flagpb.FlagsServer.
-func (echo) Lookup(context.Context, *flagpb.LookupRequest) (*flagpb.LookupResponse, error) {
-	return &flagpb.LookupResponse{AsOf: timestamppb.Now(), Answer: &flagpb.LookupResponse_NoneHeld{NoneHeld: &flagpb.NoneHeld{}}}, nil
+func (e *echo) Lookup(context.Context, *flagpb.LookupRequest) (*flagpb.LookupResponse, error) {
+	now := timestamppb.Now()
+	ages := &flagpb.Ages{Fresh: durationpb.New(time.Hour), Usable: durationpb.New(24 * time.Hour)}
+	r := &flagpb.LookupResponse{
+		AsOf:      now,
+		Answer:    &flagpb.LookupResponse_NoneHeld{NoneHeld: &flagpb.NoneHeld{}},
+		Policy:    &flagpb.CachePolicy{Held: ages, None: ages},
+		OwedPause: durationpb.New(time.Second),
+	}
+	if e.asked.Add(1)%2 == 0 {
+		r.Answer = &flagpb.LookupResponse_Held{Held: &flagpb.Held{Flags: []*flagpb.Flag{{
+			Plan:      flagpb.Plan_PLAN_CHILD_PROTECTION,
+			Start:     "2025-02-03",
+			Authority: &flagpb.Authority{Code: "200", Name: "Example Council 100", EmergencyDutyPhone: "01632 960001"},
+		}}}}
+		r.Data = []*flagpb.DataAge{{Authority: "200", Name: "Example Council 100", UploadedAt: now}}
+	}
+	return r, nil
 }
 
-func (n *national) agents(b *testing.B, callers int) []*client.Client {
+func (n *national) agents(b *testing.B, of net.Addr, callers int) []*client.Client {
 	b.Helper()
 	agents := make([]*client.Client, callers)
 	for i := range agents {
@@ -312,7 +332,7 @@ func (n *national) agents(b *testing.B, callers int) []*client.Client {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if agents[i], err = client.Dial(n.centre.String(), config, client.Deadline(30*time.Second)); err != nil {
+		if agents[i], err = client.Dial(of.String(), config, client.Deadline(30*time.Second)); err != nil {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { _ = agents[i].Close() })
@@ -320,34 +340,21 @@ func (n *national) agents(b *testing.B, callers int) []*client.Client {
 	return agents
 }
 
-func (n *national) echoes(b *testing.B, callers int) []flagpb.FlagsClient {
-	b.Helper()
-	echoes := make([]flagpb.FlagsClient, callers)
-	for i := range echoes {
-		config, err := identity.ClientTLS(n.files("agent-RX1"), identity.Agent)
-		if err != nil {
-			b.Fatal(err)
-		}
-		conn, err := grpc.NewClient("passthrough:///"+n.echo.String(), grpc.WithTransportCredentials(credentials.NewTLS(config)))
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { _ = conn.Close() })
-		echoes[i] = flagpb.NewFlagsClient(conn)
-	}
-	return echoes
+// query is about the i-th person, with an attendance of its own.
+func (n *national) query(i int, purpose safeguard.Purpose) safeguard.Query {
+	q := query(n.numbers[i], fmt.Sprint("visit ", n.visits.Add(1)))
+	q.Born, q.Purpose = safeguard.Hide(storetest.Born(i)), purpose
+	return q
 }
 
 // ask looks up someone, and sees that the answer is right.
 func (n *national) ask(agent *client.Client, purpose safeguard.Purpose) error {
 	i := mathrand.IntN(len(n.numbers))
-	q := query(n.numbers[i], fmt.Sprint("visit ", n.visits.Add(1)))
-	q.Born, q.Purpose = safeguard.Hide(storetest.Born(i)), purpose
 	want := safeguard.NoneHeld
 	if i < storetest.NationalFlags {
 		want = safeguard.Held
 	}
-	answer, err := agent.Lookup(context.Background(), q)
+	answer, err := agent.Lookup(context.Background(), n.query(i, purpose))
 	if err == nil && answer.Status != want {
 		err = fmt.Errorf("answer %v for number %d, want %v", answer.Status, i, want)
 	}
