@@ -33,6 +33,7 @@ type Alert struct {
 	Action     Action
 	Attendance Attendance
 	Content    Content // of a withdrawal: what is withdrawn
+	Gone       Told    // what earlier versions showed, and this one does not
 	Decided    time.Time
 	Rule       string
 }
@@ -73,6 +74,38 @@ func (k Kind) String() string { return kinds.name(int(k)) }
 // same source with the same flags is no news.
 func (c Content) same(d Content) bool {
 	return c.Kind == d.Kind && c.Reason == d.Reason && c.Source == d.Source && slices.Equal(c.Flags, d.Flags)
+}
+
+// Told is what an alert has shown, over all its versions. An EPR that keeps each
+// part for itself is to be told of each that goes.
+type Told struct {
+	Kinds []Kind
+	Flags []Flag // each plan of an authority once, as it was shown last
+}
+
+// with is t and what c shows.
+func (t Told) with(c Content) Told {
+	out := t.without(c)
+	if c.Kind != Nothing {
+		out.Kinds = append(out.Kinds, c.Kind)
+	}
+	out.Flags = append(out.Flags, c.Flags...)
+	return out
+}
+
+// without is t without what c shows.
+func (t Told) without(c Content) (out Told) {
+	for _, k := range t.Kinds {
+		if k != c.Kind {
+			out.Kinds = append(out.Kinds, k)
+		}
+	}
+	for _, f := range t.Flags {
+		if !slices.ContainsFunc(c.Flags, func(g Flag) bool { return f.Plan == g.Plan && f.Authority == g.Authority }) {
+			out.Flags = append(out.Flags, f)
+		}
+	}
+	return out
 }
 
 // Receipt is one sink's answer to one version of an alert.

@@ -88,6 +88,7 @@ type Shown struct {
 	Content    Content   // what it says; the zero value when nothing is shown
 	About      Patient   // whom it is about, without the name
 	Accepted   time.Time // when the registration was accepted: grace counts from here
+	Past       Told      // all that the alert has shown, in force or not
 	Untold     bool      // it may have come too late to be told, so it is to be told again
 	Closed     bool      // a person ended the asking: what is unknown is not shown
 }
@@ -226,9 +227,14 @@ func (d *Decision) say(now time.Time, a Attendance, want Content, rule string) {
 		alert.Action = Withdraw
 		alert.Content = shown.Content
 	}
+	alert.Gone = shown.Past.without(alert.Content)
 	d.Alerts = append(d.Alerts, alert)
 	shown.Version++
 	shown.Content = want
+	shown.Past = shown.Past.with(want)
+	if alert.Action == Withdraw {
+		shown.Past = Told{}
+	}
 }
 
 // alertID is that of the attendance for its first person, and one that shares

@@ -391,3 +391,38 @@ func TestCalendarChangesWhatIsVisible(t *testing.T) {
 		})
 	}
 }
+
+// TestUpdateSaysWhatIsGone because an EPR that keeps each part for itself would
+// show it for ever; also where the version between was never delivered.
+func TestUpdateSaysWhatIsGone(t *testing.T) {
+	rules := safeguard.DefaultRules()
+	shown := safeguard.Shown{About: child().Patient.Unnamed(), Accepted: now.Add(-time.Hour)}
+	step := func(answer safeguard.Answer, a safeguard.Attendance) safeguard.Alert {
+		t.Helper()
+		d := rules.Decide(now, a, answer, shown)
+		shown = d.After
+		if len(d.Alerts) != 1 {
+			t.Fatalf("%d alerts, want one", len(d.Alerts))
+		}
+		return d.Alerts[0]
+	}
+	if gone := step(safeguard.UnknownBecause(safeguard.CentreUnreachable), child()).Gone; len(gone.Kinds)+len(gone.Flags) != 0 {
+		t.Errorf("raised: %+v gone, want nothing", gone)
+	}
+	if gone := step(held(safeguard.FromCentre, plan, care), child()).Gone; len(gone.Flags) != 0 || len(gone.Kinds) != 1 || gone.Kinds[0] != safeguard.CheckNotCompleted {
+		t.Errorf("answered: %+v gone, want that the check was not completed", gone)
+	}
+	if gone := step(held(safeguard.FromCentre, plan), child()).Gone; len(gone.Flags) != 1 || gone.Flags[0] != care || len(gone.Kinds) != 1 {
+		t.Errorf("one plan less: %+v gone, want it and what was gone before", gone)
+	}
+	if gone := step(held(safeguard.FromCentre, care), child()).Gone; len(gone.Flags) != 1 || gone.Flags[0] != plan {
+		t.Errorf("the other plan: %+v gone, want the first only, as the second is back", gone)
+	}
+	withdrawn := step(held(safeguard.FromCentre, care), with(func(a *safeguard.Attendance) { a.State = safeguard.Cancelled }))
+	if withdrawn.Action != safeguard.Withdraw || len(withdrawn.Gone.Flags) != 1 || withdrawn.Gone.Flags[0] != plan {
+		t.Errorf("withdrawn: %+v gone, want all that is not in the withdrawal itself", withdrawn.Gone)
+	}
+	if gone := step(held(safeguard.FromCentre, care), child()).Gone; len(gone.Kinds)+len(gone.Flags) != 0 {
+		t.Errorf("raised again: %+v gone, want nothing", gone)
+	}
+}

@@ -23,6 +23,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/client"
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
+	"github.com/safeguard-edge/safeguard/hl7adapter/epr/cdshooks"
 )
 
 // Run runs the agent until ctx ends: first what it owes, then what it takes on.
@@ -90,6 +91,14 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	}
 	refresher := &lookup.Refresher{Lookup: flags, Kept: answers, Attendances: p, Open: isOpen(entries), Log: log}
 
+	var hooks *cdshooks.Service
+	if c.CDSHooks != nil {
+		if hooks, err = cdshooks.Listen(c.CDSHooks.Config, c.Wording, zone, inForce{entries}, log); err != nil {
+			return fmt.Errorf("cds_hooks: %w", err)
+		}
+		defer func() { _ = hooks.Close() }() // Run has closed it already, where it ran
+	}
+
 	// Feeds bind last, so that nothing is taken on by an agent that can not start.
 	feeds, err := open(c, log)
 	if err != nil {
@@ -101,6 +110,9 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	g.Go(func() error { return operators.Run(ctx) })
 	g.Go(func() error { return answers.Run(ctx) })
 	g.Go(func() error { return p.Run(ctx) })
+	if hooks != nil {
+		g.Go(func() error { return hooks.Run(ctx) })
+	}
 	g.Go(func() error { return follower.Run(ctx) })
 	g.Go(func() error { return refresher.Run(ctx) })
 	for _, f := range feeds {

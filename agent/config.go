@@ -31,6 +31,7 @@ type Config struct {
 	Feeds            []Feed              `yaml:"feeds"`
 	Wording          epr.Wording         `yaml:"wording"` // what the clinician reads
 	Sinks            []Sink              `yaml:"sinks"`
+	CDSHooks         *CDSHooks           `yaml:"cds_hooks"` // nil where no EPR asks
 }
 
 // Accountable is the person who answers for the agent's lookups.
@@ -89,6 +90,7 @@ func LoadConfig(file string) (Config, error) {
 	for i := range c.Sinks {
 		c.Sinks[i].beside(file)
 	}
+	c.CDSHooks.beside(file)
 	c.Wording = c.Wording.Completed()
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
@@ -148,6 +150,11 @@ func (c Config) Validate() error {
 	}
 	if err := c.Wording.Validate(); err != nil {
 		return fmt.Errorf("wording.%w", err)
+	}
+	if c.CDSHooks != nil {
+		if err := c.CDSHooks.Validate(); err != nil {
+			return fmt.Errorf("cds_hooks.%w", err)
+		}
 	}
 	names = map[string]bool{}
 	for i, s := range c.Sinks {

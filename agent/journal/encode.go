@@ -126,6 +126,7 @@ type sealedShown struct {
 	Generation, Version int
 	Content             safeguard.Content
 	About               sealedPatient
+	Past                safeguard.Told
 	Untold, Closed      bool
 }
 
@@ -149,7 +150,7 @@ func encodeRecord(r Record) ([]byte, error) {
 		Shown: sealedShown{r.Shown.Generation, r.Shown.Version, r.Shown.Content, sealedPatient{
 			Number: r.Shown.About.Number.Reveal(), NumberStatus: int(r.Shown.About.NumberStatus), MRN: identifier(r.Shown.About.MRN),
 			Born: r.Shown.About.Born.Reveal(), Sex: int(r.Shown.About.Sex), Mother: r.Shown.About.Mother.Reveal(),
-		}, r.Shown.Untold, r.Shown.Closed},
+		}, r.Shown.Past, r.Shown.Untold, r.Shown.Closed},
 		Sinks: r.Sinks, TakenBack: r.TakenBack, Current: r.Current, Before: r.Before, Opened: r.Opened, Told: r.Told, Moved: r.Moved, Closed: r.Closed,
 	}
 	for _, l := range r.Recorded {
@@ -206,7 +207,7 @@ func decodeRecord(b []byte) (Record, error) {
 	r := Record{
 		Attendance: attendance, Accepted: s.Accepted, Stage: safeguard.Stage(s.Stage), Own: own, Mothers: mothers,
 		Shown: safeguard.Shown{Generation: s.Shown.Generation, Version: s.Shown.Version, Content: s.Shown.Content,
-			About: about, Accepted: s.Accepted, Untold: s.Shown.Untold, Closed: s.Shown.Closed},
+			About: about, Accepted: s.Accepted, Past: s.Shown.Past, Untold: s.Shown.Untold, Closed: s.Shown.Closed},
 		Sinks: s.Sinks, TakenBack: s.TakenBack, Current: s.Current, Before: s.Before, Opened: s.Opened, Told: s.Told, Moved: s.Moved, Closed: s.Closed,
 	}
 	for _, l := range s.Recorded {
@@ -259,12 +260,13 @@ type sealedAlert struct {
 	Action     int
 	Attendance sealedAttendance
 	Content    safeguard.Content
+	Gone       safeguard.Told
 	Decided    time.Time
 	Rule       string
 }
 
 func encodeAlert(a safeguard.Alert) ([]byte, error) {
-	return json.Marshal(sealedAlert{a.ID, a.Version, int(a.Action), sealable(a.Attendance, true), a.Content, a.Decided, a.Rule})
+	return json.Marshal(sealedAlert{a.ID, a.Version, int(a.Action), sealable(a.Attendance, true), a.Content, a.Gone, a.Decided, a.Rule})
 }
 
 func decodeAlert(b []byte) (safeguard.Alert, error) {
@@ -274,7 +276,7 @@ func decodeAlert(b []byte) (safeguard.Alert, error) {
 	}
 	attendance, err := s.Attendance.attendance()
 	return safeguard.Alert{ID: s.ID, Version: s.Version, Action: safeguard.Action(s.Action), Attendance: attendance,
-		Content: s.Content, Decided: s.Decided, Rule: s.Rule}, err
+		Content: s.Content, Gone: s.Gone, Decided: s.Decided, Rule: s.Rule}, err
 }
 
 // A visit to an attendance carries the patient's name until it is settled, so

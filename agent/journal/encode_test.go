@@ -59,9 +59,11 @@ func TestWhatIsSealedComesBackWhole(t *testing.T) {
 	everything(t, content)
 	everything(t, content.Flags[0])
 	everything(t, content.Flags[0].Authority)
+	told := safeguard.Told{Kinds: []safeguard.Kind{safeguard.CheckNotCompleted}, Flags: content.Flags}
+	everything(t, told)
 
 	t.Run("an alert", func(t *testing.T) {
-		want := safeguard.Alert{ID: "alert", Version: 3, Action: safeguard.Update, Attendance: a, Content: content, Decided: a.Begun, Rule: "flags held"}
+		want := safeguard.Alert{ID: "alert", Version: 3, Action: safeguard.Update, Attendance: a, Content: content, Gone: told, Decided: a.Begun, Rule: "flags held"}
 		everything(t, want)
 		plain, err := encodeAlert(want)
 		if err != nil {
@@ -90,7 +92,7 @@ func TestWhatIsSealedComesBackWhole(t *testing.T) {
 		clock := Clock{a.Begun, 17, "pas", true}
 		want := Record{
 			Attendance: a, Accepted: a.Begun, Stage: safeguard.Notified, Own: own, Mothers: hers, Recorded: []Recorded{{a.Patient.Number, a.ID}, {a.Patient.Mother, a.ID}}, Sinks: []string{"epr"}, TakenBack: []string{"mark"},
-			Shown:   safeguard.Shown{Generation: 1, Version: 2, Content: content, About: a.Patient.Unnamed(), Accepted: a.Begun, Untold: true, Closed: true},
+			Shown:   safeguard.Shown{Generation: 1, Version: 2, Content: content, About: a.Patient.Unnamed(), Accepted: a.Begun, Past: told, Untold: true, Closed: true},
 			Current: a.ID, Before: a.ID, Opened: a.Begun, Told: clock, Moved: clock, Closed: Closing{a.Begun, "lead", "seen by the ward"},
 		}
 		everything(t, want)

@@ -21,7 +21,15 @@ type values struct {
 	format *Format
 	notice Notice
 	n      int  // which segment of its name
-	line   Line // in [each plan] and [each line]
+	line   Line // in [each plan], [each line] and [each gone]
+	gone   bool // in [each gone]
+}
+
+func (v *values) status() string {
+	if v.gone {
+		return observationStatus[safeguard.Withdraw]
+	}
+	return observationStatus[v.Action]
 }
 
 // templateField is a field by name, known everywhere or in the lines for each plan
@@ -98,7 +106,7 @@ var templateFields = map[string]templateField{
 	"alert_key":             plain("12 characters that stand for the alert's id, for fields too short for it", func(v *values) string { return alertKey(v.ID) }),
 	"alert_version":         plain("1, 2, …", func(v *values) string { return strconv.Itoa(v.Version) }),
 	"action":                plain("raise, update or withdraw", func(v *values) string { return v.Action.String() }),
-	"status":                plain("OBX-11: F for raise, C for update, D for withdraw", func(v *values) string { return observationStatus[v.Action] }),
+	"status":                plain("OBX-11: F for raise, C for update, D for withdraw and for what is gone", func(v *values) string { return v.status() }),
 	"availability":          plain("TXA-19: AV, or CA for withdraw", func(v *values) string { return availability[v.Action] }),
 	"access_check":          plain("access_check, from the configuration, for OBX-13", func(v *values) string { return v.format.AccessCheck }),
 	"confidentiality":       plain("confidentiality, from the configuration, for TXA-18", func(v *values) string { return v.format.Confidentiality }),
@@ -136,6 +144,7 @@ var templateFields = map[string]templateField{
 	"emergency_phone": ofPlan("emergency duty team", func(_ *values, p *PlanLine) string { return p.Authority.EmergencyDutyPhone }),
 	"office_phone":    ofPlan("office hours, where known", func(_ *values, p *PlanLine) string { return p.Authority.OfficeHoursPhone }),
 
+	"line_key":    ofLine("6 characters that tell the line from the alert's others, the same in all versions", func(v *values) string { return v.line.Key() }),
 	"line_code":   ofLine("what the line is about: a SNOMED CT code, or CHECKED, CHECK-NOT-COMPLETED, NONE-HELD", func(v *values) string { return v.line.Code }),
 	"line_title":  ofLine("its title", func(v *values) string { return v.line.Title }),
 	"line_system": ofLine("its code system, SCT or L", func(v *values) string { return v.line.System }),

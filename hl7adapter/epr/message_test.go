@@ -67,6 +67,9 @@ func cases(t testing.TB) map[string]safeguard.Alert {
 			a.Content.Flags[0].End = date(t, "2026-03-31")
 			a.Content.Flags = append(a.Content.Flags, safeguard.Flag{Plan: safeguard.LookedAfter, Start: date(t, "2026-04-01"),
 				Authority: safeguard.Authority{Name: "Brackwater Council", EmergencyDutyPhone: "01632 960100"}})
+			gone := a.Content.Flags[0]
+			gone.Plan = safeguard.UnbornChild
+			a.Gone = safeguard.Told{Kinds: []safeguard.Kind{safeguard.CheckNotCompleted}, Flags: []safeguard.Flag{gone}}
 		},
 		"unborn-unverified": func(a *safeguard.Alert) {
 			a.Content.Flags[0].Plan = safeguard.UnbornChild

@@ -1,6 +1,8 @@
 package epr
 
 import (
+	"crypto/sha256"
+	"encoding/base32"
 	"fmt"
 	"strings"
 	"time"
@@ -13,6 +15,7 @@ type Notice struct {
 	Headline string // for a list
 	Brief    string // one line, 139 characters at most
 	Lines    []Line // all there is to read, in order
+	Gone     []Line // what earlier versions had to read
 }
 
 // Line is one thing to read.
@@ -20,6 +23,16 @@ type Line struct {
 	Code, Title, System string // what it is about; System is SCT for SNOMED CT, L for our own
 	Text                string
 	Plan                *PlanLine // of a plan's line
+}
+
+// Key tells a line from the others of an alert, and is the same in each version.
+func (l Line) Key() string {
+	about := l.Code
+	if l.Plan != nil {
+		about += "|" + l.Plan.Authority.Code.String() + "|" + l.Plan.Authority.Name
+	}
+	sum := sha256.Sum256([]byte("safeguard line|" + about))
+	return base32.StdEncoding.EncodeToString(sum[:])[:6]
 }
 
 // PlanLine is a plan with its parts.
@@ -59,6 +72,7 @@ func (w Wording) Notice(a safeguard.Alert, zone *time.Location) Notice {
 		zone = time.UTC
 	}
 	n := w.says(a, zone)
+	n.Gone = w.gone(a)
 	if a.Action == safeguard.Withdraw {
 		n.Headline = w.HeadlineWithdrawn
 		n.Brief = w.Withdrawn + n.Brief
@@ -66,8 +80,10 @@ func (w Wording) Notice(a safeguard.Alert, zone *time.Location) Notice {
 	if a.Attendance.Test {
 		n.Headline = w.Test + n.Headline
 		n.Brief = w.Test + n.Brief
-		for i := range n.Lines {
-			n.Lines[i].Text = w.Test + n.Lines[i].Text
+		for _, lines := range [][]Line{n.Lines, n.Gone} {
+			for i := range lines {
+				lines[i].Text = w.Test + lines[i].Text
+			}
 		}
 	}
 	n.Brief = clipped(n.Brief, longestBrief)
@@ -86,13 +102,13 @@ func (w Wording) says(a safeguard.Alert, zone *time.Location) Notice {
 		if withdrawn {
 			text = w.NotCompletedWithdrawn
 		}
-		return Notice{w.HeadlineNotCompleted, w.HeadlineNotCompleted, []Line{{CodeNotCompleted, "Safeguarding check not completed", Local, text, nil}}}
+		return Notice{Headline: w.HeadlineNotCompleted, Brief: w.HeadlineNotCompleted, Lines: []Line{local(CodeNotCompleted, text)}}
 	case safeguard.NoneFound:
 		text := fill(w.NoneHeld, asOf)
 		if withdrawn {
 			text = w.NoneHeldWithdrawn
 		}
-		return Notice{w.HeadlineNoneHeld, text, []Line{{CodeNoneHeld, "Safeguarding information checked", Local, text, nil}}}
+		return Notice{Headline: w.HeadlineNoneHeld, Brief: text, Lines: []Line{local(CodeNoneHeld, text)}}
 	}
 	n := Notice{Headline: w.Headline}
 	var briefs []string
@@ -109,8 +125,36 @@ func (w Wording) says(a safeguard.Alert, zone *time.Location) Notice {
 	if a.Attendance.Patient.NumberStatus != safeguard.Verified {
 		checked += w.Unverified
 	}
-	n.Lines = append(n.Lines, Line{CodeChecked, "Safeguarding information checked", Local, checked, nil})
+	n.Lines = append(n.Lines, local(CodeChecked, checked))
 	return n
+}
+
+// local is a line that is about no plan.
+func local(code, text string) Line {
+	title := "Safeguarding information checked"
+	if code == CodeNotCompleted {
+		title = "Safeguarding check not completed"
+	}
+	return Line{code, title, Local, text, nil}
+}
+
+// gone is what earlier versions of the alert said, and this one does not.
+func (w Wording) gone(a safeguard.Alert) (out []Line) {
+	for _, f := range a.Gone.Flags {
+		line, _ := w.plan(f, safeguard.DateOf(a.Decided), true)
+		out = append(out, line)
+	}
+	for _, k := range a.Gone.Kinds {
+		switch k {
+		case safeguard.FlagsHeld:
+			out = append(out, local(CodeChecked, strings.TrimSpace(w.Withdrawn)))
+		case safeguard.CheckNotCompleted:
+			out = append(out, local(CodeNotCompleted, w.NotCompletedWithdrawn))
+		case safeguard.NoneFound:
+			out = append(out, local(CodeNoneHeld, w.NoneHeldWithdrawn))
+		}
+	}
+	return out
 }
 
 func (w Wording) plan(f safeguard.Flag, on safeguard.Date, withdrawn bool) (Line, string) {
@@ -149,9 +193,11 @@ func (n Notice) Text() string {
 }
 
 // Plans are the lines about plans.
-func (n Notice) Plans() []Line {
+func (n Notice) Plans() []Line { return plans(n.Lines) }
+
+func plans(lines []Line) []Line {
 	var out []Line
-	for _, l := range n.Lines {
+	for _, l := range lines {
 		if l.Plan != nil {
 			out = append(out, l)
 		}

@@ -58,6 +58,9 @@ func samples() []safeguard.Alert {
 					a.Content.Flags = append(a.Content.Flags, f)
 				}
 			}
+			if action != safeguard.Raise {
+				a.Gone = safeguard.Told{Kinds: []safeguard.Kind{safeguard.CheckNotCompleted, safeguard.NoneFound, safeguard.FlagsHeld}, Flags: Sample(action, safeguard.FlagsHeld).Content.Flags}
+			}
 			out = append(out, a)
 		}
 	}

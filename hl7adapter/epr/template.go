@@ -26,6 +26,8 @@ var segmentName = regexp.MustCompile(`^[A-Z][A-Z0-9]{2}$`)
 //	[held] [unknown] [none]       for that kind of content only
 //	[each plan]                   once for each plan
 //	[each line]                   once for each line of text
+//	[each gone]                   once for each line that earlier versions had and this one has not
+//	[each gone plan]              the same, of plans only
 //
 // A line that begins with # is a comment.
 type Template struct {
@@ -37,7 +39,7 @@ type templateLine struct {
 	number  int // in the file
 	actions []safeguard.Action
 	kinds   []safeguard.Kind
-	each    string // "", "plan" or "line"
+	each    string // "", "plan", "line", "gone" or "gone plan"
 	segment string
 	parts   []part
 }
@@ -132,10 +134,10 @@ func (l *templateLine) tag(tag string) error {
 			l.kinds = append(l.kinds, safeguard.CheckNotCompleted)
 		case "none":
 			l.kinds = append(l.kinds, safeguard.NoneFound)
-		case "each plan", "each line":
+		case "each plan", "each line", "each gone", "each gone plan":
 			l.each = strings.TrimPrefix(word, "each ")
 		default:
-			return fmt.Errorf("tag %q: want raise, update, withdraw, held, unknown, none, each plan or each line", word)
+			return fmt.Errorf("tag %q: want raise, update, withdraw, held, unknown, none, each plan, each line, each gone or each gone plan", word)
 		}
 	}
 	return nil
@@ -188,7 +190,7 @@ func (l *templateLine) known(name string, among bool) error {
 	if !ok {
 		return fmt.Errorf("{%s}: no such field, want one of %s", name, strings.Join(TemplateFields(), ", "))
 	}
-	if f.scope != "" && f.scope != l.each {
+	if f.scope == "plan" && !strings.HasSuffix(l.each, "plan") || f.scope == "line" && l.each == "" {
 		return fmt.Errorf("{%s} is known only in a line that begins with [each %s]", name, f.scope)
 	}
 	return nil
@@ -261,6 +263,7 @@ func (t *Template) render(a safeguard.Alert, f *Format) ([]byte, error) {
 		if !l.holds(a) {
 			continue
 		}
+		v.gone = strings.HasPrefix(l.each, "gone")
 		for _, v.line = range v.rounds(l.each) {
 			if (l.segment == "MSH") != (len(seen) == 0) {
 				return nil, fmt.Errorf("line %d: want one MSH, and it first", l.number)
@@ -292,9 +295,13 @@ func (l templateLine) holds(a safeguard.Alert) bool {
 func (v *values) rounds(each string) []Line {
 	switch each {
 	case "plan":
-		return v.notice.Plans()
+		return plans(v.notice.Lines)
+	case "gone plan":
+		return plans(v.notice.Gone)
 	case "line":
 		return v.notice.Lines
+	case "gone":
+		return v.notice.Gone
 	}
 	return []Line{{}}
 }
