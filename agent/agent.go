@@ -36,7 +36,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("make data folder: %w", err)
 	}
-	ring, err := keys.Open(filepath.Join(c.Data, "keys"), keys.SystemMaster(c.MasterKey))
+	ring, err := keys.Open(c.keysFolder(), keys.SystemMaster(c.MasterKey))
 	if err != nil {
 		return fmt.Errorf("open keys: %w", err)
 	}
@@ -61,7 +61,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer closing(&err, entries.Close)
-	handlers := map[string]control.Handler{"journal": entries.Operate}
+	handlers := map[string]control.Handler{"journal": entries.Operate, "keys": handleKeys(ring, log)}
 	operators, err := control.Listen(control.Address(c.Data), handlers, log)
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type commands struct {
 	HL7     hl7Commands     `cmd:"" name:"hl7" help:"Look at HL7 messages as the agent reads them."`
 	Feeds   feedCounters    `cmd:"" help:"Show what each feed of the running agent has counted since it started: messages, acknowledgements by code, framing errors by kind, connections. Exit code 0: all take messages, 1: failed, 4: no agent runs or it does not let this user in, 5: a feed is on hold."`
 	Journal journalCommands `cmd:"" help:"Look at the journal of the running agent, and act on what is in it."`
+	Keys    keyCommands     `cmd:"" help:"Look after the keys that seal what the agent keeps."`
 	EPR     eprCommands     `cmd:"" name:"epr" help:"Try what is put into the EPR, and see how its sinks are."`
 	Version printed         `cmd:"" help:"Print the version."`
 }
