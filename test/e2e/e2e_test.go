@@ -41,17 +41,7 @@ func run(m *testing.M) int {
 func newWorld(t *testing.T, feeds ...string) *world.World {
 	t.Helper()
 	w, err := world.New(t.Context(), t.TempDir(), programs, feeds...)
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() {
-			for _, program := range []string{"safeguard-central", "safeguard-agent"} {
-				text, _ := os.ReadFile(w.Path(program + ".log"))
-				t.Logf("%s logged:\n%s", program, text)
-			}
-		}
-	})
+	t.Cleanup(func() { finish(t, w) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,4 +55,18 @@ func newWorld(t *testing.T, feeds ...string) *world.World {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// finish ends a world, and says what its programs logged when the test failed.
+func finish(t *testing.T, w *world.World) {
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	if !t.Failed() {
+		return
+	}
+	for _, program := range []string{"safeguard-central", "safeguard-agent"} {
+		text, _ := os.ReadFile(w.Path(program + ".log"))
+		t.Logf("%s logged, at the end:\n%s", program, text[max(0, len(text)-20000):])
+	}
 }

@@ -21,6 +21,7 @@ type EPR struct {
 	conns   map[net.Conn]bool
 	code    string // MSA-1 of what it answers
 	mute    int    // how many messages to take without an answer
+	after   func() // to be called when the next message has been answered
 	closed  bool   // no more connections
 }
 
@@ -64,6 +65,23 @@ func (e *EPR) Mute(n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.mute = n
+}
+
+// AfterAnswer has do called as soon as the next message has been answered.
+func (e *EPR) AfterAnswer(do func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.after = do
+}
+
+func (e *EPR) answered() {
+	e.mu.Lock()
+	do := e.after
+	e.after = nil
+	e.mu.Unlock()
+	if do != nil {
+		do()
+	}
 }
 
 // Answer makes it acknowledge with that code, instead of AA.
@@ -141,6 +159,7 @@ func (e *EPR) serve(conn net.Conn) {
 		if _, err := conn.Write(frame(ack)); err != nil {
 			return
 		}
+		e.answered()
 	}
 }
 

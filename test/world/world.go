@@ -103,6 +103,18 @@ func (w *World) Path(name ...string) string {
 	return filepath.Join(append([]string{w.Dir}, name...)...)
 }
 
+// Through has the agent reach the centre and the EPR at other addresses, from its
+// next start on.
+func (w *World) Through(central, epr string) error {
+	text, err := os.ReadFile(w.Path("agent.yaml"))
+	if err != nil {
+		return err
+	}
+	text = bytes.ReplaceAll(text, []byte("address: "+w.Central), []byte("address: "+central))
+	text = bytes.ReplaceAll(text, []byte("address: "+w.EPR.Addr()), []byte("address: "+epr))
+	return os.WriteFile(w.Path("agent.yaml"), text, 0o600)
+}
+
 // StartCentral starts the centre and waits until it listens.
 func (w *World) StartCentral(ctx context.Context) (err error) {
 	w.central, err = w.start(ctx, "safeguard-central", "central.yaml", w.Central)
