@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"strings"
@@ -29,6 +30,12 @@ type File struct {
 // can be uploaded, or the centre does not speak to this program any more, the
 // report says so, and there is an error too.
 func Upload(ctx context.Context, by Caller, f File, progress func(sent, applied int)) (client.Report, error) {
+	if f.Acknowledgement != "" {
+		// Rather before the upload than after it.
+		if _, err := os.Lstat(f.Acknowledgement); !errors.Is(err, fs.ErrNotExist) {
+			return client.Report{}, fmt.Errorf("acknowledgement: %s is there already, want a new file", f.Acknowledgement)
+		}
+	}
 	in, digest, err := f.open()
 	if err != nil {
 		return client.Report{}, fmt.Errorf("upload: %w", err)

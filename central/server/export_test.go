@@ -1,0 +1,4 @@
+package server
+
+// SendingOf is for tests.
+var SendingOf = sendingOf
