@@ -108,6 +108,9 @@ func (r Rules) Decide(now time.Time, a Attendance, answer Answer, before Shown) 
 	if !before.About.Same(a.Patient) {
 		d.forget(now, a)
 	}
+	if before.About.Number != a.Patient.Number {
+		d.After.Closed = false // what was closed is not what is asked now
+	}
 	d.After.About = a.Patient.Unnamed()
 	want, rule, again := r.content(now, a, answer, d.After)
 	d.say(now, a, want, rule)
@@ -202,7 +205,7 @@ func (d *Decision) forget(now time.Time, a Attendance) {
 		d.After.Generation++
 		d.After.Version = 0
 	}
-	d.After.Closed, d.After.Untold = false, false
+	d.After.Untold = false
 }
 
 // say appends the version that turns what is shown into want, if they differ.

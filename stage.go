@@ -39,7 +39,7 @@ var going = []Stage{Registered, AskedAbout, Answered, Alerted, Notified}
 
 // nexts are the stages that may follow each. Any may follow itself.
 var nexts = map[Stage][]Stage{
-	NoStage:        going,
+	NoStage:        append(slices.Clone(going), SetAsideStage),
 	Registered:     {AskedAbout, Answered, Alerted, Notified, CancelledStage, MergedStage, SetAsideStage},
 	AskedAbout:     {Registered, Answered, Alerted, Notified, CancelledStage, MergedStage, SetAsideStage},
 	Answered:       {Registered, AskedAbout, Alerted, Notified, CancelledStage, MergedStage, SetAsideStage},

@@ -105,6 +105,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 		return err
 	}
 	handlers["feeds"] = operateFeeds(c.Feeds, feeds) // before operators runs
+	handlers["attendances"] = p.Operate
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return entries.Run(ctx) })
 	g.Go(func() error { return operators.Run(ctx) })

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"time"
 
@@ -33,15 +32,20 @@ type Record struct {
 	rev        int64                  // of the row; 0 before it is written
 }
 
+// Answer is what is known: about the patient, and about an infant's mother.
+func (r Record) Answer() safeguard.Answer {
+	if r.Attendance.Patient.Mother.IsZero() {
+		return r.Own.Answer
+	}
+	return r.Own.Answer.WithMothers(r.Mothers.Answer)
+}
+
 // Lookup is what is known about one number.
 type Lookup struct {
 	Answer safeguard.Answer // the last one
 	About  Asked            // what it answers
 	Asked  Asked            // the last lookup that the centre answered
 }
-
-// Same tells whether nothing was written since s was read, or nothing differs.
-func (r Record) Same(s Record) bool { return r.rev == s.rev && reflect.DeepEqual(r, s) }
 
 // Asked is what a lookup hung on. Another number, date of birth or purpose calls
 // for another lookup.
@@ -224,17 +228,25 @@ func (j *Journal) records(ctx context.Context, query string, args ...any) ([]Rec
 	var records []Record
 	var broken error
 	for _, w := range rows {
-		plain, err := j.ring.Open(w.sealed, recordIdentity(w.key, w.rev))
-		if err != nil {
-			broken = fmt.Errorf("%w: %w", ErrBroken, err)
+		r, err := j.openRecord(w.key, w.rev, w.sealed)
+		if errors.Is(err, ErrBroken) {
+			broken = err
 			continue
 		}
-		r, err := decodeRecord(plain)
 		if err != nil {
 			return nil, err
 		}
-		r.rev = w.rev
 		records = append(records, r)
 	}
 	return records, broken
+}
+
+func (j *Journal) openRecord(key []byte, rev int64, sealed []byte) (Record, error) {
+	plain, err := j.ring.Open(sealed, recordIdentity(key, rev))
+	if err != nil {
+		return Record{}, fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	r, err := decodeRecord(plain)
+	r.rev = rev
+	return r, err
 }

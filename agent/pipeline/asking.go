@@ -39,13 +39,14 @@ func (a *asking) end(f *flight) []safeguard.NHSNumber {
 	return f.changed
 }
 
+// change notes that the number's flags changed; the zero number stands for all.
 func (a *asking) change(n safeguard.NHSNumber) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for f := range a.flights {
 		for _, m := range f.numbers {
-			if m == n {
-				f.changed = append(f.changed, n)
+			if m == n || n.IsZero() {
+				f.changed = append(f.changed, m)
 			}
 		}
 	}
@@ -61,4 +62,7 @@ func (p *Pipeline) Changed(ctx context.Context, n safeguard.NHSNumber) error {
 }
 
 // Missed is Changed for every open attendance: what changed was not told.
-func (p *Pipeline) Missed(ctx context.Context) error { return p.Journal.Missed(ctx) }
+func (p *Pipeline) Missed(ctx context.Context) error {
+	p.asking.change(safeguard.NHSNumber{})
+	return p.Journal.Missed(ctx)
+}

@@ -25,10 +25,8 @@ func (p *Pipeline) decide(ctx context.Context, f *flight, c change) (journal.Ste
 	s.Corrections = p.corrections(&r, a, now)
 	owed := p.ask(ctx, f, c, &r, a)
 
-	answer := r.Own.Answer
-	if !a.Patient.Mother.IsZero() {
-		answer = answer.WithMothers(r.Mothers.Answer)
-	}
+	r.Attendance = a
+	answer := r.Answer()
 	now = time.Now()
 	d := p.Rules.Decide(now, a, answer, r.Shown)
 	s.Alerts = p.address(&r, d.Alerts)
@@ -38,7 +36,7 @@ func (p *Pipeline) decide(ctx context.Context, f *flight, c change) (journal.Ste
 		s.Ask = now.Add(askAgain(r, 0))
 	}
 	s.Grace = d.Again
-	r.Attendance, r.Shown = a, d.After
+	r.Shown = d.After
 	eligible, _ := p.Rules.Eligible(a)
 	unknown := eligible && answer.Status == safeguard.Unknown
 	switch {
@@ -47,7 +45,9 @@ func (p *Pipeline) decide(ctx context.Context, f *flight, c change) (journal.Ste
 	case asks && unknown && (a.State == safeguard.Ended || a.State == safeguard.Expected):
 		s.Due = until
 	}
-	r.Stage = stage(r, unknown, owed, eligible, !asks)
+	if r.Stage = stage(r, unknown, owed, eligible, !asks); r.Stage != c.record.Stage {
+		p.Log.Debug("attendance", "id", a.ID, "from", c.record.Stage, "to", r.Stage, "rule", d.Rule)
+	}
 	return s, d.Rule
 }
 
@@ -135,7 +135,8 @@ func (p *Pipeline) ask(ctx context.Context, f *flight, c change, r *journal.Reco
 	if eligible, _ := p.Rules.Eligible(a); !eligible || a.State == safeguard.Cancelled || a.State == safeguard.Merged {
 		return false
 	}
-	c.silent = c.silent || !time.Now().Before(stay(*r, a).AskUntil())
+	closed := r.Shown.Closed && r.Shown.About.Number == a.Patient.Number
+	c.silent = c.silent || closed || !time.Now().Before(stay(*r, a).AskUntil())
 	ask := func(l *journal.Lookup, q safeguard.Query) bool {
 		about := journal.Asked{Number: q.Number, Born: q.Born, Purpose: q.Purpose}
 		if l.About.Number != q.Number {

@@ -32,7 +32,11 @@ type commands struct {
 	Journal journalCommands `cmd:"" help:"Look at the journal of the running agent, and act on what is in it."`
 	Keys    keyCommands     `cmd:"" help:"Look after the keys that seal what the agent keeps."`
 	EPR     eprCommands     `cmd:"" name:"epr" help:"Try what is put into the EPR, and see how its sinks are."`
-	Version printed         `cmd:"" help:"Print the version."`
+
+	Attendances listAttendances    `cmd:"" help:"List attendances with alerts, those that could not be checked, and those whose alert came too late. Exit code 0: done, 1: failed, 3: nothing to list, 4: no agent runs or it does not let this user in."`
+	Attendance  attendanceCommands `cmd:"" help:"Act on one attendance."`
+
+	Version printed `cmd:"" help:"Print the version."`
 }
 
 type run struct {
