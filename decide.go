@@ -13,6 +13,7 @@ type Rules struct {
 	UnidentifiedAfter time.Duration // the same when there is nothing to ask with, or identity is not confirmed
 	PregnantFrom      int           // age in years
 	PregnantTo        int           // age in years, inclusive
+	WithdrawAtEnd     bool          // at discharge; by default what is known stays, as it is true of the person
 	SayNone           bool          // tell the clinician that none is held; by default that is silent
 }
 
@@ -132,6 +133,9 @@ func (r Rules) content(now time.Time, a Attendance, answer Answer, before Shown)
 	}
 	if eligible, rule := r.Eligible(a); !eligible {
 		return Content{}, "not eligible: " + rule, never
+	}
+	if r.WithdrawAtEnd && a.State == Ended && answer.Status != Unknown {
+		return Content{}, "attendance ended", never
 	}
 	switch answer.Status {
 	case Held:

@@ -426,3 +426,21 @@ func TestUpdateSaysWhatIsGone(t *testing.T) {
 		t.Errorf("raised again: %+v gone, want nothing", gone)
 	}
 }
+
+func TestAlertIsWithdrawnAtDischargeWhereTheSiteWantsIt(t *testing.T) {
+	ended := with(func(a *safeguard.Attendance) { a.State, a.Finished = safeguard.Ended, now })
+	before := safeguard.Shown{About: child().Patient.Unnamed(), Accepted: now.Add(-time.Hour), Version: 1,
+		Content: safeguard.Content{Kind: safeguard.FlagsHeld, Flags: []safeguard.Flag{plan}, AsOf: now, Source: safeguard.FromCentre}}
+	rules := safeguard.DefaultRules()
+	if d := rules.Decide(now, ended, held(safeguard.FromCentre, plan), before); len(d.Alerts) != 0 {
+		t.Errorf("by default: %d alerts at discharge, want what is shown to stay", len(d.Alerts))
+	}
+	rules.WithdrawAtEnd = true
+	if d := rules.Decide(now, ended, held(safeguard.FromCentre, plan), before); len(d.Alerts) != 1 || d.Alerts[0].Action != safeguard.Withdraw {
+		t.Errorf("got %+v, want it withdrawn", d.Alerts)
+	}
+	unknown := rules.Decide(now, ended, safeguard.UnknownBecause(safeguard.NoNHSNumber), safeguard.Shown{About: child().Patient.Unnamed(), Accepted: now.Add(-time.Hour)})
+	if len(unknown.Alerts) != 1 || unknown.Alerts[0].Content.Kind != safeguard.CheckNotCompleted {
+		t.Errorf("got %+v, want what is unknown to be said all the same", unknown.Alerts)
+	}
+}

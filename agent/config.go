@@ -61,7 +61,8 @@ type Cache struct {
 type Rules struct {
 	UnansweredAfter   time.Duration `yaml:"unanswered_after"`
 	UnidentifiedAfter time.Duration `yaml:"unidentified_after"`
-	SayNone           bool          `yaml:"say_none"` // tell the clinician that none is held; otherwise that is silent
+	WithdrawAtEnd     bool          `yaml:"withdraw_at_end"` // take alerts away at discharge
+	SayNone           bool          `yaml:"say_none"`        // tell the clinician that none is held; otherwise that is silent
 }
 
 // DefaultConfig is what holds for keys that the file does not have.
@@ -182,6 +183,6 @@ func (c Config) zone() (*time.Location, error) {
 func (c Config) rules() safeguard.Rules {
 	r := safeguard.DefaultRules()
 	r.UnansweredAfter, r.UnidentifiedAfter = c.Rules.UnansweredAfter, c.Rules.UnidentifiedAfter
-	r.SayNone = c.Rules.SayNone
+	r.SayNone, r.WithdrawAtEnd = c.Rules.SayNone, c.Rules.WithdrawAtEnd
 	return r
 }

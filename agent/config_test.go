@@ -48,9 +48,9 @@ func TestSampleConfigurationIsValid(t *testing.T) {
 
 func TestBadConfigurationIsNamed(t *testing.T) {
 	for name, c := range map[string]struct{ old, new, want string }{
-		"unknown key":             {"care_setting: emergency", "care_seting: emergency", `:30:5: unknown key "care_seting", did you mean "care_setting"?`},
+		"unknown key":             {"care_setting: emergency", "care_seting: emergency", `:32:5: unknown key "care_seting", did you mean "care_setting"?`},
 		"unknown key in a list":   {"address: epr.", "adress: epr.", `unknown key "adress", did you mean "address"?`},
-		"unknown value":           {"care_setting: emergency-department", "care_setting: casualty", `:30:19: feeds[0].care_setting: care setting "casualty": want one of`},
+		"unknown value":           {"care_setting: emergency-department", "care_setting: casualty", `:32:19: feeds[0].care_setting: care setting "casualty": want one of`},
 		"wrong type":              {"deadline: 800ms", "deadline: soon", `:18:13: central.deadline: time: invalid duration "soon"`},
 		"not YAML":                {"device: rx1-ed-1", "device: [", "agent.yaml:"},
 		"bad ODS code":            {"organisation: RX1 ", "organisation: R! ", "ODS code"},
