@@ -32,13 +32,14 @@ type Cache struct {
 
 	writing sync.Mutex // held from reading an entry to writing it again
 
-	mu     sync.RWMutex                                // guards the fields below; held to change them
-	policy Policy                                      // as the site's configuration has it
-	sites  map[safeguard.ODSCode]safeguard.CachePolicy // what the centre has decided since
-	store  *sealed.Store                               // nil while off, closed, or not to be opened
-	fault  string                                      // why store is nil though the cache is on
-	closed bool
-	anew   Anew
+	mu      sync.RWMutex                                // guards the fields below; held to change them
+	policy  Policy                                      // as the site's configuration has it
+	sites   map[safeguard.ODSCode]safeguard.CachePolicy // what the centre has decided since
+	doubted time.Time                                   // what was kept before may have changed since
+	store   *sealed.Store                               // nil while off, closed, or not to be opened
+	fault   string                                      // why store is nil though the cache is on
+	closed  bool
+	anew    Anew
 }
 
 // Option is how Open is told what it seldom needs to know.

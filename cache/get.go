@@ -55,7 +55,8 @@ func (c *Cache) usable(site safeguard.ODSCode, n safeguard.NHSNumber, now time.T
 		return kept{}, false, err
 	}
 	age, ages := at.Sub(k.answer.AsOf), policy.ages(k.answer.Status)
-	if age < -skew || age >= ages.Usable || at.Sub(k.attended) >= policy.Retention {
+	if age < -skew || age >= ages.Usable || at.Sub(k.attended) >= policy.Retention ||
+		k.outdated && k.answer.Status == safeguard.NoneHeld {
 		return kept{}, false, errNotUsable
 	}
 	return k, age < ages.Fresh && !k.outdated, nil

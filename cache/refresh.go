@@ -13,8 +13,7 @@ import (
 // ask again where an answer is kept. One that none is held is not given any more:
 // it may be the opposite now. One with flags is, until the centre has been asked:
 // what was held, with its age, tells a clinician more than nothing. An error says
-// that it could not be written; a none that is still on disk is not given while
-// this process runs.
+// that it could not be written; then it is not given while this process runs.
 func (c *Cache) Outdate(n safeguard.NHSNumber, now time.Time) (q safeguard.Query, ok bool, err error) {
 	if c == nil || n.IsZero() {
 		return safeguard.Query{}, false, nil
@@ -31,26 +30,40 @@ func (c *Cache) Outdate(n safeguard.NHSNumber, now time.Time) (q safeguard.Query
 	if errors.Is(err, sealed.ErrNotFound) {
 		return safeguard.Query{}, false, nil
 	}
-	if err == nil && k.answer.Status == safeguard.Held {
-		k.outdated = true
-		k.answer.Source = safeguard.FromCentre
-		var body []byte
-		if body, err = k.encode(); err == nil {
-			err = c.store.Put(c.key(n), body, k.answer.AsOf, c.of(k.query.Author.Site).expiry(k))
-		}
-	} else {
-		err = errors.Join(err, c.store.Delete(c.key(n)))
+	if err == nil {
+		err = c.outdate(n, k)
 	}
-	c.noticed(err)
 	if err != nil {
-		err = fmt.Errorf("outdate answer: %w", err)
+		err = fmt.Errorf("outdate answer: %w", errors.Join(err, c.store.Delete(c.key(n))))
+		c.noticed(err)
 	}
-	return k.query, k.answer.Status == safeguard.Held && !k.query.Attendance.IsZero(), err
+	return k.query, !k.query.Attendance.IsZero(), err
 }
 
-// Due gives how to ask again for kept answers that are not fresh any more, or were
-// outdated, the oldest first, at most limit. Answers that none is held are given
-// only for attendances that open says are.
+// outdate writes k as outdated. The caller holds mu and writing.
+func (c *Cache) outdate(n safeguard.NHSNumber, k kept) error {
+	k.outdated = true
+	k.answer.Source = safeguard.FromCentre // as it was put
+	body, err := k.encode()
+	if err != nil {
+		return err
+	}
+	return c.store.Put(c.key(n), body, k.answer.AsOf, c.of(k.query.Author.Site).expiry(k))
+}
+
+// Doubt makes everything that was kept by now due: changes may have been missed.
+func (c *Cache) Doubt(now time.Time) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.doubted, _ = c.clock.at(now)
+}
+
+// Due gives how to ask again for kept answers that are not fresh any more, or in
+// doubt, the oldest first, at most limit; those that none is held only for
+// attendances that open says are. Those that were outdated are due in any case.
 func (c *Cache) Due(now time.Time, open func(safeguard.AttendanceID) bool, limit int) []safeguard.Query {
 	if c == nil {
 		return nil
@@ -78,7 +91,9 @@ func (c *Cache) Due(now time.Time, open func(safeguard.AttendanceID) bool, limit
 		policy := c.of(k.query.Author.Site)
 		switch {
 		case policy.Off():
-		case !k.outdated && at.Sub(k.answer.AsOf) < policy.ages(k.answer.Status).Fresh:
+		case k.outdated:
+			due = append(due, k.query)
+		case !k.answer.AsOf.Before(c.doubted) && at.Sub(k.answer.AsOf) < policy.ages(k.answer.Status).Fresh:
 		case k.answer.Status == safeguard.Held, open(k.query.Attendance):
 			due = append(due, k.query)
 		}

@@ -34,10 +34,12 @@ func TestOutdatedAnswer(t *testing.T) {
 	must(t, c.PutFor(t.Context(), clear, none(then)))
 	soon := then.Add(time.Minute)
 
-	if _, ok, err := c.Outdate(number(t, another), soon); ok || err != nil {
-		t.Errorf("none held: to be asked again %v, %v; want it dropped", ok, err)
+	if q, ok, err := c.Outdate(number(t, another), soon); !ok || err != nil || q.Attendance != clear.Attendance {
+		t.Errorf("none held: to be asked again %v, %v", ok, err)
 	}
 	wantUnknown(t, c, number(t, another), soon)
+	must(t, c.PutFor(t.Context(), clear, none(soon)))
+	wantGiven(t, c, number(t, another), soon, none(soon))
 	q, ok, err := c.Outdate(number(t, someone), soon)
 	if !ok || err != nil {
 		t.Fatalf("held: to be asked again %v, %v", ok, err)
@@ -63,6 +65,16 @@ func TestOutdatedAnswer(t *testing.T) {
 	must(t, c.PutFor(t.Context(), q, held(soon)))
 	if due := c.Due(soon, func(safeguard.AttendanceID) bool { return true }, 10); len(due) != 0 || !c.Fresh(number(t, someone), soon) {
 		t.Errorf("due %v after it was refreshed", due)
+	}
+	if _, ok, err := c.Outdate(number(t, another), soon); !ok || err != nil {
+		t.Errorf("none held: %v, %v", ok, err)
+	}
+	q.Number, q.Attendance = clear.Number, clear.Attendance
+	must(t, c.PutFor(t.Context(), q, held(soon.Add(time.Second)))) // a refresh renews what was outdated
+	wantGiven(t, c, number(t, another), soon.Add(time.Second), held(soon.Add(time.Second)))
+	c.Doubt(soon.Add(time.Minute))
+	if due := c.Due(soon.Add(time.Minute), func(safeguard.AttendanceID) bool { return false }, 10); len(due) != 2 {
+		t.Errorf("%d due when changes may have been missed, want both", len(due))
 	}
 	if _, ok, err := c.Outdate(number(t, "999 000 0034"), soon); ok || err != nil {
 		t.Errorf("nobody kept: %v, %v", ok, err)

@@ -39,6 +39,9 @@ type Kept interface {
 	// answer is kept. One that none is held is not given any more.
 	Outdate(n safeguard.NHSNumber, now time.Time) (q safeguard.Query, ok bool, err error)
 
+	// Doubt makes everything due that is kept now.
+	Doubt(now time.Time)
+
 	// Due gives how to ask again for kept answers that are not fresh any more, the
 	// oldest first, at most limit; those that none is held for attendances that
 	// are open only.
@@ -68,8 +71,7 @@ const (
 // Run follows until ctx ends.
 func (f *Follower) Run(ctx context.Context) error {
 	f.resume = f.load()
-	pause := followShortest
-	failing := false
+	pause, failures := followShortest, 0
 	for {
 		began := time.Now()
 		err := f.follow(ctx)
@@ -78,11 +80,11 @@ func (f *Follower) Run(ctx context.Context) error {
 			return nil
 		}
 		if time.Since(began) > time.Minute {
-			pause, failing = followShortest, false
+			pause, failures = followShortest, 0
 		}
-		if !failing {
+		// The centre ends a stream now and then, and that is no news.
+		if failures++; failures == 2 {
 			f.Log.Warn("changes of flags not followed, trying again", "err", err)
-			failing = true
 		}
 		if pause = min(2*pause, followLongest); errors.Is(err, safeguard.ErrRefused) {
 			pause = followRefused
@@ -105,7 +107,8 @@ func (f *Follower) follow(ctx context.Context) error {
 			return err
 		}
 		if change.Missed {
-			f.Log.Info("changes of flags may have been missed, asking again for who is here")
+			f.Log.Info("changes of flags may have been missed, asking again for who is here, and then for what is kept")
+			f.Kept.Doubt(time.Now())
 			if err := f.Attendances.Missed(ctx); err != nil {
 				return fmt.Errorf("ask again for all: %w", err)
 			}

@@ -37,6 +37,8 @@ func (w *ward) Missed(context.Context) error {
 	return nil
 }
 
+func (c *cache) Doubt(time.Time) { c.doubted++ }
+
 func (c *cache) Due(time.Time, func(safeguard.AttendanceID) bool, int) []safeguard.Query {
 	return c.due
 }
@@ -119,6 +121,9 @@ func TestFollower(t *testing.T) {
 				}
 				if text, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(text)) != tt.saved {
 					t.Errorf("saved %q, %v, want %q", text, err, tt.saved)
+				}
+				if missed := strings.Contains(tt.did, "missed"); held.doubted > 0 != missed {
+					t.Errorf("what is kept was doubted %d times, missed %v", held.doubted, missed)
 				}
 				if c.asked > 0 != tt.kept {
 					t.Errorf("asked %d times, want a refresh where an answer is kept", c.asked)

@@ -51,6 +51,7 @@ type cache struct {
 
 	policies []safeguard.CachePolicy
 	outdated int
+	doubted  int
 	due      []safeguard.Query
 }
 
