@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -108,6 +110,28 @@ func TestKilledAgentLosesNothingAndRepeatsNothing(t *testing.T) {
 	}
 	t.Logf("%d alerts, %d repeats, %d of them forced, all recognisable", len(list), repeats, forced)
 	notifiedOnce(ctx, t, w, len(list))
+}
+
+// filed are the control ids of the alerts in a folder, by visit.
+func filed(t *testing.T, folder string) map[string][]string {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]string{}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue // one that a kill left half written
+		}
+		text, err := os.ReadFile(filepath.Join(folder, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		visit := visitOf(hospital.Received{Body: string(text)})
+		out[visit] = append(out[visit], hospital.Field(text, "MSH", 10))
+	}
+	return out
 }
 
 // visitOf is the visit number in an alert.

@@ -74,6 +74,12 @@ sinks:
       facility: %s
     mllp:
       address: %s
+  - name: files
+    delivery:
+      release_confirmed_by: nobody, nobody reads this folder
+      rate: 0
+    folder:
+      folder: alerts
 `, organisation, site, w.Central, organisation, organisation, grace, grace, site, w.Feed, more, site, w.EPR.Addr())
 }
 

@@ -65,6 +65,9 @@ func New(ctx context.Context, dir, programs string, feeds ...string) (*World, er
 			return w, err
 		}
 	}
+	if err := os.MkdirAll(w.Path("alerts"), 0o700); err != nil {
+		return w, err
+	}
 	state, err := json.Marshal(w)
 	if err != nil {
 		return w, err
