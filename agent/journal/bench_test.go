@@ -21,7 +21,7 @@ import (
 func BenchmarkIntake(b *testing.B) {
 	for _, connections := range []int{1, 16, 64} {
 		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
-			interleave.Run(b, connections, "msg/s", interleave.Side{Name: "mllp", Do: intake.NewSenders(b, listen(b), connections).Send}, floors(b)...)
+			interleave.Run(b, connections, "msg/s", interleave.Side{Name: "mllp", Do: intake.NewSenders(b, listen(b), connections).Send}, intake.Floors(b)...)
 		})
 	}
 }
@@ -30,15 +30,8 @@ func BenchmarkIntake(b *testing.B) {
 func BenchmarkAppend(b *testing.B) {
 	for _, writers := range []int{1, 16, 64} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
-			interleave.Run(b, writers, "msg/s", interleave.Side{Name: "journal", Do: newDirect(b).append}, floors(b)...)
+			interleave.Run(b, writers, "msg/s", interleave.Side{Name: "journal", Do: newDirect(b).append}, intake.Floors(b)...)
 		})
-	}
-}
-
-func floors(b testing.TB) []interleave.Side {
-	return []interleave.Side{
-		{Name: "append+fdatasync", Do: intake.NewAlone(b).Append},
-		{Name: "group-commit", Do: intake.NewGroup(b).Append},
 	}
 }
 

@@ -337,7 +337,7 @@ var safeguardDelivered = safeguard.Receipt{Outcome: safeguard.Delivered, Code: "
 
 // secrets are what the made-up patients of these tests could be known by.
 var secrets = []string{"9990000344", "FERNSBY", "OKONJO", "TOBIAS", "MARA", "H100001", "VISIT4711", "2019-02-03", "20190203", "MADE UP STREET", "EX1 2AB",
-	"0115 4960000", "Ashmere", "CPP", "01632 960001", "CONTROL77", "FELL FROM A SWING"}
+	"01632 960000", "Ashmere", "CPP", "01632 960001", "CONTROL77", "FELL FROM A SWING"}
 
 func waitingEntries(t *testing.T, j *journal.Journal) (all []journal.Entry) {
 	for after := journal.Seq(0); ; {

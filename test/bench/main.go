@@ -44,6 +44,7 @@ var targets = []struct {
 	{"hl7adapter/hl7: ReadAttendance/", "allocs/op", 0},
 	{"agent/journal: Intake/connections=1", "msg/s:append+fdatasync", 0.45},
 	{"agent/journal: Intake/connections=16", "msg/s:group-commit", 0.4},
+	{"test/e2e: Backlog/waiting=200000", "ms-to-feeds", 1000},
 	{"hl7adapter/hl7: ReadAttendance/", "ns/op", 2},        // times a look at each byte
 	{"hl7adapter/mllp: ListenerThroughput/", "msg/s", 0.7}, // of a listener that answers at once and keeps nothing
 	{"central/server: Refresh/sqlite/callers=16", "lookups/s:echo", 0.4},

@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 }
 
 // newWorld is a world with the centre and the agent running and flags uploaded.
-func newWorld(t *testing.T, feeds ...string) *world.World {
+func newWorld(t testing.TB, feeds ...string) *world.World {
 	t.Helper()
 	w, err := world.New(t.Context(), t.TempDir(), programs, feeds...)
 	t.Cleanup(func() { finish(t, w) })
@@ -58,7 +58,7 @@ func newWorld(t *testing.T, feeds ...string) *world.World {
 }
 
 // finish ends a world, and says what its programs logged when the test failed.
-func finish(t *testing.T, w *world.World) {
+func finish(t testing.TB, w *world.World) {
 	if err := w.Close(); err != nil {
 		t.Error(err)
 	}

@@ -5,7 +5,18 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/safeguard-edge/safeguard/test/interleave"
 )
+
+// Floors are what a durable intake is set beside: each record written and synced by
+// itself, and a bare log whose writers share a write and a sync.
+func Floors(b testing.TB) []interleave.Side {
+	return []interleave.Side{
+		{Name: "append+fdatasync", Do: NewAlone(b).Append},
+		{Name: "group-commit", Do: NewGroup(b).Append},
+	}
+}
 
 const maxGroup = 512
 

@@ -144,6 +144,9 @@ func (w *World) StopAgent() error {
 	return stop(cmd)
 }
 
+// AgentProcess is the number of the agent's process.
+func (w *World) AgentProcess() int { return w.agent.Process.Pid }
+
 // KillAgent ends the agent as a power cut does: kill -9.
 func (w *World) KillAgent() error {
 	cmd := w.agent

@@ -1,0 +1,124 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/safeguard-edge/safeguard/agent/journal"
+	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
+	"github.com/safeguard-edge/safeguard/test/intake"
+	"github.com/safeguard-edge/safeguard/test/interleave"
+	"github.com/safeguard-edge/safeguard/test/world"
+)
+
+// BenchmarkAgent measures registrations a second as the sender sees them
+// acknowledged, by the agent as it is built, while its pipeline asks a centre about
+// each and settles it.
+func BenchmarkAgent(b *testing.B) {
+	for _, connections := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
+			w := newWorld(b)
+			own := interleave.Side{Name: "agent", Do: intake.NewSenders(b, w.Feed, connections).Send}
+			interleave.Run(b, connections, "msg/s", own, intake.Floors(b)...)
+		})
+	}
+}
+
+var backlogMeasured bool
+
+// BenchmarkBacklog measures an agent that was away while so many registrations
+// waited in its journal: how long from its start until its feed accepts, its
+// memory, and how fast it works off what waits.
+func BenchmarkBacklog(b *testing.B) {
+	if backlogMeasured {
+		b.Skip("measured already")
+	}
+	backlogMeasured = true
+	w := newWorld(b)
+	for _, waiting := range []int{0, 20_000, 200_000} {
+		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {
+			if err := w.StopAgent(); err != nil {
+				b.Fatal(err)
+			}
+			fill(b, w, waiting)
+			begun := time.Now()
+			if err := w.StartAgent(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(time.Since(begun).Milliseconds()), "ms-to-feeds")
+			b.ReportMetric(0, "ns/op")
+			begun, before := time.Now(), workedOff(b, w)
+			<-time.After(15 * time.Second) // a rate is over some time, and memory is what it comes to
+			if waiting > 0 {
+				b.ReportMetric(float64(workedOff(b, w)-before)/time.Since(begun).Seconds(), "settled/s")
+			}
+			b.ReportMetric(memory(b, w, "VmRSS:"), "MB")
+			b.ReportMetric(memory(b, w, "VmHWM:"), "MB-peak")
+		})
+	}
+}
+
+// fill lets so many registrations wait in the journal of the agent, which does not run.
+func fill(b *testing.B, w *world.World, waiting int) {
+	ring, err := keys.Open(w.Path("agent", "keys"), keys.SystemMaster(w.Path("keys", "agent.key")))
+	if err != nil {
+		b.Fatal(err)
+	}
+	j, err := journal.Open(w.Path("agent", "journal"), ring)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	const writers = 400
+	for n := range writers {
+		wg.Go(func() {
+			for range (waiting + n) / writers {
+				m := feed.Message{Feed: "pas", Received: time.Now(), Body: intake.Next(), Ack: feed.Ack("MSA|CA|1")}
+				if _, err := j.Append(context.Background(), m); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := j.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// workedOff is how many entries do not wait, as the agent's own command says.
+func workedOff(b *testing.B, w *world.World) int {
+	out, err := w.Run(b.Context(), "safeguard-agent", "journal", "stats", "--json", "--config", w.Path("agent.yaml"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var r journal.Result
+	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Stats == nil {
+		b.Fatalf("statistics: %v: %s", err, out)
+	}
+	return r.Stats.Messages - r.Stats.Waiting
+}
+
+// memory is that of the agent's process, in MB.
+func memory(b *testing.B, w *world.World, field string) float64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.AgentProcess()))
+	if err != nil {
+		b.Skipf("no memory figures on this system: %v", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var kb int
+		if n, _ := fmt.Sscanf(line, field+" %d kB", &kb); n == 1 {
+			return float64(kb) / 1024
+		}
+	}
+	b.Fatalf("no %s in %s", field, status)
+	return 0
+}
