@@ -308,3 +308,24 @@ func (o Operator) ExportAudit(ctx context.Context, out io.Writer) error {
 		return err
 	})
 }
+
+// Backup writes a backup of the embedded store into a new file at path. It holds
+// no key.
+func (o Operator) Backup(ctx context.Context, path string, out io.Writer) (err error) {
+	s, err := o.Config.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	begun := time.Now()
+	if err := s.Backup(ctx, path, whoOperates()); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s: %d bytes in %v. Without the keys, which are to be kept elsewhere, it is of no use to anyone.\n",
+		path, info.Size(), time.Since(begun).Round(time.Millisecond))
+	return err
+}

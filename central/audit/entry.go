@@ -33,6 +33,7 @@ const (
 	Erased           Act = "person erased"
 	Retained         Act = "retention applied"
 	Exported         Act = "audit exported"
+	BackedUp         Act = "store backed up"
 	UploadReleased   Act = "upload released" // that waited for a person
 	UploadRejected   Act = "upload rejected"
 

@@ -18,6 +18,9 @@ var server *storetest.Postgres
 func TestMain(m *testing.M) { os.Exit(withPostgres(m)) }
 
 func withPostgres(m *testing.M) int {
+	if os.Getenv(childEnv) != "" {
+		return m.Run() // it is told which database
+	}
 	var err error
 	switch server, err = storetest.StartPostgres(false); {
 	case errors.Is(err, storetest.ErrNoPostgres):

@@ -42,6 +42,8 @@ func OpenSQLite(ctx context.Context, path string, ring *keys.Ring) (*DB, error) 
 
 // sqlite is the engine that needs nothing.
 type sqlite struct {
+	path string
+
 	read    *sql.DB
 	reading sync.Map // statements on read, by text
 
@@ -58,6 +60,7 @@ func (e *sqlite) open(ctx context.Context, path string, ring *keys.Ring) (*DB, e
 	if err != nil {
 		return nil, err
 	}
+	e.path = path
 	// SQLite gives its log the permissions of the file it belongs to.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -86,15 +89,19 @@ func (e *sqlite) open(ctx context.Context, path string, ring *keys.Ring) (*DB, e
 	return start(ctx, e, newVault(ring))
 }
 
-// dataSource names the file at path so that no character of it is taken for
-// something else.
 func dataSource(path, more string) string {
+	return fileURL(path) + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&" + more
+}
+
+// fileURL names the file at path so that no character of it is taken for
+// something else.
+func fileURL(path string) string {
 	path = filepath.ToSlash(path)
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path // C:/data
 	}
 	file := url.URL{Scheme: "file", Path: path}
-	return file.String() + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&" + more
+	return file.String()
 }
 
 // checkpoint brings into the file what the log holds. Left to the writer, every

@@ -70,6 +70,8 @@ type commands struct {
 	Erase        eraseCommand        `cmd:"" help:"Remove all that is kept about a person."`
 	Retain       retainCommand       `cmd:"" help:"Remove what is older than it is to be kept."`
 
+	Backup backupCommand `cmd:"" help:"Write a backup of the embedded store, while the centre runs. The keys are not in it: back them up elsewhere."`
+
 	Version struct{} `cmd:"" help:"Say which version this is."`
 }
 
@@ -125,6 +127,8 @@ func do(ctx context.Context, command string, c *commands) (code int, err error) 
 		return 0, c.Demographics.run(ctx)
 	case "erase":
 		return 0, c.Erase.run(ctx)
+	case "backup":
+		return 0, c.Backup.run(ctx)
 	case "retain":
 		return 0, c.Retain.run(ctx)
 	case "notifications":

@@ -201,5 +201,18 @@ func (c *auditCommands) export(ctx context.Context) (err error) {
 	return o.ExportAudit(ctx, f)
 }
 
+type backupCommand struct {
+	operator
+	Output string `required:"" type:"path" placeholder:"FILE" help:"A new file to write."`
+}
+
+func (c *backupCommand) run(ctx context.Context) error {
+	o, err := central.OpenOperator(c.Config)
+	if err != nil {
+		return err
+	}
+	return o.Backup(ctx, c.Output, os.Stdout)
+}
+
 // verb is the second word of a command.
 func verb(command string) string { return strings.Fields(command)[1] }
