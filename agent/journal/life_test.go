@@ -432,3 +432,10 @@ func TestOpeningReadsNoEntries(t *testing.T) {
 		t.Errorf("opening reads %d times with 20,000 waiting, and %d times with one", many, few)
 	}
 }
+
+// large is a message that fills a small disk soon.
+func large(n int) feed.Message {
+	m := big(n)
+	m.Body = append(m.Body, make([]byte, 100<<10)...)
+	return m
+}

@@ -64,13 +64,6 @@ func TestSmallDiskFillsUpAndIsEmptied(t *testing.T) {
 	}
 }
 
-// large is a message that fills a small disk soon.
-func large(n int) feed.Message {
-	m := big(n)
-	m.Body = append(m.Body, make([]byte, 100<<10)...)
-	return m
-}
-
 // mountMemory mounts a file system in memory, until the test ends.
 func mountMemory(t *testing.T, dir, options string) {
 	t.Helper()
