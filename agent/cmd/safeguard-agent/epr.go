@@ -175,11 +175,11 @@ func (c statesEPR) Run() error {
 		_, err := fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s %s\n", s.Name, state, s.Delivered, s.Observed, s.Retried, s.Refused, s.Failed, clock(s.Answered), printable(s.Code))
 		return err
 	})
-	_ = table.Flush()
 	if errors.Is(err, control.ErrNotRunning) || errors.Is(err, control.ErrDenied) {
 		fmt.Fprintln(os.Stderr, "safeguard-agent:", err)
 		os.Exit(exitNotRunning)
 	}
+	_ = table.Flush()
 	if err == nil && wrong {
 		os.Exit(exitSkipped)
 	}
