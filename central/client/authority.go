@@ -8,6 +8,8 @@ import (
 	"iter"
 	"slices"
 
+	"google.golang.org/grpc"
+
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/flagpb"
 )
@@ -15,27 +17,104 @@ import (
 // Waiting gives the caller's notifications that it has not acknowledged, oldest
 // first, at most limit of them; 0 is all. After an error there are no more.
 func (c *Client) Waiting(ctx context.Context, limit int) iter.Seq2[safeguard.Notification, error] {
+	return streamed("pull notifications", ctx, func(ctx context.Context) (grpc.ServerStreamingClient[flagpb.Notification], error) {
+		return c.notifications.Pull(ctx, &flagpb.PullRequest{Limit: count(limit)})
+	}, notificationOf)
+}
+
+// followAgain is how long to wait after a stream that ended, or broke.
+const followAgain = time.Second
+
+// Follow gives what Waiting does, and goes on with what comes, until ctx ends:
+// then it yields ctx's error. It comes back by itself after the centre was away;
+// what it has given once it gives no more, though it was not acknowledged yet.
+// After any other error, as when the centre refuses, there are no more.
+func (c *Client) Follow(ctx context.Context) iter.Seq2[safeguard.Notification, error] {
+	pull := func(ctx context.Context) (grpc.ServerStreamingClient[flagpb.Notification], error) {
+		return c.notifications.Pull(ctx, &flagpb.PullRequest{Follow: true})
+	}
 	return func(yield func(safeguard.Notification, error) bool) {
+		var given map[string]bool // by the stream before: what it gave and this one does not was acknowledged
+		for {
+			own := map[string]bool{}
+			for n, err := range streamed("follow notifications", ctx, pull, notificationOf) {
+				if errors.Is(err, ErrUnreachable) {
+					break
+				}
+				if err != nil {
+					yield(safeguard.Notification{}, err)
+					return
+				}
+				own[n.ID] = true
+				if !given[n.ID] && !yield(n, nil) {
+					return
+				}
+			}
+			if len(own) > 0 {
+				given = own
+			}
+			select {
+			case <-time.After(followAgain):
+			case <-ctx.Done():
+				yield(safeguard.Notification{}, ctx.Err())
+				return
+			}
+		}
+	}
+}
+
+// Notified is a notification and what has become of it.
+type Notified struct {
+	safeguard.Notification
+	Acknowledged   time.Time // zero while it waits
+	AcknowledgedBy string    // an identity, or a webhook
+	CorrectedBy    string    // the notification that takes it back
+}
+
+// Which says which of the caller's notifications; the zero value is all.
+type Which struct {
+	Number      safeguard.NHSNumber // of one person
+	From, Until time.Time           // when the centre recorded them
+}
+
+// Accesses gives the caller's notifications, acknowledged or not, of persons for
+// whom it holds a flag, oldest first. After an error there are no more.
+func (c *Client) Accesses(ctx context.Context, which Which) iter.Seq2[Notified, error] {
+	return streamed("read access history", ctx, func(ctx context.Context) (grpc.ServerStreamingClient[flagpb.NotifiedAccess], error) {
+		return c.notifications.Accesses(ctx, &flagpb.AccessesRequest{
+			NhsNumber: which.Number.Reveal(), From: moment(which.From), Until: moment(which.Until),
+		})
+	}, func(a *flagpb.NotifiedAccess) (Notified, error) {
+		n, err := notificationOf(a.GetNotification())
+		return Notified{n, timeOf(a.GetAcknowledgedAt()), a.GetAcknowledgedBy(), a.GetCorrectedBy()}, err
+	})
+}
+
+// streamed gives what a stream of the centre's gives, as read has it.
+func streamed[W, T any](doing string, ctx context.Context, open func(context.Context) (grpc.ServerStreamingClient[W], error),
+	read func(*W) (T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		stream, err := c.notifications.Pull(ctx, &flagpb.PullRequest{Limit: count(limit)})
+		stream, err := open(ctx)
 		for err == nil {
-			var n *flagpb.Notification
-			if n, err = stream.Recv(); errors.Is(err, io.EOF) {
+			var w *W
+			if w, err = stream.Recv(); errors.Is(err, io.EOF) {
 				return
 			} else if err != nil {
 				break
 			}
-			out, bad := notificationOf(n)
+			out, bad := read(w)
 			if bad != nil {
-				yield(safeguard.Notification{}, fmt.Errorf("pull notifications: %w", bad))
+				yield(none, fmt.Errorf("%s: %w", doing, bad))
 				return
 			}
 			if !yield(out, nil) {
 				return
 			}
 		}
-		yield(safeguard.Notification{}, fmt.Errorf("pull notifications: %w", problem(ctx, err)))
+		yield(none, fmt.Errorf("%s: %w", doing, problem(ctx, err)))
 	}
 }
 

@@ -2325,8 +2325,11 @@ func (x *InactiveNumber) GetRecordedAt() *timestamppb.Timestamp {
 
 // PullRequest asks for what waits.
 type PullRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Limit         int32                  `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"` // at most so many; 0 for all
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Limit int32                  `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"` // at most so many; 0 for all
+	// Keep the stream open for what comes, after what waits. The centre ends it
+	// from time to time; then pull again.
+	Follow        bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2368,6 +2371,143 @@ func (x *PullRequest) GetLimit() int32 {
 	return 0
 }
 
+func (x *PullRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+// AccessesRequest says which.
+type AccessesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NhsNumber     string                 `protobuf:"bytes,1,opt,name=nhs_number,json=nhsNumber,proto3" json:"nhs_number,omitempty"` // of one person; empty for all
+	From          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`                            // recorded then or later; not set: from the first on
+	Until         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`                          // recorded before; not set: to the last
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessesRequest) Reset() {
+	*x = AccessesRequest{}
+	mi := &file_safeguard_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessesRequest) ProtoMessage() {}
+
+func (x *AccessesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessesRequest.ProtoReflect.Descriptor instead.
+func (*AccessesRequest) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *AccessesRequest) GetNhsNumber() string {
+	if x != nil {
+		return x.NhsNumber
+	}
+	return ""
+}
+
+func (x *AccessesRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *AccessesRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// NotifiedAccess is a notification and what has become of it.
+type NotifiedAccess struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Notification   *Notification          `protobuf:"bytes,1,opt,name=notification,proto3" json:"notification,omitempty"`
+	AcknowledgedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=acknowledged_at,json=acknowledgedAt,proto3" json:"acknowledged_at,omitempty"` // not set while it waits
+	AcknowledgedBy string                 `protobuf:"bytes,3,opt,name=acknowledged_by,json=acknowledgedBy,proto3" json:"acknowledged_by,omitempty"` // identity of the certificate, or the address of the webhook
+	CorrectedBy    string                 `protobuf:"bytes,4,opt,name=corrected_by,json=correctedBy,proto3" json:"corrected_by,omitempty"`          // id of the notification that takes it back; empty for none
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *NotifiedAccess) Reset() {
+	*x = NotifiedAccess{}
+	mi := &file_safeguard_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NotifiedAccess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NotifiedAccess) ProtoMessage() {}
+
+func (x *NotifiedAccess) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NotifiedAccess.ProtoReflect.Descriptor instead.
+func (*NotifiedAccess) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *NotifiedAccess) GetNotification() *Notification {
+	if x != nil {
+		return x.Notification
+	}
+	return nil
+}
+
+func (x *NotifiedAccess) GetAcknowledgedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AcknowledgedAt
+	}
+	return nil
+}
+
+func (x *NotifiedAccess) GetAcknowledgedBy() string {
+	if x != nil {
+		return x.AcknowledgedBy
+	}
+	return ""
+}
+
+func (x *NotifiedAccess) GetCorrectedBy() string {
+	if x != nil {
+		return x.CorrectedBy
+	}
+	return ""
+}
+
 // Notification tells a local authority that someone it holds a flag for
 // attended. There is one for each organisation, attendance, NHS number and
 // authority, and at most one more that takes it back.
@@ -2394,7 +2534,7 @@ type Notification struct {
 
 func (x *Notification) Reset() {
 	*x = Notification{}
-	mi := &file_safeguard_proto_msgTypes[25]
+	mi := &file_safeguard_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2406,7 +2546,7 @@ func (x *Notification) String() string {
 func (*Notification) ProtoMessage() {}
 
 func (x *Notification) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[25]
+	mi := &file_safeguard_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2419,7 +2559,7 @@ func (x *Notification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notification.ProtoReflect.Descriptor instead.
 func (*Notification) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{25}
+	return file_safeguard_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Notification) GetId() string {
@@ -2539,7 +2679,7 @@ type Correction struct {
 
 func (x *Correction) Reset() {
 	*x = Correction{}
-	mi := &file_safeguard_proto_msgTypes[26]
+	mi := &file_safeguard_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2551,7 +2691,7 @@ func (x *Correction) String() string {
 func (*Correction) ProtoMessage() {}
 
 func (x *Correction) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[26]
+	mi := &file_safeguard_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2564,7 +2704,7 @@ func (x *Correction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Correction.ProtoReflect.Descriptor instead.
 func (*Correction) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{26}
+	return file_safeguard_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Correction) GetNotificationId() string {
@@ -2598,7 +2738,7 @@ type AcknowledgeRequest struct {
 
 func (x *AcknowledgeRequest) Reset() {
 	*x = AcknowledgeRequest{}
-	mi := &file_safeguard_proto_msgTypes[27]
+	mi := &file_safeguard_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +2750,7 @@ func (x *AcknowledgeRequest) String() string {
 func (*AcknowledgeRequest) ProtoMessage() {}
 
 func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[27]
+	mi := &file_safeguard_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +2763,7 @@ func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeRequest.ProtoReflect.Descriptor instead.
 func (*AcknowledgeRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{27}
+	return file_safeguard_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AcknowledgeRequest) GetIds() []string {
@@ -2644,7 +2784,7 @@ type AcknowledgeResponse struct {
 
 func (x *AcknowledgeResponse) Reset() {
 	*x = AcknowledgeResponse{}
-	mi := &file_safeguard_proto_msgTypes[28]
+	mi := &file_safeguard_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2656,7 +2796,7 @@ func (x *AcknowledgeResponse) String() string {
 func (*AcknowledgeResponse) ProtoMessage() {}
 
 func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[28]
+	mi := &file_safeguard_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2669,7 +2809,7 @@ func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeResponse.ProtoReflect.Descriptor instead.
 func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{28}
+	return file_safeguard_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AcknowledgeResponse) GetAcknowledged() int32 {
@@ -2701,7 +2841,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_safeguard_proto_msgTypes[29]
+	mi := &file_safeguard_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2713,7 +2853,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[29]
+	mi := &file_safeguard_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2726,7 +2866,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{29}
+	return file_safeguard_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FollowRequest) GetSites() []string {
@@ -2760,7 +2900,7 @@ type FollowResponse struct {
 
 func (x *FollowResponse) Reset() {
 	*x = FollowResponse{}
-	mi := &file_safeguard_proto_msgTypes[30]
+	mi := &file_safeguard_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2772,7 +2912,7 @@ func (x *FollowResponse) String() string {
 func (*FollowResponse) ProtoMessage() {}
 
 func (x *FollowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[30]
+	mi := &file_safeguard_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2785,7 +2925,7 @@ func (x *FollowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowResponse.ProtoReflect.Descriptor instead.
 func (*FollowResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{30}
+	return file_safeguard_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FollowResponse) GetNhsNumber() string {
@@ -2958,9 +3098,20 @@ const file_safeguard_proto_rawDesc = "" +
 	"\bstanding\x18\x03 \x01(\x0e2\x1e.safeguard.v1.InactiveStandingR\bstanding\x12\x16\n" +
 	"\x06upload\x18\x04 \x01(\tR\x06upload\x12;\n" +
 	"\vrecorded_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"recordedAtJ\x04\b\x06\x10\x10\")\n" +
+	"recordedAtJ\x04\b\x06\x10\x10\"A\n" +
 	"\vPullRequest\x12\x14\n" +
-	"\x05limit\x18\x01 \x01(\x05R\x05limitJ\x04\b\x02\x10\x10\"\xf7\x04\n" +
+	"\x05limit\x18\x01 \x01(\x05R\x05limit\x12\x16\n" +
+	"\x06follow\x18\x02 \x01(\bR\x06followJ\x04\b\x03\x10\x10\"\x92\x01\n" +
+	"\x0fAccessesRequest\x12\x1d\n" +
+	"\n" +
+	"nhs_number\x18\x01 \x01(\tR\tnhsNumber\x12.\n" +
+	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xe1\x01\n" +
+	"\x0eNotifiedAccess\x12>\n" +
+	"\fnotification\x18\x01 \x01(\v2\x1a.safeguard.v1.NotificationR\fnotification\x12C\n" +
+	"\x0facknowledged_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0eacknowledgedAt\x12'\n" +
+	"\x0facknowledged_by\x18\x03 \x01(\tR\x0eacknowledgedBy\x12!\n" +
+	"\fcorrected_by\x18\x04 \x01(\tR\vcorrectedBy\"\xf7\x04\n" +
 	"\fNotification\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -3056,10 +3207,11 @@ const file_safeguard_proto_rawDesc = "" +
 	"\x06Upload\x12\x1b.safeguard.v1.UploadRequest\x1a\x1a.safeguard.v1.UploadReport(\x010\x01\x12C\n" +
 	"\x06Report\x12\x1b.safeguard.v1.ReportRequest\x1a\x1a.safeguard.v1.UploadReport0\x01\x12W\n" +
 	"\x0fInactiveNumbers\x12$.safeguard.v1.InactiveNumbersRequest\x1a\x1c.safeguard.v1.InactiveNumber0\x01\x12a\n" +
-	"\x1aAcknowledgeInactiveNumbers\x12 .safeguard.v1.AcknowledgeRequest\x1a!.safeguard.v1.AcknowledgeResponse2\xa4\x01\n" +
+	"\x1aAcknowledgeInactiveNumbers\x12 .safeguard.v1.AcknowledgeRequest\x1a!.safeguard.v1.AcknowledgeResponse2\xef\x01\n" +
 	"\rNotifications\x12?\n" +
 	"\x04Pull\x12\x19.safeguard.v1.PullRequest\x1a\x1a.safeguard.v1.Notification0\x01\x12R\n" +
-	"\vAcknowledge\x12 .safeguard.v1.AcknowledgeRequest\x1a!.safeguard.v1.AcknowledgeResponse2P\n" +
+	"\vAcknowledge\x12 .safeguard.v1.AcknowledgeRequest\x1a!.safeguard.v1.AcknowledgeResponse\x12I\n" +
+	"\bAccesses\x12\x1d.safeguard.v1.AccessesRequest\x1a\x1c.safeguard.v1.NotifiedAccess0\x012P\n" +
 	"\aChanges\x12E\n" +
 	"\x06Follow\x12\x1b.safeguard.v1.FollowRequest\x1a\x1c.safeguard.v1.FollowResponse0\x01B4Z2github.com/safeguard-edge/safeguard/central/flagpbb\x06proto3"
 
@@ -3076,7 +3228,7 @@ func file_safeguard_proto_rawDescGZIP() []byte {
 }
 
 var file_safeguard_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_safeguard_proto_goTypes = []any{
 	(Purpose)(0),                   // 0: safeguard.v1.Purpose
 	(CareSetting)(0),               // 1: safeguard.v1.CareSetting
@@ -3112,40 +3264,42 @@ var file_safeguard_proto_goTypes = []any{
 	(*InactiveNumbersRequest)(nil), // 31: safeguard.v1.InactiveNumbersRequest
 	(*InactiveNumber)(nil),         // 32: safeguard.v1.InactiveNumber
 	(*PullRequest)(nil),            // 33: safeguard.v1.PullRequest
-	(*Notification)(nil),           // 34: safeguard.v1.Notification
-	(*Correction)(nil),             // 35: safeguard.v1.Correction
-	(*AcknowledgeRequest)(nil),     // 36: safeguard.v1.AcknowledgeRequest
-	(*AcknowledgeResponse)(nil),    // 37: safeguard.v1.AcknowledgeResponse
-	(*FollowRequest)(nil),          // 38: safeguard.v1.FollowRequest
-	(*FollowResponse)(nil),         // 39: safeguard.v1.FollowResponse
-	(*timestamppb.Timestamp)(nil),  // 40: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 41: google.protobuf.Duration
+	(*AccessesRequest)(nil),        // 34: safeguard.v1.AccessesRequest
+	(*NotifiedAccess)(nil),         // 35: safeguard.v1.NotifiedAccess
+	(*Notification)(nil),           // 36: safeguard.v1.Notification
+	(*Correction)(nil),             // 37: safeguard.v1.Correction
+	(*AcknowledgeRequest)(nil),     // 38: safeguard.v1.AcknowledgeRequest
+	(*AcknowledgeResponse)(nil),    // 39: safeguard.v1.AcknowledgeResponse
+	(*FollowRequest)(nil),          // 40: safeguard.v1.FollowRequest
+	(*FollowResponse)(nil),         // 41: safeguard.v1.FollowResponse
+	(*timestamppb.Timestamp)(nil),  // 42: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 43: google.protobuf.Duration
 }
 var file_safeguard_proto_depIdxs = []int32{
 	1,  // 0: safeguard.v1.Author.care_setting:type_name -> safeguard.v1.CareSetting
 	9,  // 1: safeguard.v1.Author.accountable:type_name -> safeguard.v1.Accountable
 	0,  // 2: safeguard.v1.LookupRequest.purpose:type_name -> safeguard.v1.Purpose
 	10, // 3: safeguard.v1.LookupRequest.author:type_name -> safeguard.v1.Author
-	40, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
+	42, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
 	19, // 5: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
 	20, // 6: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
 	21, // 7: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
-	40, // 8: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
+	42, // 8: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
 	13, // 9: safeguard.v1.LookupResponse.policy:type_name -> safeguard.v1.CachePolicy
 	15, // 10: safeguard.v1.LookupResponse.history:type_name -> safeguard.v1.PastAccess
 	16, // 11: safeguard.v1.LookupResponse.data:type_name -> safeguard.v1.DataAge
-	41, // 12: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
+	43, // 12: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
 	14, // 13: safeguard.v1.CachePolicy.held:type_name -> safeguard.v1.Ages
 	14, // 14: safeguard.v1.CachePolicy.none:type_name -> safeguard.v1.Ages
-	41, // 15: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
-	41, // 16: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
-	40, // 17: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
+	43, // 15: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
+	43, // 16: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
+	42, // 17: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
 	1,  // 18: safeguard.v1.PastAccess.care_setting:type_name -> safeguard.v1.CareSetting
 	9,  // 19: safeguard.v1.PastAccess.accountable:type_name -> safeguard.v1.Accountable
-	40, // 20: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
+	42, // 20: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
 	10, // 21: safeguard.v1.CorrectRequest.author:type_name -> safeguard.v1.Author
 	3,  // 22: safeguard.v1.CorrectRequest.reason:type_name -> safeguard.v1.CorrectionReason
-	40, // 23: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
+	42, // 23: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
 	4,  // 24: safeguard.v1.CorrectResponse.outcome:type_name -> safeguard.v1.CorrectOutcome
 	5,  // 25: safeguard.v1.UnknownAnswer.reason:type_name -> safeguard.v1.UnknownReason
 	22, // 26: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
@@ -3156,42 +3310,48 @@ var file_safeguard_proto_depIdxs = []int32{
 	6,  // 31: safeguard.v1.UploadHeader.kind:type_name -> safeguard.v1.UploadKind
 	27, // 32: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
 	29, // 33: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
-	40, // 34: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
+	42, // 34: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
 	7,  // 35: safeguard.v1.UploadReport.state:type_name -> safeguard.v1.UploadState
 	6,  // 36: safeguard.v1.UploadReport.kind:type_name -> safeguard.v1.UploadKind
 	8,  // 37: safeguard.v1.InactiveNumber.standing:type_name -> safeguard.v1.InactiveStanding
-	40, // 38: safeguard.v1.InactiveNumber.recorded_at:type_name -> google.protobuf.Timestamp
-	2,  // 39: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
-	1,  // 40: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
-	9,  // 41: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
-	40, // 42: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
-	40, // 43: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
-	35, // 44: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
-	3,  // 45: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
-	40, // 46: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
-	11, // 47: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
-	17, // 48: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
-	24, // 49: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
-	30, // 50: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
-	31, // 51: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
-	36, // 52: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
-	33, // 53: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
-	36, // 54: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
-	38, // 55: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
-	12, // 56: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
-	18, // 57: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
-	28, // 58: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
-	28, // 59: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
-	32, // 60: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
-	37, // 61: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
-	34, // 62: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
-	37, // 63: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
-	39, // 64: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
-	56, // [56:65] is the sub-list for method output_type
-	47, // [47:56] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	42, // 38: safeguard.v1.InactiveNumber.recorded_at:type_name -> google.protobuf.Timestamp
+	42, // 39: safeguard.v1.AccessesRequest.from:type_name -> google.protobuf.Timestamp
+	42, // 40: safeguard.v1.AccessesRequest.until:type_name -> google.protobuf.Timestamp
+	36, // 41: safeguard.v1.NotifiedAccess.notification:type_name -> safeguard.v1.Notification
+	42, // 42: safeguard.v1.NotifiedAccess.acknowledged_at:type_name -> google.protobuf.Timestamp
+	2,  // 43: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
+	1,  // 44: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
+	9,  // 45: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
+	42, // 46: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
+	42, // 47: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
+	37, // 48: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
+	3,  // 49: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
+	42, // 50: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
+	11, // 51: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
+	17, // 52: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
+	24, // 53: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
+	30, // 54: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
+	31, // 55: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
+	38, // 56: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
+	33, // 57: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
+	38, // 58: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
+	34, // 59: safeguard.v1.Notifications.Accesses:input_type -> safeguard.v1.AccessesRequest
+	40, // 60: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
+	12, // 61: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
+	18, // 62: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
+	28, // 63: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
+	28, // 64: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
+	32, // 65: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
+	39, // 66: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
+	36, // 67: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
+	39, // 68: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
+	35, // 69: safeguard.v1.Notifications.Accesses:output_type -> safeguard.v1.NotifiedAccess
+	41, // 70: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
+	61, // [61:71] is the sub-list for method output_type
+	51, // [51:61] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_safeguard_proto_init() }
@@ -3214,7 +3374,7 @@ func file_safeguard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_safeguard_proto_rawDesc), len(file_safeguard_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

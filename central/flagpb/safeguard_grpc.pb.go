@@ -470,6 +470,7 @@ var Uploads_ServiceDesc = grpc.ServiceDesc{
 const (
 	Notifications_Pull_FullMethodName        = "/safeguard.v1.Notifications/Pull"
 	Notifications_Acknowledge_FullMethodName = "/safeguard.v1.Notifications/Acknowledge"
+	Notifications_Accesses_FullMethodName    = "/safeguard.v1.Notifications/Accesses"
 )
 
 // NotificationsClient is the client API for Notifications service.
@@ -486,6 +487,10 @@ type NotificationsClient interface {
 	// again. It may be repeated; ids that are not the caller's are counted, not
 	// told apart.
 	Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error)
+	// Accesses gives the caller's notifications again, acknowledged or not, of
+	// persons for whom it holds a flag now, oldest first, and ends: who accessed
+	// the records that it answers for. Each call is in the centre's audit.
+	Accesses(ctx context.Context, in *AccessesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[NotifiedAccess], error)
 }
 
 type notificationsClient struct {
@@ -525,6 +530,25 @@ func (c *notificationsClient) Acknowledge(ctx context.Context, in *AcknowledgeRe
 	return out, nil
 }
 
+func (c *notificationsClient) Accesses(ctx context.Context, in *AccessesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[NotifiedAccess], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Notifications_ServiceDesc.Streams[1], Notifications_Accesses_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AccessesRequest, NotifiedAccess]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Notifications_AccessesClient = grpc.ServerStreamingClient[NotifiedAccess]
+
 // NotificationsServer is the server API for Notifications service.
 // All implementations must embed UnimplementedNotificationsServer
 // for forward compatibility.
@@ -539,6 +563,10 @@ type NotificationsServer interface {
 	// again. It may be repeated; ids that are not the caller's are counted, not
 	// told apart.
 	Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error)
+	// Accesses gives the caller's notifications again, acknowledged or not, of
+	// persons for whom it holds a flag now, oldest first, and ends: who accessed
+	// the records that it answers for. Each call is in the centre's audit.
+	Accesses(*AccessesRequest, grpc.ServerStreamingServer[NotifiedAccess]) error
 	mustEmbedUnimplementedNotificationsServer()
 }
 
@@ -554,6 +582,9 @@ func (UnimplementedNotificationsServer) Pull(*PullRequest, grpc.ServerStreamingS
 }
 func (UnimplementedNotificationsServer) Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Acknowledge not implemented")
+}
+func (UnimplementedNotificationsServer) Accesses(*AccessesRequest, grpc.ServerStreamingServer[NotifiedAccess]) error {
+	return status.Error(codes.Unimplemented, "method Accesses not implemented")
 }
 func (UnimplementedNotificationsServer) mustEmbedUnimplementedNotificationsServer() {}
 func (UnimplementedNotificationsServer) testEmbeddedByValue()                       {}
@@ -605,6 +636,17 @@ func _Notifications_Acknowledge_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Notifications_Accesses_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(AccessesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NotificationsServer).Accesses(m, &grpc.GenericServerStream[AccessesRequest, NotifiedAccess]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Notifications_AccessesServer = grpc.ServerStreamingServer[NotifiedAccess]
+
 // Notifications_ServiceDesc is the grpc.ServiceDesc for Notifications service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -621,6 +663,11 @@ var Notifications_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Pull",
 			Handler:       _Notifications_Pull_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Accesses",
+			Handler:       _Notifications_Accesses_Handler,
 			ServerStreams: true,
 		},
 	},

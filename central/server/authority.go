@@ -32,9 +32,6 @@ type notifications struct {
 	*Server
 }
 
-// page is how many notifications are read from the store at a time.
-const page = 200
-
 // Pull gives the authority's own notifications, oldest first.
 func (s notifications) Pull(request *flagpb.PullRequest, stream grpc.ServerStreamingServer[flagpb.Notification]) error {
 	ctx := stream.Context()
@@ -42,16 +39,32 @@ func (s notifications) Pull(request *flagpb.PullRequest, stream grpc.ServerStrea
 	if err != nil {
 		return err
 	}
-	return pages(int(request.GetLimit()), func(after int64, most int) (int64, int, error) {
-		list, err := s.store.Waiting(ctx, id.Code, after, most)
-		for _, w := range list {
-			if err := stream.Send(wireNotification(w.Notification)); err != nil {
-				return 0, 0, err
+	limit := int(request.GetLimit())
+	unread := reading{store: s.store, authority: id.Code}
+	for sent := 0; ; {
+		err := pages(limit-sent, func(_ int64, most int) (int64, int, error) {
+			list, err := unread.next(ctx, most)
+			for _, w := range list {
+				if err := stream.Send(wireNotification(w.Notification)); err != nil {
+					return 0, 0, err
+				}
 			}
-			after = w.Position
+			if limit > 0 {
+				sent += len(list)
+			}
+			return 0, len(list), err
+		})
+		if err != nil || !request.GetFollow() || limit > 0 && sent == limit {
+			return err
 		}
-		return after, len(list), err
-	})
+		select {
+		case <-time.After(pullEvery):
+		case <-s.stopping:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // pages has each give what is behind a position, at most so many, until there is

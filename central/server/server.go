@@ -78,6 +78,7 @@ type Server struct {
 
 	listener net.Listener
 	grpc     *grpc.Server
+	stopping chan struct{} // closed when Run begins to stop: streams that are kept open end
 }
 
 // Listen takes the address (host:port; port 0 is any free one) for a server
@@ -94,6 +95,7 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 		policy:    p,
 		log:       log,
 		listener:  listener,
+		stopping:  make(chan struct{}),
 		intake: &upload.Intake{
 			Store:        s,
 			Demographics: upload.List{Store: s},
@@ -148,6 +150,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	<-following
+	close(s.stopping)
 	impatient := time.AfterFunc(stopTime, s.grpc.Stop)
 	defer impatient.Stop()
 	s.grpc.GracefulStop()

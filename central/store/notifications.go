@@ -25,17 +25,24 @@ func (s *DB) Waiting(ctx context.Context, authority safeguard.ODSCode, after int
 	return waiting, nil
 }
 
-// waitingColumns selects what scanWaiting reads.
-const waitingColumns = `SELECT n.position, n.id, n.authority, n.organisation, n.attendance, n.content, n.recorded_at, n.person, p.key
-	FROM notifications n JOIN persons p ON p.token = n.person`
+const (
+	// waitingColumns selects what scanWaiting reads.
+	waitingColumns  = `SELECT ` + waitingFields + waitingTables
+	notifiedColumns = `SELECT n.acknowledged_at, n.acknowledged_by, c.id, ` + waitingFields + waitingTables +
+		` LEFT JOIN notifications c ON c.corrects = n.id`
 
-func (s *DB) scanWaiting(row scanner) (Waiting, dataKey, error) {
+	waitingFields = `n.position, n.id, n.authority, n.organisation, n.attendance, n.content, n.recorded_at, n.person, p.key`
+	waitingTables = ` FROM notifications n JOIN persons p ON p.token = n.person`
+)
+
+// scanWaiting reads a row, of which more may stand before its columns.
+func (s *DB) scanWaiting(row scanner, before ...any) (Waiting, dataKey, error) {
 	var w Waiting
 	var authority, organisation string
 	var attendance, content, person, wrapped []byte
 	var recorded int64
 	n := &w.Notification
-	if err := row.Scan(&w.Position, &n.ID, &authority, &organisation, &attendance, &content, &recorded, &person, &wrapped); err != nil {
+	if err := row.Scan(append(before, &w.Position, &n.ID, &authority, &organisation, &attendance, &content, &recorded, &person, &wrapped)...); err != nil {
 		return Waiting{}, dataKey{}, err
 	}
 	n.Recorded = fromMillis(recorded)
@@ -56,6 +63,74 @@ func (s *DB) scanWaiting(row scanner) (Waiting, dataKey, error) {
 		return Waiting{}, dataKey{}, fmt.Errorf("%s: %w", n.ID, err)
 	}
 	return Waiting{w.Position, opened}, k, nil
+}
+
+// notifiedTogether is how many rows Notified reads at a time.
+const notifiedTogether = 200
+
+// Notified implements Store.
+func (s *DB) Notified(ctx context.Context, which Which, by string, each func(Notified) error) error {
+	entry := audit.Entry{
+		At: time.Now(), Act: audit.Looked, Who: audit.Who{Caller: by}, Purpose: "own access history",
+		Where: &audit.Where{Organisation: which.Authority.String()},
+	}
+	where, args := ` WHERE n.authority = ? AND EXISTS (SELECT 1 FROM flags f WHERE f.person = n.person AND f.authority = n.authority AND f.closed_at IS NULL)`,
+		[]any{which.Authority.String()}
+	if !which.Number.IsZero() {
+		person, err := s.person(which.Number)
+		if err != nil {
+			return fmt.Errorf("read access history: %w", err)
+		}
+		entry.Token = s.subject(which.Number.Reveal())
+		where, args = where+` AND n.person = ?`, append(args, person)
+	}
+	if !which.From.IsZero() {
+		where, args = where+` AND n.recorded_at >= ?`, append(args, millis(which.From))
+	}
+	if !which.Until.IsZero() {
+		where, args = where+` AND n.recorded_at < ?`, append(args, millis(which.Until))
+	}
+	if err := s.commit(ctx, &work{entry: &entry}); err != nil {
+		return fmt.Errorf("read access history: %w", err)
+	}
+	query := notifiedColumns + where + ` AND n.position > ? ORDER BY n.position LIMIT ?`
+	for after := int64(0); ; {
+		var page []Notified
+		err := s.engine.query(ctx, func(row scanner) error {
+			var n Notified
+			var acknowledged *int64
+			var acknowledgedBy, correctedBy *string
+			w, _, err := s.scanWaiting(row, &acknowledged, &acknowledgedBy, &correctedBy)
+			if err != nil {
+				return err
+			}
+			after, n.Notification = w.Position, w.Notification
+			if acknowledged != nil {
+				n.Acknowledged = fromMillis(*acknowledged)
+			}
+			n.AcknowledgedBy, n.CorrectedBy = textOf(acknowledgedBy), textOf(correctedBy)
+			page = append(page, n)
+			return nil
+		}, stmt(query, append(slices.Clone(args), after, int64(notifiedTogether))...))
+		if err != nil {
+			return fmt.Errorf("read access history: %w", err)
+		}
+		for _, n := range page {
+			if err := each(n); err != nil {
+				return err
+			}
+		}
+		if len(page) < notifiedTogether {
+			return nil
+		}
+	}
+}
+
+func textOf(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 // Acknowledge implements Store.

@@ -97,6 +97,10 @@ type Store interface {
 	// is the beginning.
 	Waiting(ctx context.Context, authority safeguard.ODSCode, after int64, limit int) ([]Waiting, error)
 
+	// Notified gives an authority's notifications to each, acknowledged or not, in
+	// their order. It is in the audit before the first is given.
+	Notified(ctx context.Context, which Which, by string, each func(Notified) error) error
+
 	// Acknowledge marks an authority's notifications as taken over by the one
 	// named, and gives how many of the ids are the authority's, those
 	// acknowledged before included.
@@ -195,6 +199,22 @@ type Look struct {
 	Answer  string // what was said, such as "held"
 	History int    // how many past accesses were shown
 	Shown   []Flag // the flags that were shown
+}
+
+// Which says which of an authority's notifications: those of persons for whom it
+// holds a flag now, ended ones included.
+type Which struct {
+	Authority   safeguard.ODSCode
+	Number      safeguard.NHSNumber // of one person; zero for all
+	From, Until time.Time           // recorded from then on, and before; zero for no bound
+}
+
+// Notified is a notification and what has become of it.
+type Notified struct {
+	safeguard.Notification
+	Acknowledged   time.Time // zero while it waits
+	AcknowledgedBy string
+	CorrectedBy    string // the notification that takes it back
 }
 
 // Waiting is a notification and its position among the authority's.

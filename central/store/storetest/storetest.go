@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 		{"last uploads", lastUploads},
 		{"acknowledged once", acknowledge},
 		{"an authority sees and takes only its own", ownOnly},
+		{"what an authority was notified of", notified},
 		{"positions go on from where a page ends", pages},
 		{"flags of a moment that is past", past},
 		{"retention removes what is older, and no more", retention},
@@ -519,6 +520,58 @@ func ownOnly(t *testing.T, open func() store.Store) {
 	}
 	if got := waiting(t, s, islington); len(got) != 1 {
 		t.Errorf("%d waiting, want 1", len(got))
+	}
+}
+
+func notified(t *testing.T, open func() store.Store) {
+	s := open()
+	f := flag(safeguard.ChildProtection, "2025-01-02", "")
+	apply(t, s, islington, store.Change{Number: alice, Flag: f})
+	const all = 250 // more than are read together
+	for i := range all {
+		a := access(alice, fmt.Sprint("visit ", i))
+		a.Recorded = morning.Add(time.Duration(i) * time.Second)
+		settle(t, s, a, islington)
+	}
+	settle(t, s, access(bob, "visit 1"), islington) // for whom nothing is held any more
+	first := waiting(t, s, islington)[0]
+	if _, err := s.Acknowledge(t.Context(), islington, []string{first.ID}, "me", morning); err != nil {
+		t.Fatal(err)
+	}
+	wantCorrected(t, s, correction(access(alice, "visit 1")), safeguard.CorrectedNow)
+	read := func(which store.Which) (list []store.Notified) {
+		t.Helper()
+		which.Authority = islington
+		err := s.Notified(t.Context(), which, "me", func(n store.Notified) error {
+			list = append(list, n)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	got := read(store.Which{Number: alice})
+	if len(got) != all+1 || !same(got[0].Notification, first) || !got[0].Acknowledged.Equal(morning) || got[0].AcknowledgedBy != "me" ||
+		!got[1].Acknowledged.IsZero() || got[1].CorrectedBy != got[all].ID {
+		t.Errorf("%d notified, want %d: %+v", len(got), all+1, got[:2])
+	}
+	for _, tt := range []struct {
+		name  string
+		which store.Which
+		want  int
+	}{
+		{"all persons", store.Which{}, all + 1},
+		{"a person for whom nothing is held", store.Which{Number: bob}, 0},
+		{"some minutes", store.Which{From: morning.Add(time.Minute), Until: morning.Add(2 * time.Minute)}, 60},
+	} {
+		if got := read(tt.which); len(got) != tt.want {
+			t.Errorf("%s: %d notified, want %d", tt.name, len(got), tt.want)
+		}
+	}
+	enough := errors.New("enough")
+	if err := s.Notified(t.Context(), store.Which{Authority: islington}, "me", func(store.Notified) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("ended by the reader: %v", err)
 	}
 }
 
