@@ -17,11 +17,11 @@ const module = "github.com/safeguard-edge/safeguard"
 // before its own, so that nothing depends on what is built from it.
 var layers = [][]string{
 	{"."},
-	{"hl7adapter/hl7", "central/cpisxml", "central/flagpb", "central/identity", "central/audit", "cache/keys", "installer", "configs"},
+	{"hl7adapter/hl7", "central/cpisxml", "central/flagpb", "central/identity", "central/audit", "central/notice", "cache/keys", "installer", "configs"},
 	{"hl7adapter/feed"},
 	{"hl7adapter/mllp", "hl7adapter/httpfeed", "hl7adapter/dropfolder", "hl7adapter/mqtt", "hl7adapter/adt", "hl7adapter/feed/feedtest", "hl7adapter/explain/mask", "hl7adapter/epr/document",
 		"cache/sealed", "central/client", "central/store"},
-	{"cache", "agent/journal", "agent/lookup", "agent/status", "agent/control", "hl7adapter/epr", "hl7adapter/explain", "hl7adapter/survey", "central/store/storetest", "central/upload", "central/fleet"},
+	{"cache", "agent/journal", "agent/lookup", "agent/status", "agent/control", "hl7adapter/epr", "hl7adapter/explain", "hl7adapter/survey", "central/store/storetest", "central/upload", "central/webhook", "central/fleet"},
 	{"hl7adapter/epr/eprtest", "hl7adapter/epr/fhir", "hl7adapter/epr/cdshooks", "agent/pipeline", "central/inbox", "central/server", "central/web"},
 	{"central"},
 	{"agent"},
@@ -63,6 +63,7 @@ var doors = []struct {
 	{"modernc.org/sqlite", []string{"agent/journal", "central/store"}, "one door in each program"},
 	{"github.com/pressly/goose", []string{"central/store"}, "migrations are the store's"},
 	{"github.com/alecthomas/kong", []string{"agent/cmd/safeguard-agent", "central/cmd/safeguard-central"}, "flags are the program's"},
+	{"github.com/standard-webhooks/standard-webhooks", []string{"central/webhook"}, "what is signed is decided once"},
 	{"google.golang.org/grpc", []string{"central/flagpb", "central/client", "central/server", "central", "agent"}, "the wire is the client's and the server's"},
 }
 

@@ -33,6 +33,9 @@ type engine interface {
 	// has ended.
 	lock(ctx context.Context, tx transaction, name string) error
 
+	// clock is SQL for the database's time in milliseconds.
+	clock() string
+
 	// parallel tells whether transactions may be written beside the writer's.
 	parallel() bool
 

@@ -211,6 +211,10 @@ func (e *postgres) lock(ctx context.Context, tx transaction, name string) error 
 	return tx.query(ctx, func(scanner) error { return nil }, stmt(`SELECT pg_advisory_xact_lock(?)`, lockOf(name)))
 }
 
+func (e *postgres) clock() string {
+	return `CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)`
+}
+
 func (e *postgres) parallel() bool { return true }
 
 // insertAudit is one statement, whose arguments are the columns.

@@ -247,6 +247,8 @@ func (e *sqlite) insertAudit(records []audit.Record) []statement {
 // lock has nothing to do where transactions follow one another.
 func (e *sqlite) lock(context.Context, transaction, string) error { return nil }
 
+func (e *sqlite) clock() string { return `CAST(unixepoch('subsec') * 1000 AS INTEGER)` }
+
 func (e *sqlite) parallel() bool { return false }
 
 // scrub empties the log, which may hold pages as they were. Deleted values are

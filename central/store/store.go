@@ -106,6 +106,10 @@ type Store interface {
 	// acknowledged before included.
 	Acknowledge(ctx context.Context, authority safeguard.ODSCode, ids []string, by string, at time.Time) (int, error)
 
+	// Lease tells whether the holder, and no other, has what is named for the next d,
+	// by the clock of the database. Who asks again in time keeps it; 0 gives it up.
+	Lease(ctx context.Context, name, holder string, d time.Duration) (bool, error)
+
 	// FlagsAt gives what Flags would have given at a moment of the past, in the
 	// same order, with where each flag came from.
 	FlagsAt(ctx context.Context, number safeguard.NHSNumber, at time.Time) ([]Holding, error)

@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 		{"acknowledged once", acknowledge},
 		{"an authority sees and takes only its own", ownOnly},
 		{"what an authority was notified of", notified},
+		{"a lease is one holder's", leases},
 		{"positions go on from where a page ends", pages},
 		{"flags of a moment that is past", past},
 		{"retention removes what is older, and no more", retention},
@@ -521,6 +522,32 @@ func ownOnly(t *testing.T, open func() store.Store) {
 	if got := waiting(t, s, islington); len(got) != 1 {
 		t.Errorf("%d waiting, want 1", len(got))
 	}
+}
+
+func leases(t *testing.T, open func() store.Store) {
+	s := open()
+	want := func(name, holder string, d time.Duration, want bool) {
+		t.Helper()
+		if got, err := s.Lease(t.Context(), name, holder, d); err != nil || got != want {
+			t.Errorf("lease of %s by %s: %v, %v, want %v", name, holder, got, err, want)
+		}
+	}
+	want("one", "a", time.Hour, true)
+	want("one", "b", time.Hour, false)
+	want("one", "a", time.Hour, true)
+	want("two", "b", time.Hour, true)
+	want("one", "a", 0, true) // given up
+	want("one", "b", time.Millisecond, true)
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		got, err := s.Lease(t.Context(), "one", "a", time.Hour)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("a lease that ran out: %v, %v", got, err)
+		}
+		if got {
+			break
+		}
+	}
+	want("one", "b", time.Hour, false)
 }
 
 func notified(t *testing.T, open func() store.Store) {
