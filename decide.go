@@ -43,7 +43,7 @@ func (r Rules) Eligible(a Attendance) (bool, string) {
 	switch {
 	case age < 0:
 		return true, "date of birth after the attendance"
-	case age < adulthood:
+	case age < Adulthood:
 		return true, "under 18"
 	case a.Maternity:
 		return true, "maternity"

@@ -1,6 +1,9 @@
 package safeguard
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Plan is the kind of flag.
 type Plan int
@@ -64,16 +67,17 @@ func (f Flag) Ended(on Date) bool { return !f.End.IsZero() && !on.Before(f.End) 
 type Tails struct {
 	Months int // CPP and LAC
 	Days   int // UCPP
+	Adult  int // age in years at which CPP and LAC end by themselves; 0 is Adulthood
 }
 
 // DefaultTails is twelve months, and 28 days for an unborn child's plan.
 var DefaultTails = Tails{Months: 12, Days: 28}
 
-// adulthood is the age in years at which a child's plan ends by itself.
-const adulthood = 18
+// Adulthood is the age in years at which a child's plan ends by itself.
+const Adulthood = 18
 
 // Visible tells whether the flag is shown on the given day. CPP and LAC end at
-// the 18th birthday; UCPP is the mother's and knows no age. A plan that is to
+// the 18th birthday, or the one that tails says; UCPP is the mother's and knows no age. A plan that is to
 // start later is not visible yet.
 func (f Flag) Visible(on Date, born Date, tails Tails) bool {
 	if on.Before(f.Start) {
@@ -82,7 +86,7 @@ func (f Flag) Visible(on Date, born Date, tails Tails) bool {
 	if f.Plan == UnbornChild {
 		return f.End.IsZero() || on.Before(f.End.Add(0, 0, tails.Days+1))
 	}
-	if !born.IsZero() && born.YearsAt(on) >= adulthood {
+	if !born.IsZero() && born.YearsAt(on) >= cmp.Or(tails.Adult, Adulthood) {
 		return false
 	}
 	return f.End.IsZero() || !f.End.Add(0, tails.Months, 0).Before(on)

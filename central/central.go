@@ -4,6 +4,7 @@ package central
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,12 +22,17 @@ import (
 	"github.com/safeguard-edge/safeguard/central/inbox"
 	"github.com/safeguard-edge/safeguard/central/server"
 	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/central/webhook"
 )
 
 // Run is the centre: it opens the keys and the store, listens, serves until ctx
 // ends, and returns nil after a clean stop. The configuration must be valid.
 func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	sites, authorities, err := c.participants()
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	targets, err := c.targets()
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
@@ -53,15 +59,18 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 			return fmt.Errorf("address file: %w", err)
 		}
 	}
-	policy := server.DefaultPolicy()
-	policy.ProductionChecks, policy.SnapshotShare = c.ProductionChecks, c.Uploads.SnapshotShare
-	s, err := server.Listen(c.Listen, tlsConfig, held, who.directory, policy, log)
+	pusher, err := webhook.New(held, holder(), who.directory.Known, targets, log)
+	if err != nil {
+		return err
+	}
+	s, err := server.Listen(c.Listen, tlsConfig, held, who.directory, c.serverPolicy(), log)
 	if err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return who.Run(ctx) })
+	g.Go(func() error { return pusher.Run(ctx) })
 	if c.Uploads.Folder != "" {
 		folder := &inbox.Inbox{Folder: c.Uploads.Folder, Poll: c.Uploads.Poll, Settle: c.Uploads.Settle,
 			Intake: s.Intake(), Store: held, Contact: who.directory.Authority, Log: log}
@@ -75,6 +84,12 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	err = g.Wait()
 	log.Info("central stopped", "counts", s.Counts())
 	return err
+}
+
+// holder names this process among those that share a store.
+func holder() string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("process %d on %s, %s", os.Getpid(), host, rand.Text())
 }
 
 // openStore opens the store, and first the keys that persons in it are sealed

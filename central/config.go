@@ -31,6 +31,12 @@ type Config struct {
 	// tests, and for nothing else.
 	ProductionChecks bool `yaml:"production_checks"`
 
+	Policy Policy `yaml:"policy"`
+
+	// Webhooks are for local authorities that want notifications pushed. Others
+	// pull.
+	Webhooks []Webhook `yaml:"webhooks"`
+
 	// Who takes part, besides whom an operator has put into the store. What is
 	// listed is imported at each start: it adds and changes, and never removes or
 	// moves to another stage.
@@ -96,7 +102,7 @@ type Authority struct {
 // DefaultConfig listens on the port of the service, with production checks. It
 // names no files and nobody who may call.
 func DefaultConfig() Config {
-	return Config{Listen: ":7443", ProductionChecks: true, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}}
+	return Config{Listen: ":7443", ProductionChecks: true, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy()}
 }
 
 // Load reads the file at path over the defaults, and checks what comes of it.
@@ -107,6 +113,9 @@ func Load(path string) (Config, error) {
 	}
 	for _, p := range []*string{&c.AddressFile, &c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientsCA, &c.Store.Postgres.DSNFile, &c.Uploads.Folder} {
 		*p = configs.Beside(path, *p)
+	}
+	for i := range c.Webhooks {
+		c.Webhooks[i].beside(path)
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
@@ -139,6 +148,9 @@ func (c Config) Validate() error {
 	}
 	if inside(c.Data, c.MasterKey) {
 		return fmt.Errorf("master_key: %s is within data, want it outside: whoever copies one must not have the other", c.MasterKey)
+	}
+	if err := c.Policy.validate(); err != nil {
+		return err
 	}
 	_, _, err := c.participants()
 	return err

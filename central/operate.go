@@ -57,6 +57,13 @@ func (o Operator) AddSite(ctx context.Context, site store.Site, out io.Writer) e
 	case len(site.Settings) == 0:
 		return errors.New("site: no care setting, want at least one")
 	}
+	if cache := site.Policy.Cache(o.Config.Policy.cache()); !cache.Off {
+		for _, kept := range []safeguard.Ages{cache.Held, cache.None} {
+			if err := checkAges(kept); err != nil {
+				return fmt.Errorf("site: %w", err)
+			}
+		}
+	}
 	return o.with(ctx, func(s store.Store, by audit.Who) error {
 		if err := s.PutSite(ctx, site, by); err != nil {
 			return err

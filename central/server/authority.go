@@ -20,7 +20,7 @@ func (s *Server) authorityOf(ctx context.Context) (identity.Identity, error) {
 	if err != nil {
 		return id, err
 	}
-	if !s.directory.known(id.Code) {
+	if !s.directory.Known(id.Code) {
 		return id, status.Errorf(codes.PermissionDenied, "local authority %s is not registered at the centre", id.Code)
 	}
 	return id, nil

@@ -63,7 +63,7 @@ func (d *Directory) SetUploaded(at map[safeguard.ODSCode]time.Time) { d.uploaded
 // AdmitUpload tells why the authority may not upload, if so, as a
 // *upload.Refused.
 func (d *Directory) AdmitUpload(authority safeguard.ODSCode) error {
-	if !d.known(authority) {
+	if !d.Known(authority) {
 		return &upload.Refused{Why: upload.NotAsked, Reason: fmt.Sprintf("local authority %s is not registered at the centre, or only invited to take part", authority)}
 	}
 	if why := d.now.Load().authorities[authority].Closed; why != "" {
@@ -87,7 +87,8 @@ func (d *Directory) Authority(code safeguard.ODSCode) safeguard.Authority {
 	return safeguard.Authority{Code: code, Name: "Local authority " + code.String()}
 }
 
-func (d *Directory) known(authority safeguard.ODSCode) bool {
+// Known tells whether a local authority takes part, and may call.
+func (d *Directory) Known(authority safeguard.ODSCode) bool {
 	a, ok := d.now.Load().authorities[authority]
 	return ok && a.Stage != store.Invited
 }

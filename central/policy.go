@@ -1,0 +1,161 @@
+package central
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/server"
+	"github.com/safeguard-edge/safeguard/central/webhook"
+	"github.com/safeguard-edge/safeguard/configs"
+)
+
+// Policy is what central operations decide for all sites and authorities. What a
+// site may keep can be decided for each site too.
+type Policy struct {
+	TailMonths     int           `yaml:"tail_months"`      // that an ended CPP or LAC is shown
+	TailDaysUnborn int           `yaml:"tail_days_unborn"` // that an ended UCPP is shown
+	ChildUntil     int           `yaml:"child_until"`      // age in years at which CPP and LAC end by themselves
+	Cache          CachePolicy   `yaml:"cache"`
+	DataOverdue    time.Duration `yaml:"data_overdue"` // after a local authority's last upload
+	Late           time.Duration `yaml:"late"`         // after the attendance; then its notification says that it is late
+	OwedRate       int           `yaml:"owed_rate"`    // lookups per second that all agents may add while they pay what they owe since an outage
+}
+
+// CachePolicy is how long the answers that a site keeps count.
+type CachePolicy struct {
+	Off        bool          `yaml:"off"` // no site may keep any
+	HeldFresh  time.Duration `yaml:"held_fresh"`
+	HeldUsable time.Duration `yaml:"held_usable"`
+	NoneFresh  time.Duration `yaml:"none_fresh"`
+	NoneUsable time.Duration `yaml:"none_usable"`
+}
+
+// Webhook is where a local authority wants its notifications pushed.
+type Webhook struct {
+	Authority  string `yaml:"authority"` // its code
+	URL        string `yaml:"url"`
+	SecretFile string `yaml:"secret_file"` // a secret (whsec_…) a line; each signs
+	CA         string `yaml:"ca"`          // PEM file of who vouches for the receiver; empty for whom the system trusts
+}
+
+func defaultPolicy() Policy {
+	p := server.DefaultPolicy()
+	return Policy{
+		TailMonths: p.Tails.Months, TailDaysUnborn: p.Tails.Days, ChildUntil: safeguard.Adulthood,
+		Cache: CachePolicy{
+			HeldFresh: p.Cache.Held.Fresh, HeldUsable: p.Cache.Held.Usable,
+			NoneFresh: p.Cache.None.Fresh, NoneUsable: p.Cache.None.Usable,
+		},
+		DataOverdue: p.DataAge, Late: p.Late, OwedRate: p.OwedRate,
+	}
+}
+
+func (p Policy) validate() error {
+	switch {
+	case p.TailMonths < 0:
+		return fmt.Errorf("policy.tail_months: %d, want 0 or more", p.TailMonths)
+	case p.TailDaysUnborn < 0:
+		return fmt.Errorf("policy.tail_days_unborn: %d, want 0 or more", p.TailDaysUnborn)
+	case p.ChildUntil < safeguard.Adulthood || p.ChildUntil > 25:
+		return fmt.Errorf("policy.child_until: %d, want an age of %d to 25 years", p.ChildUntil, safeguard.Adulthood)
+	case p.DataOverdue <= 0:
+		return fmt.Errorf("policy.data_overdue: %v, want more than 0, such as 168h", p.DataOverdue)
+	case p.Late <= 0:
+		return fmt.Errorf("policy.late: %v, want more than 0, such as 1h", p.Late)
+	case p.OwedRate < 1:
+		return fmt.Errorf("policy.owed_rate: %d, want lookups per second, 1 or more", p.OwedRate)
+	}
+	for _, a := range []struct {
+		name string
+		safeguard.Ages
+	}{{"held", p.cache().Held}, {"none", p.cache().None}} {
+		if err := checkAges(a.Ages); err != nil {
+			return fmt.Errorf("policy.cache.%s_%w", a.name, err)
+		}
+	}
+	return nil
+}
+
+// longestUsable is what agents take at most.
+const longestUsable = 90 * 24 * time.Hour
+
+func checkAges(a safeguard.Ages) error {
+	switch {
+	case a.Usable <= 0 || a.Usable > longestUsable:
+		return fmt.Errorf("usable: %v, want more than 0 and at most %v", a.Usable, longestUsable)
+	case a.Fresh <= 0 || a.Fresh > a.Usable:
+		return fmt.Errorf("fresh: %v, want more than 0 and at most what is usable, %v", a.Fresh, a.Usable)
+	}
+	return nil
+}
+
+func (p Policy) cache() safeguard.CachePolicy {
+	c := p.Cache
+	return safeguard.CachePolicy{
+		Off:  c.Off,
+		Held: safeguard.Ages{Fresh: c.HeldFresh, Usable: c.HeldUsable},
+		None: safeguard.Ages{Fresh: c.NoneFresh, Usable: c.NoneUsable},
+	}
+}
+
+// serverPolicy is the policy as the server has it.
+func (c Config) serverPolicy() server.Policy {
+	p := server.DefaultPolicy()
+	p.ProductionChecks, p.SnapshotShare = c.ProductionChecks, c.Uploads.SnapshotShare
+	p.Tails = safeguard.Tails{Months: c.Policy.TailMonths, Days: c.Policy.TailDaysUnborn, Adult: c.Policy.ChildUntil}
+	p.Cache, p.DataAge, p.Late, p.OwedRate = c.Policy.cache(), c.Policy.DataOverdue, c.Policy.Late, c.Policy.OwedRate
+	return p
+}
+
+// targets are the webhooks, with their secrets.
+func (c Config) targets() ([]webhook.Target, error) {
+	var targets []webhook.Target
+	seen := map[safeguard.ODSCode]bool{}
+	for i, w := range c.Webhooks {
+		t, err := w.target()
+		if err == nil && seen[t.Authority] {
+			err = fmt.Errorf("authority: %s has one already, want each once", t.Authority)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("webhooks[%d].%w", i, err)
+		}
+		seen[t.Authority] = true
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
+
+func (w Webhook) target() (t webhook.Target, err error) {
+	t.URL = w.URL
+	if t.Authority, err = safeguard.ParseODSCode(w.Authority); err != nil {
+		return t, fmt.Errorf("authority: %w", err)
+	}
+	if w.SecretFile == "" {
+		return t, errors.New("secret_file: missing, want a file that safeguard-central webhook secret made")
+	}
+	text, err := os.ReadFile(w.SecretFile)
+	if err != nil {
+		return t, fmt.Errorf("secret_file: %w", err)
+	}
+	t.Secrets = strings.Fields(string(text))
+	if w.CA != "" {
+		pem, err := os.ReadFile(w.CA)
+		if err != nil {
+			return t, fmt.Errorf("ca: %w", err)
+		}
+		if t.CA = x509.NewCertPool(); !t.CA.AppendCertsFromPEM(pem) {
+			return t, fmt.Errorf("ca: %s holds no certificate, want PEM", w.CA)
+		}
+	}
+	return t, t.Check()
+}
+
+// beside takes the paths from the folder of the configuration.
+func (w *Webhook) beside(path string) {
+	w.SecretFile, w.CA = configs.Beside(path, w.SecretFile), configs.Beside(path, w.CA)
+}
