@@ -1,9 +1,11 @@
 package central
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -158,4 +160,23 @@ func (w Webhook) target() (t webhook.Target, err error) {
 // beside takes the paths from the folder of the configuration.
 func (w *Webhook) beside(path string) {
 	w.SecretFile, w.CA = configs.Beside(path, w.SecretFile), configs.Beside(path, w.CA)
+}
+
+// TestWebhook sends a local authority's webhook a request that is about nobody.
+func (o Operator) TestWebhook(ctx context.Context, authority safeguard.ODSCode, out io.Writer) error {
+	targets, err := o.Config.targets()
+	if err != nil {
+		return err
+	}
+	for _, t := range targets {
+		if t.Authority != authority {
+			continue
+		}
+		if err := t.Test(ctx); err != nil {
+			return fmt.Errorf("webhook of local authority %s: %w", authority, err)
+		}
+		_, err := fmt.Fprintf(out, "%s: the receiver has taken it\n", authority)
+		return err
+	}
+	return fmt.Errorf("local authority %s has no webhook in the configuration", authority)
 }

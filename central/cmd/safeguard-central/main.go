@@ -41,19 +41,9 @@ type commands struct {
 
 	InactiveNumbers inactiveCommands `cmd:"" name:"inactive-numbers" help:"NHS numbers that a local authority holds flags under and that are not in use any more."`
 
-	Notifications struct {
-		List struct {
-			caller
-			JSON   bool `help:"Write JSON."`
-			Reveal bool `help:"Show NHS numbers and dates of birth in full."`
-			Limit  int  `help:"At most so many; 0 is all."`
-		} `cmd:"" help:"List the notifications that wait for the local authority."`
-		Ack struct {
-			caller
-			IDs []string `arg:"" optional:"" name:"id" help:"What to take over."`
-			All bool     `help:"Take over everything that waits."`
-		} `cmd:"" help:"Acknowledge notifications: they are not given again."`
-	} `cmd:"" help:"Who attended where, for a local authority."`
+	Notifications notificationCommands `cmd:"" help:"Who attended where, for a local authority."`
+	Accesses      accessesCommand      `cmd:"" help:"Who accessed the records of the persons for whom the local authority holds flags, told and taken over or not."`
+	Webhook       webhookCommands      `cmd:"" help:"Pushing notifications to local authorities."`
 
 	DevCA struct {
 		Dir       string              `arg:"" type:"path" help:"Folder for the certificates; a CA that is there is used."`
@@ -132,12 +122,11 @@ func do(ctx context.Context, command string, c *commands) (code int, err error) 
 	case "retain":
 		return 0, c.Retain.run(ctx)
 	case "notifications":
-		if list := c.Notifications.List; strings.HasPrefix(command, "notifications list") {
-			how := central.Listing{JSON: list.JSON, Reveal: list.Reveal, Limit: list.Limit}
-			return 0, central.ListNotifications(ctx, list.to(), how, os.Stdout)
-		}
-		ack := c.Notifications.Ack
-		return 0, central.AcknowledgeNotifications(ctx, ack.to(), ack.IDs, ack.All, os.Stdout)
+		return 0, c.Notifications.run(ctx, command)
+	case "accesses":
+		return 0, c.Accesses.run(ctx)
+	case "webhook":
+		return 0, c.Webhook.run(ctx, command)
 	case "site":
 		return 0, c.Site.run(ctx, command)
 	case "authority":

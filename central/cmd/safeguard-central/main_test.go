@@ -152,7 +152,11 @@ func (c *centre) interrupt() error {
 // authority adds to args what a local authority's commands need.
 func (c *centre) authority(args ...string) (string, int) {
 	c.Helper()
-	return c.run(append(args, "--server", c.address, "--cert", "ca/authority-806.pem", "--key", "ca/authority-806-key.pem", "--ca", "ca/ca.pem")...)
+	return c.run(c.asAuthority(args...)...)
+}
+
+func (c *centre) asAuthority(args ...string) []string {
+	return append(args, "--server", c.address, "--cert", "ca/authority-806.pem", "--key", "ca/authority-806-key.pem", "--ca", "ca/ca.pem")
 }
 
 func (c *centre) agent() *client.Client {

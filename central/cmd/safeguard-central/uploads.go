@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -170,16 +171,12 @@ func (c *inactiveCommands) run(ctx context.Context, command string) error {
 	if e.Format == string(central.AsCPIS) && (e.Authority.IsZero() || e.Name == "") {
 		return errors.New("inactive-numbers export: cpis-xml names its recipient, want --authority and --name")
 	}
-	out, done := os.Stdout, func() error { return nil }
-	if e.Output != "" {
-		f, err := os.OpenFile(e.Output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return fmt.Errorf("inactive-numbers export: %w", err)
-		}
-		out, done = f, func() error { return errors.Join(f.Sync(), f.Close()) }
-	}
-	ids, err := central.ExportInactive(ctx, e.to(), central.ExportFormat(e.Format), cpisxml.Organisation{Code: e.Authority, Name: e.Name}, out)
-	if err = errors.Join(err, done()); err != nil || !e.Acknowledge || len(ids) == 0 {
+	var ids []string
+	err := newFile(e.Output, func(out io.Writer) (err error) {
+		ids, err = central.ExportInactive(ctx, e.to(), central.ExportFormat(e.Format), cpisxml.Organisation{Code: e.Authority, Name: e.Name}, out)
+		return err
+	})
+	if err != nil || !e.Acknowledge || len(ids) == 0 {
 		return err
 	}
 	// Only once what was written is there.
