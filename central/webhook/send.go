@@ -73,15 +73,27 @@ func (s *Sender) some(ctx context.Context, t *target, held *lease) (sent int, er
 		if mine, err := held.renew(ctx); err != nil || !mine {
 			return sent, err
 		}
-		if err := t.send(ctx, w); err != nil {
-			return sent, err
+		if ctx.Err() != nil {
+			return sent, ctx.Err()
 		}
-		if _, err := s.queue.Acknowledge(ctx, t.Authority, []string{w.Notification.ID}, "webhook "+t.host, time.Now()); err != nil {
+		if err := s.one(ctx, t, w); err != nil {
 			return sent, err
 		}
 		sent++
 	}
 	return sent, nil
+}
+
+// one sends and notes one. A stop lets it finish, for else the receiver would get
+// it twice.
+func (s *Sender) one(ctx context.Context, t *target, w store.Waiting) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*requestTime)
+	defer cancel()
+	if err := t.send(ctx, w); err != nil {
+		return err
+	}
+	_, err := s.queue.Acknowledge(ctx, t.Authority, []string{w.Notification.ID}, "webhook "+t.host, time.Now())
+	return err
 }
 
 // lease is the right to send to one authority.
