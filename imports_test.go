@@ -23,7 +23,7 @@ var layers = [][]string{
 		"cache/sealed", "central/client", "central/store"},
 	{"cache", "agent/journal", "agent/lookup", "agent/status", "agent/control", "hl7adapter/epr", "hl7adapter/explain", "hl7adapter/survey", "central/store/storetest", "central/upload", "central/webhook", "central/fleet"},
 	{"hl7adapter/epr/eprtest", "hl7adapter/epr/fhir", "hl7adapter/epr/cdshooks", "agent/pipeline", "central/inbox", "central/server", "central/web"},
-	{"central"},
+	{"central", "central/conformance"},
 	{"agent"},
 	{"agent/cmd/safeguard-agent", "central/cmd/safeguard-central"},
 	{"test/hospital", "test/bench", "test/interleave", "test/demo", "test/e2e", "test/report", "test/world", "test/intake"},

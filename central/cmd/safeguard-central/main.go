@@ -28,6 +28,7 @@ const (
 	exitRejected = 3 // some rows of an upload
 	exitBroken   = 4 // the audit does not verify
 	exitWaits    = 5 // an upload waits for a person
+	exitFaults   = 6 // a system does not conform
 )
 
 type commands struct {
@@ -44,6 +45,8 @@ type commands struct {
 	Notifications notificationCommands `cmd:"" help:"Who attended where, for a local authority."`
 	Accesses      accessesCommand      `cmd:"" help:"Who accessed the records of the persons for whom the local authority holds flags, told and taken over or not."`
 	Webhook       webhookCommands      `cmd:"" help:"Pushing notifications to local authorities."`
+
+	Conformance conformanceCommand `cmd:"" help:"Prove a local authority's system against a centre that is made for it. Exit code 0: it conforms, 6: it does not, 1: failed."`
 
 	DevCA struct {
 		Dir       string              `arg:"" type:"path" help:"Folder for the certificates; a CA that is there is used."`
@@ -127,6 +130,8 @@ func do(ctx context.Context, command string, c *commands) (code int, err error) 
 		return 0, c.Accesses.run(ctx)
 	case "webhook":
 		return 0, c.Webhook.run(ctx, command)
+	case "conformance":
+		return c.Conformance.run(ctx)
 	case "site":
 		return 0, c.Site.run(ctx, command)
 	case "authority":
