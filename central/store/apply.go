@@ -202,21 +202,21 @@ func (a *applying) items(ctx context.Context) iter.Seq2[item, error] {
 	}
 }
 
-// persons makes the rows of the persons that flags are added for, ahead of the
-// upload and some at a time: while it lasts, lookups of the same persons must not
-// wait for it. A row without a flag says nothing.
+// persons makes the rows of the persons that flags are added for and that have
+// none, ahead of the upload and some at a time: while it lasts, lookups of the
+// same persons must not wait for it. A row without a flag says nothing.
 func (a *applying) persons(ctx context.Context) error {
-	var candidates []candidate
+	var some []item
 	flush := func() error {
-		if len(candidates) == 0 {
-			return nil
+		missing, err := a.strangers(ctx, some)
+		some = some[:0]
+		if err != nil || len(missing) == 0 {
+			return err
 		}
-		err := a.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
-			_, err := a.ensure(ctx, tx, candidates)
+		return a.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
+			_, err := a.write(ctx, tx, missing)
 			return nil, err
 		})
-		candidates = candidates[:0]
-		return err
 	}
 	for i, err := range a.items(ctx) {
 		if err != nil {
@@ -225,17 +225,43 @@ func (a *applying) persons(ctx context.Context) error {
 		if i.Withdraw {
 			continue
 		}
-		new, err := a.candidateOf(i.person, i.Number)
-		if err != nil {
-			return err
-		}
-		if candidates = append(candidates, new); len(candidates) == together {
+		if some = append(some, i); len(some) == together {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
 	}
 	return flush()
+}
+
+// strangers makes candidates of the persons that have no row.
+func (a *applying) strangers(ctx context.Context, some []item) ([]candidate, error) {
+	selects := make([]statement, len(some))
+	for i, s := range some {
+		selects[i] = stmt(`SELECT token FROM persons WHERE token = ?`, s.person)
+	}
+	known := map[string]bool{}
+	err := a.engine.query(ctx, func(row scanner) error {
+		var person []byte
+		err := row.Scan(&person)
+		known[string(person)] = true
+		return err
+	}, selects...)
+	if err != nil {
+		return nil, err
+	}
+	var missing []candidate
+	for _, s := range some {
+		if known[string(s.person)] {
+			continue
+		}
+		c, err := a.candidateOf(s.person, s.Number)
+		if err != nil {
+			return nil, err
+		}
+		missing = append(missing, c)
+	}
+	return missing, nil
 }
 
 // all closes what a snapshot does not name, and applies the changes.
@@ -307,11 +333,7 @@ func (a *applying) some(ctx context.Context, tx transaction, some []item) error 
 			asked[string(i.person)], persons = true, append(persons, i.person)
 		}
 	}
-	known, err := a.keysOf(ctx, tx, persons)
-	if err != nil {
-		return err
-	}
-	before, err := a.find(ctx, tx, persons, known)
+	known, before, err := a.find(ctx, tx, persons)
 	if err != nil {
 		return err
 	}
@@ -345,30 +367,42 @@ type found struct {
 	touched   int64 // when it was last recorded or closed
 }
 
-// find looks for the flags of the persons that the authority holds, or held.
-func (a *applying) find(ctx context.Context, tx transaction, persons [][]byte, known map[string]dataKey) (map[one]found, error) {
+// find gives the keys of the persons that have one, and the flags of theirs that
+// the authority holds, or held.
+func (a *applying) find(ctx context.Context, tx transaction, persons [][]byte) (map[string]dataKey, map[one]found, error) {
 	selects := make([]statement, len(persons))
 	for i, p := range persons {
-		selects[i] = stmt(`SELECT person, id, content, recorded_at, closed_at, closed_as FROM flags WHERE person = ? AND authority = ? ORDER BY id`, p, a.upload.Authority.String())
+		selects[i] = stmt(`SELECT p.token, p.key, f.id, f.content, f.recorded_at, f.closed_at, f.closed_as
+			FROM persons p LEFT JOIN flags f ON f.person = p.token AND f.authority = ? WHERE p.token = ? ORDER BY f.id`, a.upload.Authority.String(), p)
 	}
-	out := map[one]found{}
+	known, out := make(map[string]dataKey, len(persons)), map[one]found{}
 	err := tx.query(ctx, func(row scanner) error {
-		var person, content []byte
-		var id, recorded int64
-		var closedAt *int64
+		var person, wrapped, content []byte
+		var id, recorded, closedAt *int64
 		var closed *string
-		if err := row.Scan(&person, &id, &content, &recorded, &closedAt, &closed); err != nil {
+		if err := row.Scan(&person, &wrapped, &id, &content, &recorded, &closedAt, &closed); err != nil {
 			return err
 		}
-		f, err := known[string(person)].openFlag(person, a.upload.Authority, content)
+		k, ok := known[string(person)]
+		if !ok {
+			var err error
+			if k, err = a.unwrap(person, wrapped); err != nil {
+				return err
+			}
+			known[string(person)] = k
+		}
+		if id == nil {
+			return nil
+		}
+		f, err := k.openFlag(person, a.upload.Authority, content)
 		if err != nil {
 			return fmt.Errorf("read flag: %w", err)
 		}
 		name := nameOf(person, f)
 		was := out[name]
-		was.touched = max(was.touched, recorded)
+		was.touched = max(was.touched, *recorded)
 		if closed == nil {
-			was.id, was.flag, was.held = id, f, true
+			was.id, was.flag, was.held = *id, f, true
 		} else {
 			was.touched = max(was.touched, *closedAt)
 		}
@@ -376,7 +410,7 @@ func (a *applying) find(ctx context.Context, tx transaction, persons [][]byte, k
 		out[name] = was
 		return nil
 	}, selects...)
-	return out, err
+	return known, out, err
 }
 
 // change decides what one change does, and gives how.

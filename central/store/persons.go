@@ -7,28 +7,36 @@ import (
 	"slices"
 )
 
-// ensure gives the keys of the candidates' persons, by token, after making the
-// rows that are missing. It goes in one order, so that two at a time do not wait
-// for each other.
-func (s *DB) ensure(ctx context.Context, tx transaction, candidates []candidate) (map[string]dataKey, error) {
+// write makes the rows of the candidates' persons that are missing, and gives all
+// of their tokens. It goes in one order, so that two at a time do not wait for
+// each other.
+func (s *DB) write(ctx context.Context, tx transaction, candidates []candidate) (tokens [][]byte, err error) {
 	candidates = slices.Clone(candidates)
 	slices.SortFunc(candidates, func(a, b candidate) int { return bytes.Compare(a.person, b.person) })
 	candidates = slices.CompactFunc(candidates, func(a, b candidate) bool { return bytes.Equal(a.person, b.person) })
 	inserts := make([]statement, len(candidates))
-	tokens := make([][]byte, len(candidates))
+	tokens = make([][]byte, len(candidates))
 	for i, c := range candidates {
 		inserts[i] = stmt(`INSERT INTO persons (token, key, number) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, c.person, c.key, c.number)
 		tokens[i] = c.person
 	}
-	if _, err := tx.exec(ctx, inserts...); err != nil {
+	_, err = tx.exec(ctx, inserts...)
+	return tokens, err
+}
+
+// ensure gives the keys of the candidates' persons, by token, after making the
+// rows that are missing.
+func (s *DB) ensure(ctx context.Context, tx transaction, candidates []candidate) (map[string]dataKey, error) {
+	tokens, err := s.write(ctx, tx, candidates)
+	if err != nil {
 		return nil, err
 	}
 	found, err := s.keysOf(ctx, tx, tokens)
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range candidates {
-		if _, ok := found[string(c.person)]; !ok {
+	for _, token := range tokens {
+		if _, ok := found[string(token)]; !ok {
 			return nil, fmt.Errorf("person's key: none after it was made")
 		}
 	}
