@@ -18,6 +18,7 @@ type Removed struct {
 	Notifications int
 	Asked         int // notes that a site asked about somebody
 	Changes       int // entries of the log of changes
+	Reports       int // on uploads
 	AuditEntries  int // that lead to nobody any more; none was removed
 }
 
@@ -29,6 +30,7 @@ func (r Removed) details() map[string]string {
 		"notifications": strconv.Itoa(r.Notifications),
 		"asked":         strconv.Itoa(r.Asked),
 		"changes":       strconv.Itoa(r.Changes),
+		"reports":       strconv.Itoa(r.Reports),
 	}
 }
 
@@ -199,6 +201,7 @@ type Retention struct {
 	Notifications time.Time // acknowledged before; notices of inactive numbers too
 	Asked         time.Time // asked last before
 	Changes       time.Time // changed before
+	Reports       time.Time // of uploads received before: the verdicts on their rows
 }
 
 // retainTogether is how many rows go in one transaction: lookups wait for it.
@@ -242,7 +245,29 @@ func (s *DB) Retain(ctx context.Context, rule Retention, by audit.Who) (Removed,
 			}
 		}
 	}
+	if rule.Reports.IsZero() {
+		return all, nil
+	}
+	var err error
+	if all.Reports, err = s.retainReports(ctx, rule.Reports, by); err != nil {
+		return all, fmt.Errorf("apply retention: %w", err)
+	}
 	return all, nil
+}
+
+// retainReports removes the verdicts on rows. That there was the upload, and what
+// it did as a whole, stays: flags name it as their source.
+func (s *DB) retainReports(ctx context.Context, before time.Time, by audit.Who) (n int, err error) {
+	err = s.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
+		touched, err := tx.exec(ctx, stmt(`UPDATE uploads SET verdicts = NULL, effects = NULL WHERE received_at < ? AND state <> ? AND verdicts IS NOT NULL`,
+			millis(before), string(Waits)))
+		if err != nil || touched[0] == 0 {
+			return nil, err
+		}
+		n = int(touched[0])
+		return []audit.Entry{{At: time.Now(), Act: audit.Retained, Who: by, Details: Removed{Reports: n}.details()}}, nil
+	})
+	return n, err
 }
 
 func (s *DB) retain(ctx context.Context, table string, old statement, by audit.Who) (Removed, error) {

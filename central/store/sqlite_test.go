@@ -137,6 +137,14 @@ func TestSQLiteKeepsPersonsSealed(t *testing.T) {
 	if err := s.Settle(t.Context(), store.Look{Access: a}, owed); err != nil {
 		t.Fatal(err)
 	}
+	// A snapshot that waits holds changes and whom it spares.
+	moved := flag
+	moved.Start = safeguard.Date{Year: 2025, Month: 3, Day: 4}
+	waits := store.Upload{ID: "2", Authority: authority, Rows: 2, Changes: slices.Values([]store.Change{{Number: n, Flag: moved}}),
+		Snapshot: &store.Snapshot{Day: safeguard.Date{Year: 2026, Month: 1, Day: 2}, Born: []safeguard.Date{{Year: 2014, Month: 5, Day: 6}}, Numbers: []safeguard.NHSNumber{safeguard.TestPatient}}}
+	if k, err := s.Apply(t.Context(), waits); err != nil || k.State != store.Waits {
+		t.Fatalf("snapshot %+v, %v, want it to wait", k, err)
+	}
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +154,7 @@ func TestSQLiteKeepsPersonsSealed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, secret := range []string{"9990000107", "2015-06-07", "2025-02-03", "CPP", "Infirmary"} {
+		for _, secret := range []string{"9990000107", "2015-06-07", "2025-02-03", "2025-03-04", "2014-05-06", "9990000018", "CPP", "Infirmary"} {
 			if bytes.Contains(bytesOf, []byte(secret)) {
 				t.Errorf("%s holds %q", f.Name(), secret)
 			}

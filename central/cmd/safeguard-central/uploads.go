@@ -219,6 +219,7 @@ type retainCommand struct {
 	ClosedFlags   time.Duration `placeholder:"61320h" help:"Remove flags that were superseded or withdrawn longer ago."`
 	Accesses      time.Duration `placeholder:"61320h" help:"Remove accesses that were recorded longer ago."`
 	Notifications time.Duration `placeholder:"8760h" help:"Remove notifications and notices that were acknowledged longer ago."`
+	Reports       time.Duration `placeholder:"8760h" help:"Remove the verdicts on the rows of uploads that were received longer ago."`
 }
 
 func (c *retainCommand) run(ctx context.Context) error {
@@ -226,5 +227,5 @@ func (c *retainCommand) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return o.Retain(ctx, c.ClosedFlags, c.Accesses, c.Notifications, os.Stdout)
+	return o.Retain(ctx, central.Ages{ClosedFlags: c.ClosedFlags, Accesses: c.Accesses, Notifications: c.Notifications, Reports: c.Reports}, os.Stdout)
 }

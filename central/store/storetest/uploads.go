@@ -26,6 +26,7 @@ var uploadTests = []test{
 	{"a later upload is not undone by a release", releasedLate},
 	{"a person erased while a snapshot waits", erasedWaiting},
 	{"uploads are listed", listedUploads},
+	{"reports go with time", retainedReports},
 	{"a demographic list", demographics},
 }
 
@@ -352,6 +353,23 @@ func listedUploads(t *testing.T, open func() store.Store) {
 	if list, err := s.Uploads(t.Context(), store.UploadFilter{Limit: 2}); err != nil || len(list) != 2 {
 		t.Errorf("two of them: %d, %v", len(list), err)
 	}
+}
+
+func retainedReports(t *testing.T, open func() store.Store) {
+	s := open()
+	active := flag(safeguard.ChildProtection, "2025-01-02", "")
+	old := send(t, s, upload(islington, 0, store.Change{Number: alice, Flag: active}))
+	removed, err := s.Retain(t.Context(), store.Retention{Reports: old.Received.Add(time.Millisecond)}, operator)
+	if err != nil || removed != (store.Removed{Reports: 1}) {
+		t.Errorf("removed %+v, %v, want one report", removed, err)
+	}
+	if removed, err := s.Retain(t.Context(), store.Retention{Reports: old.Received.Add(time.Millisecond)}, operator); err != nil || removed != (store.Removed{}) {
+		t.Errorf("again: %+v, %v, want nothing", removed, err)
+	}
+	if k, err := s.Upload(t.Context(), islington, old.ID, 0); err != nil || k.Verdicts != nil || k.Effects != nil || k.Loaded != 1 {
+		t.Errorf("kept %+v, %v, want the upload without its verdicts", k, err)
+	}
+	wantFlags(t, s, alice, by(active, islington))
 }
 
 func listed(list ...store.Listed) iter.Seq2[store.Listed, error] {
