@@ -30,13 +30,14 @@ func TestAlertFollowsItsReason(t *testing.T) {
 			t.Fatalf("upload: %v %s", err, out)
 		}
 	}
-	from := 0
+	from, seen := 0, map[string]bool{}
 	next := func(what string) (r hospital.Received) {
 		t.Helper()
 		var err error
-		if r, from, err = w.EPR.Wait(ctx, from, func(r hospital.Received) bool { return visitOf(r) == "FOLLOWED" }); err != nil {
+		if r, from, err = w.EPR.Wait(ctx, from, func(r hospital.Received) bool { return visitOf(r) == "FOLLOWED" && !seen[r.ControlID] }); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
+		seen[r.ControlID] = true // it may come again after a restart
 		return r
 	}
 	send := func(who hospital.Person, visit string) {
