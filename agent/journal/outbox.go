@@ -54,10 +54,18 @@ func (j *Journal) queueAlert(t *tx, entry Seq, a Addressed, now int64) error {
 	if err != nil {
 		return err
 	}
+	alert := j.key("alert", []byte(a.Alert.ID))
+	if a.Alert.Version > 1 {
+		// One that is to be tried again later must not hold up what supersedes it.
+		if _, err := t.exec(`UPDATE outbox SET due = 0 WHERE attendance = ? AND outbox = ? AND state = 0 AND due > 0 AND alert = ?`,
+			j.attendanceKey(a.Alert.Attendance.ID), a.Sink, alert); err != nil {
+			return err
+		}
+	}
 	return j.queue(t, row{
 		outbox: a.Sink, entry: entry, due: 0, now: now, body: plain,
 		label: label{a.Alert.Attendance.ID, a.Alert.Action, a.Alert.ID}, version: a.Alert.Version,
-		alert: j.key("alert", []byte(a.Alert.ID)), control: j.controlKey(a.Alert.ControlID(a.Sink)),
+		alert: alert, control: j.controlKey(a.Alert.ControlID(a.Sink)),
 	})
 }
 

@@ -108,6 +108,7 @@ CREATE INDEX outbox_attendance ON outbox (attendance, outbox, id);
 CREATE INDEX outbox_entry ON outbox (entry);
 CREATE INDEX outbox_control ON outbox (control) WHERE control IS NOT NULL;
 CREATE INDEX outbox_ended ON outbox (state, settled) WHERE state <> 0;
+CREATE INDEX outbox_delivered ON outbox (settled) WHERE state = 1 AND alert IS NOT NULL;
 CREATE INDEX outbox_kept ON outbox (state, settled) WHERE state <> 0 AND body IS NOT NULL;
 
 -- Who used a command, when, for what, on which rows. Each row is chained to the one before.

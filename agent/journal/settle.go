@@ -124,12 +124,10 @@ func (j *Journal) step(t *tx, entry Seq, s Step, now int64) error {
 	if err := j.queueCorrections(t, entry, s, now); err != nil {
 		return err
 	}
-	for outbox, due := range map[string]time.Time{Lookups: s.Ask, Graces: s.Grace} {
-		if err := j.queueVisit(t, entry, outbox, due, s.Named, now); err != nil {
-			return err
-		}
+	if err := j.queueVisit(t, entry, Lookups, s.Ask, s.Named, now); err != nil {
+		return err
 	}
-	return nil
+	return j.queueVisit(t, entry, Graces, s.Grace, s.Named, now)
 }
 
 func (j *Journal) putRecord(t *tx, s Step, now int64) error {
@@ -168,6 +166,9 @@ func (j *Journal) putRecord(t *tx, s Step, now int64) error {
 		if err != nil {
 			return err
 		}
+	}
+	if len(s.Visits) == 0 {
+		return nil
 	}
 	// A visit is never continued by its own attendance.
 	_, err = t.exec(`DELETE FROM continued WHERE visit = ?1 AND attendance = ?1`, key)

@@ -21,7 +21,7 @@ type Stats struct {
 	Repeats   int                  // messages that came again since the start, and were answered as the first time
 	Messages  int                  // entries there are
 	Late      int                  // alerts that came too late for their attendance
-	Delivered int                  // items delivered
+	Delivered int                  // alerts delivered
 	Began     time.Time            // when this journal began; later than the first start where it was lost
 	Size      int64                // of the file, in bytes
 	Free      uint64               // of the disk, in bytes, as last seen
@@ -98,7 +98,10 @@ func (j *Journal) countItems(ctx context.Context, s *Stats) error {
 			s.Longest[outbox] = time.UnixMilli(queued)
 		}
 	}
-	return j.each(ctx, `SELECT state, COUNT(*) FROM outbox WHERE state <> 0 GROUP BY state`, nil, func(rows *sql.Rows) error {
+	if _, err := j.one(ctx, `SELECT COUNT(*) FROM outbox WHERE state = 1 AND alert IS NOT NULL`, nil, &s.Delivered); err != nil {
+		return err
+	}
+	return j.each(ctx, `SELECT state, COUNT(*) FROM outbox WHERE state <> 0 AND state IN (3, 4) GROUP BY state`, nil, func(rows *sql.Rows) error {
 		var state State
 		var n int
 		err := rows.Scan(&state, &n)
@@ -107,8 +110,6 @@ func (j *Journal) countItems(ctx context.Context, s *Stats) error {
 			s.SetAside += n
 		case Late:
 			s.Late += n
-		case Settled:
-			s.Delivered += n
 		}
 		return err
 	})

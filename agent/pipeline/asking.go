@@ -19,6 +19,7 @@ type flight struct {
 	numbers []safeguard.NHSNumber
 	changed []safeguard.NHSNumber
 	away    bool // the centre did not answer
+	ended   int  // attendances that end unanswered
 }
 
 func (a *asking) begin(f *flight, n safeguard.NHSNumber) {

@@ -46,6 +46,9 @@ func (p *Pipeline) decide(ctx context.Context, f *flight, c change) (journal.Ste
 		s.Due = until
 	}
 	if r.Stage = stage(r, unknown, owed, eligible, !asks); r.Stage != c.record.Stage {
+		if r.Stage == safeguard.SetAsideStage && !r.Shown.Closed {
+			f.ended++
+		}
 		p.Log.Debug("attendance", "id", a.ID, "from", c.record.Stage, "to", r.Stage, "rule", d.Rule)
 	}
 	return s, d.Rule

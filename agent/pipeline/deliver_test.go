@@ -96,6 +96,22 @@ func TestBacklogDrainsInOrderWithoutWhatIsSuperseded(t *testing.T) {
 	})
 }
 
+func TestWithdrawalDoesNotWaitForTheAlertThatTheEPRDidNotTake(t *testing.T) {
+	story(t, func(w *ward) {
+		w.answer(toby, held(safeguard.FromCentre))
+		w.refuse = func(a safeguard.Alert) (safeguard.Receipt, error) {
+			if a.Action == safeguard.Raise {
+				return safeguard.Receipt{Code: "AE"}, nil
+			}
+			return delivered, nil
+		}
+		w.adt("A04", toby, "V1")
+		time.Sleep(10 * time.Minute) // by now it is tried once a minute
+		w.adt("A11", toby, "V1")
+		w.want("withdraw 2 flags held")
+	})
+}
+
 // slow is an EPR that takes so many alerts at a time, each for a second.
 type slow struct {
 	*ward

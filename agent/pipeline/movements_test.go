@@ -279,6 +279,9 @@ func TestLateMessagesDoNotUndoNewerState(t *testing.T) {
 		"a sequence that began anew": {
 			func(w *ward) { w.adt("A08", toby, "V1", "|P|2.4\r", "|P|2.4|90000\r") },
 			func(w *ward) { w.adt("A08", maya, "V1", "|P|2.4\r", "|P|2.4|1\r") }, maya, safeguard.Open},
+		"a time of the future makes nothing late": {
+			func(w *ward) { w.adt("A08", toby, "V1", "|20000101\rPID", "|20000101||||20620101101500\rPID") },
+			func(w *ward) { w.adt("A08", maya, "V1", at("130000")[0], at("130000")[1]) }, maya, safeguard.Open},
 		"a late merge after it was reversed": {
 			func(w *ward) {
 				w.send("A40\rEVN|A40|20000101||||20000101120000", pid("H1", toby), mrg("H2", maya))
@@ -440,6 +443,9 @@ func TestAskingEndsAWeekAfterTheAttendance(t *testing.T) {
 		w.stage("V1", safeguard.Alerted)
 		time.Sleep(2 * time.Hour)
 		w.stage("V1", safeguard.SetAsideStage)
+		if n := w.pipeline.Stats().Ended; n != 1 {
+			t.Errorf("%d unanswered ends counted, want 1", n)
+		}
 	})
 }
 

@@ -206,14 +206,22 @@ func (p *Pipeline) row(k journal.Kept, r Request) (Row, bool) {
 	}
 	during := !a.Begun.Before(r.Since) && a.Begun.Before(r.Until)
 	switch {
-	case k.Late > 0:
+	case k.Late > 0, learntLate(k):
 		row.Needs = needsLate
 	case eligible && answer.Status == safeguard.Unknown && a.State != safeguard.Cancelled && a.State != safeguard.Merged && a.State != safeguard.Expected:
 		row.Needs = needsUnknown
-	case during && (k.Shown.Version > 0 || k.Shown.Generation > 0):
+	case during && (k.Shown.Version > 0 || k.Shown.Generation > 0) && k.Shown.Content.Kind != safeguard.NoneFound:
 		row.Needs = needsAlert
 	}
 	return row, row.Needs != "" || r.All && during
+}
+
+// learntLate tells whether the centre told of flags only when the attendance was
+// over, and nothing was to be shown any more.
+func learntLate(k journal.Kept) bool {
+	answer := k.Record.Answer()
+	return k.Attendance.State == safeguard.Ended && answer.Status == safeguard.Held && answer.AsOf.After(k.Attendance.Finished) &&
+		k.Shown.Content.Kind != safeguard.FlagsHeld
 }
 
 // close ends the asking about an attendance, because a person has seen to it.

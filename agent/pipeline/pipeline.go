@@ -37,6 +37,7 @@ type Pipeline struct {
 	pace   atomic.Int64 // between two owed lookups, as the centre said last, in nanoseconds
 	echoes atomic.Int64
 	late   atomic.Int64
+	ended  atomic.Int64
 }
 
 // Parser reads what a message says about attendances.
@@ -68,10 +69,13 @@ type Sink interface {
 type Stats struct {
 	Echoes int // messages of our own that came back on a feed
 	Late   int // alerts that came too late for their attendance
+	Ended  int // attendances whose time to be asked about ended without an answer
 }
 
 // Stats reads the counts.
-func (p *Pipeline) Stats() Stats { return Stats{int(p.echoes.Load()), int(p.late.Load())} }
+func (p *Pipeline) Stats() Stats {
+	return Stats{int(p.echoes.Load()), int(p.late.Load()), int(p.ended.Load())}
+}
 
 // workers is how many patients are processed at the same time; most of the time
 // each waits for the centre.
@@ -125,7 +129,7 @@ func (p *Pipeline) intake(ctx context.Context) error {
 					return ctx.Err()
 				}
 				w := p.read(e)
-				t := p.order.enter(w.movement.Orders())
+				t := p.order.enter(w.keys())
 				g.Go(func() error {
 					defer func() { <-ahead }()
 					defer t.leave()
@@ -149,6 +153,14 @@ func (p *Pipeline) intake(ctx context.Context) error {
 		}
 	})
 	return g.Wait()
+}
+
+// keys are what the entry has to be in order with: nothing, if it changes nothing.
+func (w work) keys() []string {
+	if w.err != nil || !concerns[w.movement.Kind] {
+		return nil
+	}
+	return w.movement.Orders()
 }
 
 // read understands the message. One that makes the reader fail is one that can

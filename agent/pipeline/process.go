@@ -233,18 +233,19 @@ func (b *batch) begin(told safeguard.Attendance) error {
 	record := journal.Record{Accepted: e.Received, Told: b.clock(journal.Clock{}), Moved: b.clock(journal.Clock{})}
 	record.Shown.Accepted = e.Received
 	if told.State == safeguard.Open {
-		record.Opened = b.opened()
+		record.Opened = b.occurred()
 	}
 	b.changes = append(b.changes, &change{record: record, attendance: told})
 	return nil
 }
 
-// opened is when the hospital said that the patient is here.
-func (b *batch) opened() time.Time {
-	if b.movement.Latest.IsZero() {
-		return b.entry.Received
+// occurred is when the event was, and never after its message came: a time of the
+// future would make all that follows seem late.
+func (b *batch) occurred() time.Time {
+	if m := b.movement; !m.Latest.IsZero() && m.Occurred.Before(b.entry.Received) {
+		return m.Occurred
 	}
-	return b.movement.Occurred
+	return b.entry.Received
 }
 
 // move follows whether the patient is here. A message about a visit that another
@@ -266,7 +267,7 @@ func (b *batch) move(c *change, told safeguard.Attendance) {
 		return
 	}
 	if told.State == safeguard.Open && a.State != safeguard.Open {
-		c.record.Opened = b.opened()
+		c.record.Opened = b.occurred()
 		if a.State == safeguard.Expected {
 			a.Begun = told.Begun
 			c.record.Accepted, c.record.Shown.Accepted = b.entry.Received, b.entry.Received
@@ -309,8 +310,8 @@ func (b *batch) identify(c *change, told safeguard.Attendance) {
 func (b *batch) clock(before journal.Clock) journal.Clock {
 	m := b.movement
 	c := journal.Clock{At: before.At, Sequence: m.Sequence, Feed: b.entry.Feed, Final: m.Kind == adt.Merge || m.Kind == adt.Change || m.Kind == adt.Move}
-	if !m.Latest.IsZero() && m.Occurred.After(c.At) {
-		c.At = m.Occurred
+	if at := b.occurred(); !m.Latest.IsZero() && at.After(c.At) {
+		c.At = at
 	}
 	return c
 }
@@ -327,7 +328,7 @@ func (b *batch) tooLate(newest journal.Clock) bool {
 		if m.Latest.Before(newest.At) {
 			return true
 		}
-		if m.Occurred.After(newest.At) {
+		if b.occurred().After(newest.At) {
 			return false
 		}
 	}
@@ -420,6 +421,10 @@ func (p *Pipeline) conclude(ctx context.Context, o journal.Outcome, changes []*c
 func (p *Pipeline) settle(ctx context.Context, f *flight, o journal.Outcome) error {
 	if err := p.Journal.Settle(ctx, o); err != nil {
 		return err
+	}
+	if f.ended > 0 {
+		p.ended.Add(int64(f.ended))
+		p.Log.Warn("asking ended without an answer", "attendances", f.ended)
 	}
 	for _, n := range p.asking.end(f) {
 		if _, err := p.Journal.Changed(ctx, n); err != nil {
