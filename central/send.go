@@ -47,6 +47,9 @@ func Upload(ctx context.Context, by Caller, f File, progress func(sent, applied 
 		return notTaken(upload.Malformed, fmt.Errorf("upload: %s: %w", f.Path, err))
 	}
 	head := file.Header()
+	if f.Acknowledgement != "" && !head.National {
+		return client.Report{}, fmt.Errorf("upload: %s: no national XML, which alone has an acknowledgement; the report says the same", f.Path)
+	}
 	switch {
 	case f.Sequence == 0:
 		f.Sequence = head.Sequence

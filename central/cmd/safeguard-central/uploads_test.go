@@ -178,6 +178,10 @@ func TestNationalUpload(t *testing.T) {
 	if out, code := c.authority("upload", "up.xml", "--acknowledgement", "ack.xml"); code != 1 || !strings.Contains(out, "ack.xml") {
 		t.Errorf("an acknowledgement that is there: %d: %s", code, out)
 	}
+	c.write("flags.csv", flagsFile)
+	if out, code := c.authority("upload", "flags.csv", "--acknowledgement", "csv.xml"); code != 1 || !strings.Contains(out, "no national XML") {
+		t.Errorf("an acknowledgement of CSV: %d: %s", code, out)
+	}
 	c.write("cut.xml", b.String()[:b.Len()-10])
 	out, code = c.authority("upload", "cut.xml", "--json")
 	if code != 1 || !strings.Contains(out, `"verdict": "CPF01"`) || !strings.Contains(out, `"state": "refused"`) {
