@@ -1,10 +1,14 @@
 package store_test
 
 import (
+	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/safeguard-edge/safeguard/cache/keys"
@@ -37,18 +41,51 @@ func withPostgres(m *testing.M) int {
 	return m.Run()
 }
 
-// database is an empty one.
+// database is one without content, whose tables are made: to make them anew for
+// each test would take longer than most tests.
 func database(t testing.TB) string {
 	t.Helper()
 	if server == nil {
 		t.Skip(storetest.ErrNoPostgres)
 	}
-	dsn, err := server.Empty(t.Context())
+	template, err := withTables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dsn, err := server.Copy(t.Context(), template)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return dsn
 }
+
+var withTables = sync.OnceValues(func() (dsn string, err error) {
+	if dsn, err = server.Empty(context.Background()); err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "safeguard-ring-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	r, err := keys.Open(filepath.Join(dir, "ring"), keys.FileMaster(filepath.Join(dir, "master.key")))
+	if err != nil {
+		return "", err
+	}
+	s, err := store.OpenPostgres(context.Background(), dsn, r)
+	if err != nil {
+		return "", err
+	}
+	if err := s.Close(); err != nil {
+		return "", err
+	}
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		return "", err
+	}
+	_, err = db.Exec(`DELETE FROM meta`) // whose keys
+	return dsn, errors.Join(err, db.Close())
+})
 
 func openPostgres(t testing.TB, dsn string, r *keys.Ring) *store.DB {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/user"
@@ -128,12 +129,26 @@ func freePort() (string, error) {
 
 // Empty makes an empty database, and names it as store.OpenPostgres wants it.
 func (p *Postgres) Empty(ctx context.Context) (dsn string, err error) {
+	return p.make(ctx, "template0")
+}
+
+// Copy is Empty with what is in the database that dsn names, to which nobody may
+// be connected.
+func (p *Postgres) Copy(ctx context.Context, dsn string) (string, error) {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return "", err
+	}
+	return p.make(ctx, strings.TrimPrefix(u.Path, "/"))
+}
+
+func (p *Postgres) make(ctx context.Context, template string) (dsn string, err error) {
 	bin, err := postgresPrograms()
 	if err != nil {
 		return "", err
 	}
 	name := "test" + strconv.FormatInt(p.count.Add(1), 10)
-	out, err := exec.CommandContext(ctx, filepath.Join(bin, "createdb"), "-h", "127.0.0.1", "-p", p.port, "-U", "safeguard", name).CombinedOutput()
+	out, err := exec.CommandContext(ctx, filepath.Join(bin, "createdb"), "-h", "127.0.0.1", "-p", p.port, "-U", "safeguard", "-T", template, name).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("make database: %s", strings.TrimSpace(string(out)))
 	}
