@@ -7,11 +7,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/central/audit"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/store/storetest"
 )
@@ -127,6 +131,63 @@ func TestPostgresErrorsTellNoPassword(t *testing.T) {
 		_, err := store.OpenPostgres(t.Context(), dsn, ring(t))
 		if err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%v, want an error without the password", err)
+		}
+	}
+}
+
+// The role that the centre works as needs no more than docs/central-store.md
+// gives it: the tables are another's, and the audit can not be changed.
+func TestPostgresLeastRights(t *testing.T) {
+	dsn, r := database(t), ring(t)
+	raw := rawDatabase(t, "pgx", dsn)
+	grants, err := os.ReadFile("../../docs/central-store.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(grants), "<!-- grants -->\n```sql\n")
+	text, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("docs/central-store.md: no grants")
+	}
+	for _, query := range []string{`CREATE ROLE safeguard_central LOGIN`, text} {
+		if _, err := raw.Exec(query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if _, err := raw.Exec(`DROP OWNED BY safeguard_central; DROP ROLE safeguard_central`); err != nil {
+			t.Error(err)
+		}
+	})
+	least := strings.Replace(dsn, "safeguard@", "safeguard_central@", 1)
+	s := openPostgres(t, least, r)
+	alice, authority := number(t, "9990000107"), code(t, "206")
+	flag := store.Flag{Plan: safeguard.ChildProtection, Start: safeguard.Date{Year: 2025, Month: 2, Day: 3}}
+	if _, err := s.Apply(t.Context(), store.Upload{ID: "1", Authority: authority, Rows: 1, Changes: slices.Values([]store.Change{{Number: alice, Flag: flag}})}); err != nil {
+		t.Error(err)
+	}
+	if err := s.Settle(t.Context(), look(t, alice, "1"), []safeguard.Notification{{Authority: authority, Setting: safeguard.Maternity}}); err != nil {
+		t.Error(err)
+	}
+	if flags, err := s.Flags(t.Context(), alice); err != nil || len(flags) != 1 {
+		t.Errorf("flags %v, %v, want one", flags, err)
+	}
+	if _, err := s.Retain(t.Context(), store.Retention{Accesses: time.Now().Add(time.Hour)}, audit.Who{Caller: "operator"}); err != nil {
+		t.Error(err)
+	}
+	if removed, err := s.Erase(t.Context(), alice, "asked for", audit.Who{Caller: "operator"}); err != nil || removed.AuditEntries != 1 {
+		t.Errorf("erased %+v, %v", removed, err)
+	}
+	if report := verify(t, s); len(report.Problems) != 0 {
+		t.Error(report.Problems)
+	}
+	as := rawDatabase(t, "pgx", least)
+	for _, query := range []string{
+		`DELETE FROM audit`, `UPDATE audit SET body = hash`, `TRUNCATE audit`, `DELETE FROM audit_heads`,
+		`ALTER TABLE audit DISABLE TRIGGER ALL`, `DROP TABLE audit`, `UPDATE goose_db_version SET version_id = 1`, `CREATE TABLE own (id int)`,
+	} {
+		if _, err := as.Exec(query); err == nil || !strings.Contains(err.Error(), "permission denied") && !strings.Contains(err.Error(), "must be owner") {
+			t.Errorf("%s: %v, want a refusal", query, err)
 		}
 	}
 }

@@ -262,6 +262,10 @@ func (e *sqlite) close() error {
 	close(e.closing)
 	e.checkpointing.Wait()
 	var errs []error
+	// With a statement open, SQLite leaves the log as it is.
+	for _, p := range e.prepared {
+		errs = append(errs, p.Close())
+	}
 	if e.conn != nil {
 		errs = append(errs, e.conn.Close())
 	}

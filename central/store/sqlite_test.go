@@ -161,3 +161,26 @@ func TestSQLiteKeepsPersonsSealed(t *testing.T) {
 		}
 	}
 }
+
+// A store that was closed is one file: whoever copies it then has all of it.
+func TestSQLiteClosedIsOneFile(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, filepath.Join(dir, "central.db"), ring(t))
+	n, err := safeguard.ParseNHSNumber("9990000107")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Flags(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Record(t.Context(), look(t, n, "1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 1 {
+		t.Errorf("files %v, %v, want the store alone", files, err)
+	}
+}
