@@ -150,6 +150,26 @@ func TestStages(t *testing.T) {
 			}
 		})
 	}
+	// On a live centre a site and an authority that test can try the whole way.
+	t.Run("testing, on a live centre", func(t *testing.T) {
+		c := start(t, production)
+		sites := c.sites()
+		sites[0].Stage = store.Testing
+		c.directory.Set(sites, []server.Authority{{Authority: middlesbrough, Stage: store.Testing}, {Authority: sheffield, Stage: store.Live}})
+		test, real := row(alice, safeguard.ChildProtection, ago(0, 3, 0), safeguard.Date{}), row(number("9434765919"), safeguard.ChildProtection, ago(0, 3, 0), safeguard.Date{})
+		if report := c.upload(middlesbrough, test, real); report.Verdict != "CPF03" || report.Loaded != 1 || !strings.Contains(report.Verdicts[1].Sentence, "stage testing") {
+			t.Errorf("report %+v, want the test number loaded only", report)
+		}
+		if report := c.upload(sheffield, test); report.Loaded != 0 {
+			t.Errorf("a live authority's test number was loaded: %+v", report)
+		}
+		if got := c.lookup(query(alice, "visit 1")); got.Status != safeguard.Held {
+			t.Errorf("answer %v, want held", got.Status)
+		}
+		if got := c.waiting(middlesbrough); len(got) != 0 {
+			t.Errorf("%d notifications, want none", len(got))
+		}
+	})
 	t.Run("testing, about a patient", func(t *testing.T) {
 		c := start(t)
 		c.site(func(s *store.Site) { s.Stage = store.Testing })

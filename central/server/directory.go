@@ -93,6 +93,11 @@ func (d *Directory) Known(authority safeguard.ODSCode) bool {
 	return ok && a.Stage != store.Invited
 }
 
+// testing tells whether a local authority is to send test numbers only.
+func (d *Directory) testing(authority safeguard.ODSCode) bool {
+	return d.now.Load().authorities[authority].Stage == store.Testing
+}
+
 // followed is for how long after it asked about someone a site is told of
 // changes: as long as it may use the answer. One that may keep none is told for as
 // long as an attendance may be open, since an alert follows its reason.

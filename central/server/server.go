@@ -102,6 +102,7 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 			Policy:       upload.Policy{RefuseTest: p.ProductionChecks, Share: p.SnapshotShare},
 			Log:          log,
 			Admit:        d.AdmitUpload,
+			Testing:      d.testing,
 		},
 	}
 	server.intake.Applied = func() {

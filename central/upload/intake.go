@@ -46,6 +46,10 @@ type Intake struct {
 	// Admit tells why the authority may not upload, if so, as a *Refused.
 	Admit func(authority safeguard.ODSCode) error
 
+	// Testing, if there is one, tells whether the authority may send test numbers
+	// only, whatever the policy says of them.
+	Testing func(authority safeguard.ODSCode) bool
+
 	// Applied, if there is one, is called when an upload was taken.
 	Applied func()
 

@@ -47,6 +47,7 @@ const adulthood = 18
 type Rules struct {
 	Today      safeguard.Date
 	RefuseTest bool // numbers of the 999 range, in production
+	OnlyTest   bool // no others, while the local authority tests
 }
 
 // reading is what came of a row.
@@ -104,6 +105,8 @@ func (rules Rules) read(row Row) reading {
 		return r.reject(Rejected, columnNumber, "the number of the test patient, which can hold no flag")
 	case rules.RefuseTest && number.IsTest():
 		return r.reject(Rejected, columnNumber, "a test number (999), which a centre with production checks does not take")
+	case rules.OnlyTest && !number.IsTest():
+		return r.reject(Rejected, columnNumber, "not a test number (999), and the local authority is at the stage testing, at which the centre takes no others")
 	case born.wrong != "":
 		return r.reject(Rejected, columnBorn, born.wrong)
 	case rules.Today.Before(born.Date):

@@ -46,9 +46,10 @@ type Batch struct {
 }
 
 func (i *Intake) newBatch(authority safeguard.ODSCode, s Sending, received time.Time) *Batch {
+	testing := i.Testing != nil && i.Testing(authority)
 	b := &Batch{
 		intake:   i,
-		rules:    Rules{Today: safeguard.DateOf(received), RefuseTest: i.Policy.RefuseTest},
+		rules:    Rules{Today: safeguard.DateOf(received), RefuseTest: i.Policy.RefuseTest && !testing, OnlyTest: testing},
 		upload:   store.Upload{ID: rand.Text(), Authority: authority, By: s.By, Received: received, Sequence: s.Sequence, File: s.File},
 		snapshot: s.Snapshot,
 		notices:  s.Notices,
