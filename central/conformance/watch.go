@@ -63,12 +63,19 @@ func (w *watched) Apply(ctx context.Context, u store.Upload) (store.Kept, error)
 
 func (w *watched) Waiting(ctx context.Context, authority safeguard.ODSCode, after int64, limit int) ([]store.Waiting, error) {
 	list, err := w.Store.Waiting(ctx, authority, after, limit)
+	nothing := err == nil && len(list) == 0
+	if nothing && after > 0 {
+		// The end of what a pull gave, or truly nothing.
+		var before []store.Waiting
+		before, err = w.Store.Waiting(ctx, authority, 0, 1)
+		nothing = len(before) == 0
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, n := range list {
 		w.given[n.Notification.ID] = true
 	}
-	if err == nil && len(list) == 0 && after == 0 {
+	if nothing {
 		w.empty++
 	}
 	return list, err
