@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -35,19 +36,24 @@ import (
 
 // A refresh lookup through the whole centre, with its audit entry on disk before
 // the answer, beside the same question and an answer of the same size over the
-// same mutual TLS from a bare gRPC server that does nothing, and beside a bare
-// select by primary key in the same database. Each caller is an agent with a
+// same mutual TLS from a bare gRPC server that does nothing, beside a bare select
+// by primary key in the same database, and beside that server doing that select.
+// Each caller is an agent with a
 // connection of its own; half of whom they ask about have a flag.
 func BenchmarkRefresh(b *testing.B) {
 	forNational(b, func(b *testing.B, n *national, callers int) {
-		agents, echoes := n.agents(b, n.centre, callers), n.agents(b, n.echo, callers)
+		agents, echoes, selects := n.agents(b, n.centre, callers), n.agents(b, n.echo, callers), n.agents(b, n.echoSelect, callers)
+		ask := func(of []*client.Client) func(caller int) error {
+			return func(caller int) error {
+				_, err := of[caller].Lookup(context.Background(), n.query(mathrand.IntN(len(n.numbers)), safeguard.Refresh))
+				return err
+			}
+		}
 		interleave.Run(b, callers, "lookups/s",
 			interleave.Side{Name: "lookup", Do: func(caller int) error { return n.ask(agents[caller], safeguard.Refresh) }},
-			interleave.Side{Name: "echo", Do: func(caller int) error {
-				_, err := echoes[caller].Lookup(context.Background(), n.query(mathrand.IntN(len(n.numbers)), safeguard.Refresh))
-				return err
-			}},
-			interleave.Side{Name: "select", Do: func(int) error { return n.find(context.Background(), n.tokens[mathrand.IntN(len(n.tokens))]) }},
+			interleave.Side{Name: "echo", Do: ask(echoes)},
+			interleave.Side{Name: "select", Do: func(int) error { return n.findAny(context.Background()) }},
+			interleave.Side{Name: "echo+select", Do: ask(selects)},
 		)
 	})
 }
@@ -87,9 +93,10 @@ func forNational(b *testing.B, run func(b *testing.B, n *national, callers int))
 // database as someone has it who goes round the centre.
 type national struct {
 	certificates string
-	centre, echo net.Addr
 	numbers      []safeguard.NHSNumber // the first half has flags
 	visits       atomic.Int64          // make each attendance another
+
+	centre, echo, echoSelect net.Addr
 
 	tokens [][]byte // of persons that are there, and as many that are not
 	find   func(ctx context.Context, token []byte) error
@@ -272,23 +279,47 @@ func (n *national) serve(s *store.DB) error {
 	ended := make(chan error, 1)
 	go func() { ended <- centre.Run(ctx) }()
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	bare, err := n.bare(config)
 	if err != nil {
 		stop()
 		return err
 	}
-	bare := grpc.NewServer(grpc.Creds(credentials.NewTLS(config)))
-	flagpb.RegisterFlagsServer(bare, &echo{})
-	go func() { _ = bare.Serve(listener) }()
-
-	n.centre, n.echo = centre.Addr(), listener.Addr()
+	n.centre = centre.Addr()
 	atEnd = append([]func(){func() {
-		bare.Stop()
+		bare()
 		stop()
 		<-ended
 		_ = s.Close()
 	}}, atEnd...)
 	return nil
+}
+
+// bare starts the two servers that are floors.
+func (n *national) bare(config *tls.Config) (stop func(), err error) {
+	var servers []*grpc.Server
+	for _, s := range []struct {
+		at   *net.Addr
+		echo *echo
+	}{{&n.echo, &echo{}}, {&n.echoSelect, &echo{find: n.findAny}}} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		g := grpc.NewServer(grpc.Creds(credentials.NewTLS(config)))
+		flagpb.RegisterFlagsServer(g, s.echo)
+		go func() { _ = g.Serve(listener) }()
+		*s.at, servers = listener.Addr(), append(servers, g)
+	}
+	return func() {
+		for _, g := range servers {
+			g.Stop()
+		}
+	}, nil
+}
+
+// findAny is the bare select of someone who is there, or not.
+func (n *national) findAny(ctx context.Context) error {
+	return n.find(ctx, n.tokens[mathrand.IntN(len(n.tokens))])
 }
 
 func (n *national) files(name string) identity.Files {
@@ -297,14 +328,20 @@ func (n *national) files(name string) identity.Files {
 }
 
 // echo answers as the centre does, one half held and one half none, and does
-// nothing for it.
+// nothing for it, or no more than find.
 type echo struct {
 	flagpb.UnimplementedFlagsServer
+	find  func(ctx context.Context) error
 	asked atomic.Int64
 }
 
 // Lookup implements flagpb.FlagsServer.
-func (e *echo) Lookup(context.Context, *flagpb.LookupRequest) (*flagpb.LookupResponse, error) {
+func (e *echo) Lookup(ctx context.Context, _ *flagpb.LookupRequest) (*flagpb.LookupResponse, error) {
+	if e.find != nil {
+		if err := e.find(ctx); err != nil {
+			return nil, err
+		}
+	}
 	now := timestamppb.Now()
 	ages := &flagpb.Ages{Fresh: durationpb.New(time.Hour), Usable: durationpb.New(24 * time.Hour)}
 	r := &flagpb.LookupResponse{
