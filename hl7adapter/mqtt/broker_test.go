@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -324,7 +323,7 @@ func passwords(t testing.TB, user, password string) string {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("mosquitto_passwd", "-b", file, user, password).CombinedOutput(); err != nil {
-		t.Skip(fmt.Sprintf("mosquitto_passwd is not installed: run make deps (%v, %s)", err, out))
+		t.Skipf("mosquitto_passwd is not installed: run make deps (%v, %s)", err, out)
 	}
 	return file
 }

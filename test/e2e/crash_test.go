@@ -110,6 +110,35 @@ func TestKilledAgentLosesNothingAndRepeatsNothing(t *testing.T) {
 	}
 	t.Logf("%d alerts, %d repeats, %d of them forced, all recognisable", len(list), repeats, forced)
 	notifiedOnce(ctx, t, w, len(list))
+	filedOnce(ctx, t, w.Path("alerts"), visits)
+}
+
+// filedOnce waits until the folder, the second sink, has an alert of each visit:
+// no message may be in it twice, although the agent was killed over it.
+func filedOnce(ctx context.Context, t *testing.T, folder string, visits []string) {
+	t.Helper()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for {
+		files := filed(t, folder)
+		missing := 0
+		for _, visit := range visits {
+			if len(files[visit]) == 0 {
+				missing++
+			}
+			if ids := files[visit]; len(set(ids)) != len(ids) {
+				t.Errorf("visit %s has a message in the folder twice", visit)
+			}
+		}
+		if missing == 0 || t.Failed() {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			t.Fatalf("%d of %d acknowledged registrations have no alert in the folder", missing, len(visits))
+		}
+	}
 }
 
 // filed are the control ids of the alerts in a folder, by visit.
