@@ -40,15 +40,11 @@ func wireAges(a safeguard.Ages) *flagpb.Ages {
 
 // data is how old the data are of the authorities of the flags, and of every
 // other one whose data are overdue.
-func (d *Directory) data(flags []*flagpb.Flag, overdue time.Duration, now time.Time) []*flagpb.DataAge {
+func (d *Directory) data(flags []*flagpb.Flag, after time.Duration, now time.Time) []*flagpb.DataAge {
 	uploaded := *d.uploaded.Load()
-	age := func(a safeguard.Authority) *flagpb.DataAge {
-		at, ever := uploaded[a.Code]
-		out := &flagpb.DataAge{Authority: a.Code.String(), Name: a.Name, Overdue: now.Sub(at) > overdue}
-		if ever {
-			out.UploadedAt = timestamppb.New(at)
-		}
-		return out
+	overdue := d.overdue(uploaded, after, now)
+	if len(flags) == 0 {
+		return overdue
 	}
 	var list []*flagpb.DataAge
 	listed := map[string]bool{}
@@ -56,16 +52,47 @@ func (d *Directory) data(flags []*flagpb.Flag, overdue time.Duration, now time.T
 		if code := f.GetAuthority().GetCode(); !listed[code] && code != testAuthority.String() {
 			listed[code] = true
 			parsed, _ := safeguard.ParseODSCode(code) // it was one before it was written
-			list = append(list, age(d.Authority(parsed)))
+			list = append(list, dataAge(d.Authority(parsed), uploaded, after, now))
 		}
 	}
-	for _, a := range d.now.Load().live {
-		// Most are not overdue, so that is asked first.
-		if now.Sub(uploaded[a.Code]) > overdue && !listed[a.Code.String()] {
-			list = append(list, age(a))
+	for _, age := range overdue {
+		if !listed[age.GetAuthority()] {
+			list = append(list, age)
 		}
 	}
 	return list
+}
+
+func dataAge(a safeguard.Authority, uploaded map[safeguard.ODSCode]time.Time, after time.Duration, now time.Time) *flagpb.DataAge {
+	at, ever := uploaded[a.Code]
+	out := &flagpb.DataAge{Authority: a.Code.String(), Name: a.Name, Overdue: now.Sub(at) > after}
+	if ever {
+		out.UploadedAt = timestamppb.New(at)
+	}
+	return out
+}
+
+// overdueAges is a list that is the same for every answer of a while.
+type overdueAges struct {
+	until time.Time
+	list  []*flagpb.DataAge
+}
+
+// overdueFor is how long such a list is used.
+const overdueFor = time.Second
+
+func (d *Directory) overdue(uploaded map[safeguard.ODSCode]time.Time, after time.Duration, now time.Time) []*flagpb.DataAge {
+	if last := d.late.Load(); last != nil && now.Before(last.until) {
+		return last.list
+	}
+	next := &overdueAges{until: now.Add(overdueFor)}
+	for _, a := range d.now.Load().live {
+		if now.Sub(uploaded[a.Code]) > after {
+			next.list = append(next.list, dataAge(a, uploaded, after, now))
+		}
+	}
+	d.late.Store(next)
+	return next.list
 }
 
 // historyLength is how many past accesses a site is shown.

@@ -15,6 +15,7 @@ import (
 type Directory struct {
 	now      atomic.Pointer[participants]
 	uploaded atomic.Pointer[map[safeguard.ODSCode]time.Time]
+	late     atomic.Pointer[overdueAges] // of now and uploaded; nil when they have changed
 }
 
 type participants struct {
@@ -55,10 +56,14 @@ func (d *Directory) Set(sites []store.Site, authorities []Authority) {
 		}
 	}
 	d.now.Store(p)
+	d.late.Store(nil)
 }
 
 // SetUploaded says when each authority's last complete upload was.
-func (d *Directory) SetUploaded(at map[safeguard.ODSCode]time.Time) { d.uploaded.Store(&at) }
+func (d *Directory) SetUploaded(at map[safeguard.ODSCode]time.Time) {
+	d.uploaded.Store(&at)
+	d.late.Store(nil)
+}
 
 // AdmitUpload tells why the authority may not upload, if so, as a
 // *upload.Refused.
