@@ -40,6 +40,9 @@ func (r Record) Answer() safeguard.Answer {
 	return r.Own.Answer.WithMothers(r.Mothers.Answer)
 }
 
+// Known tells whether the record was read, as against made anew.
+func (r Record) Known() bool { return r.rev > 0 }
+
 // Lookup is what is known about one number.
 type Lookup struct {
 	Answer safeguard.Answer // the last one
@@ -153,6 +156,32 @@ func (j *Journal) Record(ctx context.Context, visit safeguard.AttendanceID) (Rec
 // mostNamed bounds how many attendances of one patient are followed, the latest
 // first.
 const mostNamed = 64
+
+// Ahead writes the record down as it is, and nothing that follows. It returns
+// ErrConflict as Settle does.
+func (j *Journal) Ahead(ctx context.Context, r *Record) error {
+	key := j.attendanceKey(r.Attendance.ID)
+	plain, err := encodeRecord(*r)
+	if err != nil {
+		return err
+	}
+	body, err := j.ring.Seal(plain, recordIdentity(key, r.rev+1))
+	if err != nil {
+		return fmt.Errorf("write ahead: %w", err)
+	}
+	err = j.writer.write(ctx, func(t *tx) error {
+		n, err := t.exec(`UPDATE attendances SET rev = ?, body = ? WHERE key = ? AND rev = ?`, r.rev+1, body, key, r.rev)
+		if err == nil && n == 0 {
+			err = ErrConflict
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write ahead: %w", err)
+	}
+	r.rev++
+	return nil
+}
 
 // Named reads the attendances whose patient goes by any of the hospital's or NHS
 // numbers, also as an infant's mother; the latest first.

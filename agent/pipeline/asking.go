@@ -20,6 +20,8 @@ type flight struct {
 	changed []safeguard.NHSNumber
 	away    bool // the centre did not answer
 	ended   int  // attendances that end unanswered
+	dry     bool // nothing is asked, only what would be recorded is found
+	ahead   bool // something would be
 }
 
 func (a *asking) begin(f *flight, n safeguard.NHSNumber) {

@@ -45,7 +45,7 @@ func (p *Pipeline) decide(ctx context.Context, f *flight, c change) (journal.Ste
 	case asks && unknown && (a.State == safeguard.Ended || a.State == safeguard.Expected):
 		s.Due = until
 	}
-	if r.Stage = stage(r, unknown, owed, eligible, !asks); r.Stage != c.record.Stage {
+	if r.Stage = stage(r, unknown, owed, eligible, !asks); r.Stage != c.record.Stage && !f.dry {
 		if r.Stage == safeguard.SetAsideStage && !r.Shown.Closed {
 			f.ended++
 		}
@@ -155,7 +155,10 @@ func (p *Pipeline) ask(ctx context.Context, f *flight, c change, r *journal.Reco
 		}
 		q.Attendance = askedAs(*r, a.ID, q.Number)
 		if made := (journal.Recorded{Number: q.Number, Attendance: q.Attendance}); q.Purpose == safeguard.Unscheduled && !slices.Contains(r.Recorded, made) {
-			r.Recorded = append(slices.Clip(r.Recorded), made)
+			r.Recorded, f.ahead = append(slices.Clip(r.Recorded), made), true
+		}
+		if f.dry {
+			return true
 		}
 		p.asking.begin(f, q.Number)
 		answer := p.Flags.Lookup(ctx, q)

@@ -71,6 +71,11 @@ func (p *Pipeline) changed(ctx context.Context, item journal.Item) (try, error) 
 // the item is to wait on.
 func (p *Pipeline) visit(ctx context.Context, item journal.Item, c change, waits func(f *flight, before journal.Record, s journal.Step) bool) (t try, err error) {
 	err = again(func() error {
+		unlock, err := p.locks.lock(ctx, []safeguard.AttendanceID{item.Attendance})
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		record, known, err := p.Journal.Record(ctx, item.Attendance)
 		switch {
 		case errors.Is(err, journal.ErrBroken):

@@ -541,6 +541,24 @@ func TestMergedVisitsAreOneAttendanceFromThenOn(t *testing.T) {
 	})
 }
 
+func TestMergedVisitOfADischargedPatientWhoIsHereAfterAllShowsWhatCameTooLate(t *testing.T) {
+	story(t, func(w *ward) {
+		w.adt("A04", toby, "V1")
+		w.adt("A03", toby, "V1")
+		w.answer(toby, held(safeguard.FromCentre))
+		time.Sleep(10 * time.Second)
+		w.want() // late
+		w.adt("A04", toby, "V2")
+		w.want("raise 1 flags held")
+		w.send("A42", pid("H1", toby), "MRG|H1^^^RX1^MR||||V2", pv1("V1"))
+		w.settle()
+		w.oneAlertFor(toby)
+		if s := w.record("V1").Attendance.State; s != safeguard.Open {
+			t.Errorf("%s, want open", s)
+		}
+	})
+}
+
 func TestMoves(t *testing.T) {
 	story(t, func(w *ward) {
 		w.answer(toby, held(safeguard.FromCentre))

@@ -33,6 +33,7 @@ type Pipeline struct {
 	Log         *slog.Logger
 
 	order  fence
+	locks  locks
 	asking asking
 	pace   atomic.Int64 // between two owed lookups, as the centre said last, in nanoseconds
 	echoes atomic.Int64

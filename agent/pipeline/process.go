@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
@@ -25,9 +26,19 @@ func (p *Pipeline) Process(ctx context.Context, e journal.Entry, m adt.Movement,
 	if !concerns[m.Kind] {
 		return p.once(p.Journal.Settle(ctx, journal.Outcome{Entry: e.Seq, State: journal.Ignored, Note: m.Rule}))
 	}
+	concerned := []safeguard.AttendanceID{m.Attendance.ID, m.Second.ID}
 	return again(func() error {
+		unlock, err := p.locks.lock(ctx, concerned)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		b := &batch{Pipeline: p, entry: e, movement: m}
-		err := b.follow(ctx)
+		err = b.follow(ctx)
+		if more := b.besides(concerned); err == nil && len(more) > 0 {
+			concerned = append(concerned, more...)
+			return journal.ErrConflict // again, with them locked
+		}
 		var unclear unclear
 		switch {
 		case errors.As(err, &unclear), errors.Is(err, journal.ErrBroken):
@@ -113,6 +124,16 @@ func (b *batch) follow(ctx context.Context) error {
 		return b.attend(ctx, m.Second)
 	}
 	return b.attend(ctx, m.Attendance)
+}
+
+// besides are the attendances that are to change and are not among those given.
+func (b *batch) besides(known []safeguard.AttendanceID) (more []safeguard.AttendanceID) {
+	for _, c := range b.changes {
+		if id := c.attendance.ID; !slices.Contains(known, id) {
+			more = append(more, id)
+		}
+	}
+	return more
 }
 
 // touch is the attendance's change, which begins with the record. A later part of
@@ -267,16 +288,22 @@ func (b *batch) move(c *change, told safeguard.Attendance) {
 		return
 	}
 	if told.State == safeguard.Open && a.State != safeguard.Open {
-		c.record.Opened = b.occurred()
 		if a.State == safeguard.Expected {
 			a.Begun = told.Begun
 			c.record.Accepted, c.record.Shown.Accepted = b.entry.Received, b.entry.Received
 		}
-		// What was decided while the patient was away was perhaps not delivered.
-		c.record.Shown.Untold = a.State == safeguard.Ended
+		c.reopen(b.occurred())
 	}
 	a.State, a.Finished = told.State, told.Finished
 	c.record.Moved = b.clock(c.record.Moved)
+}
+
+// reopen says that the patient is here, since then. What was decided while the
+// patient was away was perhaps not delivered, so it is told again.
+func (c *change) reopen(since time.Time) {
+	c.record.Shown.Untold = c.attendance.State == safeguard.Ended
+	c.record.Opened = since
+	c.attendance.State, c.attendance.Finished = safeguard.Open, time.Time{}
 }
 
 // current is the visit that goes on.
@@ -404,6 +431,9 @@ func (p *Pipeline) conclude(ctx context.Context, o journal.Outcome, changes []*c
 	f := &flight{}
 	defer p.asking.end(f)
 	o.State = journal.Settled
+	if err := p.ahead(ctx, changes); err != nil {
+		return err
+	}
 	for _, c := range changes {
 		s, note := p.decide(ctx, f, *c)
 		o.Steps = append(o.Steps, s)
@@ -414,6 +444,30 @@ func (p *Pipeline) conclude(ctx context.Context, o journal.Outcome, changes []*c
 		o.Keep = o.Keep || eligible
 	}
 	return p.settle(ctx, f, o)
+}
+
+// ahead writes down which lookups will be made that the centre records, before
+// they are: whatever happens to the agent then, and whoever the patient turns out
+// to be, they are known. What begins an attendance asks the same again after a
+// restart.
+func (p *Pipeline) ahead(ctx context.Context, changes []*change) error {
+	for _, c := range changes {
+		if !c.record.Known() {
+			continue
+		}
+		f := &flight{dry: true}
+		if s, _ := p.decide(ctx, f, *c); f.ahead {
+			for _, l := range s.Record.Recorded {
+				if !slices.Contains(c.record.Recorded, l) {
+					c.record.Recorded = append(slices.Clip(c.record.Recorded), l)
+				}
+			}
+			if err := p.Journal.Ahead(ctx, &c.record); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // settle writes the outcome. About whom something changed while the centre was

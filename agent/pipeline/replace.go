@@ -177,8 +177,7 @@ func (b *batch) join(from, to *change, r adt.Replacement) {
 		return
 	}
 	if to.attendance.State != safeguard.Open && from.attendance.State == safeguard.Open {
-		to.attendance.State, to.attendance.Finished = safeguard.Open, from.attendance.Finished
-		to.record.Opened = from.record.Opened
+		to.reopen(from.record.Opened)
 	}
 	if a := from.attendance; a.Purpose == safeguard.Unscheduled && to.attendance.Purpose != safeguard.Unscheduled {
 		to.attendance.Purpose, to.attendance.Setting, to.attendance.Rule = a.Purpose, a.Setting, a.Rule
