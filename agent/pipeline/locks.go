@@ -18,9 +18,10 @@ type locks struct {
 }
 
 // lock waits for all of the attendances, and returns how to let go of them. They
-// are taken in one order by all, so that nobody waits in a circle.
+// are taken in one order by all, so that nobody waits in a circle. The zero id is
+// no attendance, and nobody waits for it.
 func (l *locks) lock(ctx context.Context, ids []safeguard.AttendanceID) (unlock func(), err error) {
-	ids = slices.Clone(ids)
+	ids = slices.DeleteFunc(slices.Clone(ids), safeguard.AttendanceID.IsZero)
 	slices.SortFunc(ids, func(a, b safeguard.AttendanceID) int { return bytes.Compare(a[:], b[:]) })
 	ids = slices.Compact(ids)
 	var mine []safeguard.AttendanceID

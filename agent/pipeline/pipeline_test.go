@@ -38,7 +38,8 @@ type ward struct {
 	during  func() // called with mu held while a lookup is under way
 	refuse  func(safeguard.Alert) (safeguard.Receipt, error)
 	control int
-	hurry   bool // messages come while those before are under way
+	hurry   bool          // messages come while those before are under way
+	slow    time.Duration // how long a lookup takes
 }
 
 const (
@@ -131,6 +132,7 @@ func (w *ward) Parse(e journal.Entry) (adt.Movement, error) {
 }
 
 func (w *ward) Lookup(_ context.Context, q safeguard.Query) safeguard.Answer {
+	time.Sleep(w.slow)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked = append(w.asked, q)
@@ -414,6 +416,17 @@ func TestAdmissionContinuesTheEmergencyAttendance(t *testing.T) {
 		w.adt("A04", toby, "V3") // another arrival is another attendance
 		w.want("raise 1 flags held", "raise 1 flags held")
 		w.lookups(2)
+	})
+}
+
+func TestSlowAnswerAboutOnePatientHoldsUpNoOther(t *testing.T) {
+	setting(t, func(w *ward) { w.slow, w.hurry = 10*time.Second, true }, func(w *ward) {
+		w.answer(toby, held(safeguard.FromCentre))
+		w.answer(maya, held(safeguard.FromCentre))
+		w.adt("A04", toby, "V1")
+		w.adt("A04", maya, "V2", "H1^", "H2^")
+		time.Sleep(11 * time.Second)
+		w.want("raise 1 flags held", "raise 1 flags held")
 	})
 }
 
