@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/safeguard-edge/safeguard"
-	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/central/audit"
 	"github.com/safeguard-edge/safeguard/central/store"
 )
@@ -112,14 +111,4 @@ func TestPostgresHasItsOwnBackup(t *testing.T) {
 	if err := s.Backup(t.Context(), filepath.Join(t.TempDir(), "backup"), audit.Who{}); !errors.Is(err, store.ErrOwnBackup) {
 		t.Errorf("%v, want %v", err, store.ErrOwnBackup)
 	}
-}
-
-// ringAt is a ring that another process can open, too.
-func ringAt(t testing.TB, dir string) *keys.Ring {
-	t.Helper()
-	r, err := keys.Open(filepath.Join(dir, "ring"), keys.FileMaster(filepath.Join(dir, "master.key")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }

@@ -18,7 +18,13 @@ import (
 
 func ring(t testing.TB) *keys.Ring {
 	t.Helper()
-	r, err := keys.Open(filepath.Join(t.TempDir(), "ring"), keys.FileMaster(filepath.Join(t.TempDir(), "master.key")))
+	return ringAt(t, t.TempDir())
+}
+
+// ringAt is a ring that another process can open, too.
+func ringAt(t testing.TB, dir string) *keys.Ring {
+	t.Helper()
+	r, err := keys.Open(filepath.Join(dir, "ring"), keys.FileMaster(filepath.Join(dir, "master.key")))
 	if err != nil {
 		t.Fatal(err)
 	}
