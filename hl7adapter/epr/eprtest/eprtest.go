@@ -63,7 +63,13 @@ const (
 	brief   = 700 * time.Millisecond // for what must not
 )
 
-// Run runs the suite.
+// can tells whether the EPR can give all of the answers. What it can not give, it
+// can not do wrong.
+func (s Subject) can(answers []Answer) bool {
+	return !slices.ContainsFunc(answers, func(a Answer) bool { return !slices.Contains(s.Answers, a) })
+}
+
+// Run runs the cases that the sink's EPR can bring about.
 func Run(t *testing.T, s Subject) {
 	for _, c := range []struct {
 		name  string
@@ -84,14 +90,9 @@ func Run(t *testing.T, s Subject) {
 		{"two sinks share nothing", []Answer{Silent}, isolated},
 		{"nothing about the patient is said elsewhere", nil, discreet},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			for _, n := range c.needs {
-				if !slices.Contains(s.Answers, n) {
-					t.Skipf("an EPR of this kind can not: %s", n)
-				}
-			}
-			c.test(t, s)
-		})
+		if s.can(c.needs) {
+			t.Run(c.name, func(t *testing.T) { c.test(t, s) })
+		}
 	}
 	for _, a := range []Answer{HangUp, Foreign, Garbage} {
 		if slices.Contains(s.Answers, a) {
