@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
+	"github.com/safeguard-edge/safeguard/hl7adapter/feed/feedtest"
 )
 
 func TestMain(m *testing.M) {
@@ -146,36 +147,8 @@ func gone(t testing.TB, c Config) func() bool {
 	return func() bool { return len(names(t, c, "."))+len(names(t, c, taking)) == 0 }
 }
 
-// eventually waits until ok, which others bring about.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(deadline); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
+var eventually = feedtest.Eventually
 
-// lockedBuffer is a log that is written and read at once.
-type lockedBuffer struct {
-	mu   sync.Mutex // guards text
-	text strings.Builder
-}
+type lockedBuffer = feedtest.Buffer
 
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-func textLog(to *lockedBuffer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
+var textLog = feedtest.TextLog

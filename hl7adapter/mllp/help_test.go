@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
+	"github.com/safeguard-edge/safeguard/hl7adapter/feed/feedtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -178,19 +179,6 @@ func (p *peer) wantClosed() {
 
 func frame(body []byte) string { return string(AppendFrame(nil, body)) }
 
-// eventually waits until ok, which others bring about.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(deadline); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
+var eventually = feedtest.Eventually
 
-// textLog logs everything to w.
-func textLog(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
+var textLog = feedtest.TextLog
