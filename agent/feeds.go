@@ -34,9 +34,6 @@ type Feed struct {
 	MQTT       *mqtt.Config       `yaml:"mqtt"`
 }
 
-// transports are the keys of a feed's sections, of which one is wanted.
-var transports = []string{"mllp", "mllp_client", "http", "folder", "mqtt"}
-
 // transport is a feed that is ready to run.
 type transport interface {
 	Run(ctx context.Context, accept feed.Accept) error
@@ -45,15 +42,9 @@ type transport interface {
 
 // UnmarshalYAML reads a feed over the defaults of its transport and messages.
 func (f *Feed) UnmarshalYAML(unmarshal func(any) error) error {
-	var keys map[string]any
-	if err := unmarshal(&keys); err != nil {
-		return err
-	}
 	f.ADT = adt.DefaultConfig()
-	for _, section := range transports {
-		if _, there := keys[section]; there {
-			f.preset(section)
-		}
+	if err := f.transports().preset(unmarshal); err != nil {
+		return err
 	}
 	type plain Feed
 	err := unmarshal((*plain)(f))
@@ -61,24 +52,13 @@ func (f *Feed) UnmarshalYAML(unmarshal func(any) error) error {
 	return err
 }
 
-// preset gives a section its defaults.
-func (f *Feed) preset(section string) {
-	switch section {
-	case "mllp":
-		c := mllp.DefaultConfig()
-		f.MLLP = &c
-	case "mllp_client":
-		c := mllp.DefaultConfig()
-		f.MLLPClient = &c
-	case "http":
-		c := httpfeed.DefaultConfig()
-		f.HTTP = &c
-	case "folder":
-		c := dropfolder.DefaultConfig()
-		f.Folder = &c
-	case "mqtt":
-		c := mqtt.DefaultConfig()
-		f.MQTT = &c
+func (f *Feed) transports() sections {
+	return sections{
+		sectionOf("mllp", &f.MLLP, mllp.DefaultConfig),
+		sectionOf("mllp_client", &f.MLLPClient, mllp.DefaultConfig),
+		sectionOf("http", &f.HTTP, httpfeed.DefaultConfig),
+		sectionOf("folder", &f.Folder, dropfolder.DefaultConfig),
+		sectionOf("mqtt", &f.MQTT, mqtt.DefaultConfig),
 	}
 }
 
@@ -133,37 +113,22 @@ func (f Feed) validate(c Config, names map[string]bool) error {
 	if err := f.ADT.Validate(); err != nil {
 		return fmt.Errorf("adt: %w", err)
 	}
-	sections := 0
-	f.each(func(*string, *feed.TLS) { sections++ })
-	if sections != 1 {
-		return fmt.Errorf("%d of the sections %v, want one", sections, transports)
+	if err := f.transports().validate(); err != nil {
+		return err
 	}
-	switch {
-	case f.MLLP != nil:
-		return within("mllp", f.MLLP.Validate())
-	case f.MLLPClient != nil:
-		return within("mllp_client", f.MLLPClient.Validate())
-	case f.HTTP != nil:
-		return within("http", f.HTTP.Validate())
-	case f.MQTT != nil:
-		return within("mqtt", errors.Join(f.MQTT.Validate(), c.sameSession(f)))
-	}
-	return within("folder", f.Folder.Validate())
+	return c.ownSession(f)
 }
 
-// sameSession refuses two feeds that would push each other out of their broker.
-func (c Config) sameSession(f Feed) error {
+// ownSession refuses two feeds that would push each other out of their broker.
+func (c Config) ownSession(f Feed) error {
+	if f.MQTT == nil {
+		return nil
+	}
+	own := f.MQTT.Broker
 	for _, other := range c.Feeds {
-		if other.MQTT != nil && other.Name != f.Name && other.MQTT.Broker.Address == f.MQTT.Broker.Address && other.MQTT.Broker.ClientID == f.MQTT.Broker.ClientID {
-			return fmt.Errorf("broker: client_id: %q is that of feed %s too, want one for each", f.MQTT.Broker.ClientID, other.Name)
+		if other.MQTT != nil && other.Name != f.Name && other.MQTT.Broker.Address == own.Address && other.MQTT.Broker.ClientID == own.ClientID {
+			return fmt.Errorf("mqtt: broker: client_id: %q is that of feed %s too, want one for each", own.ClientID, other.Name)
 		}
-	}
-	return nil
-}
-
-func within(section string, err error) error {
-	if err != nil {
-		return fmt.Errorf("%s: %w", section, err)
 	}
 	return nil
 }

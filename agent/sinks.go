@@ -30,9 +30,6 @@ type Sink struct {
 	FHIR   *fhir.Config       `yaml:"fhir"`
 }
 
-// carriers are the keys of a sink's sections, of which one is wanted.
-var carriers = []string{"mllp", "folder", "mqtt", "fhir"}
-
 // TestPatient is the EPR's own test patient.
 type TestPatient struct {
 	NHSNumber               string         `yaml:"nhs_number"`
@@ -48,35 +45,20 @@ type TestPatient struct {
 
 // UnmarshalYAML reads a sink over the defaults of its carrier.
 func (s *Sink) UnmarshalYAML(unmarshal func(any) error) error {
-	var keys map[string]any
-	if err := unmarshal(&keys); err != nil {
-		return err
-	}
 	s.Delivery, s.Message = epr.DefaultGuardConfig(), epr.DefaultMessageConfig()
-	for _, section := range carriers {
-		if _, there := keys[section]; there {
-			s.preset(section)
-		}
+	if err := s.carriers().preset(unmarshal); err != nil {
+		return err
 	}
 	type plain Sink
 	return unmarshal((*plain)(s))
 }
 
-// preset gives a section its defaults.
-func (s *Sink) preset(section string) {
-	switch section {
-	case "mllp":
-		c := mllp.DefaultSenderConfig()
-		s.MLLP = &c
-	case "folder":
-		c := epr.DefaultFolderConfig()
-		s.Folder = &c
-	case "mqtt":
-		c := epr.DefaultMQTTConfig()
-		s.MQTT = &c
-	case "fhir":
-		c := fhir.DefaultConfig()
-		s.FHIR = &c
+func (s *Sink) carriers() sections {
+	return sections{
+		sectionOf("mllp", &s.MLLP, mllp.DefaultSenderConfig),
+		sectionOf("folder", &s.Folder, epr.DefaultFolderConfig),
+		sectionOf("mqtt", &s.MQTT, epr.DefaultMQTTConfig),
+		sectionOf("fhir", &s.FHIR, fhir.DefaultConfig),
 	}
 }
 
@@ -124,24 +106,7 @@ func (s Sink) validate(names map[string]bool) error {
 			return fmt.Errorf("test_patient: %w", err)
 		}
 	}
-	sections := 0
-	for _, there := range []bool{s.MLLP != nil, s.Folder != nil, s.MQTT != nil, s.FHIR != nil} {
-		if there {
-			sections++
-		}
-	}
-	if sections != 1 {
-		return fmt.Errorf("%d of the sections %v, want one", sections, carriers)
-	}
-	switch {
-	case s.MLLP != nil:
-		return within("mllp", s.MLLP.Validate())
-	case s.MQTT != nil:
-		return within("mqtt", s.MQTT.Validate())
-	case s.FHIR != nil:
-		return within("fhir", s.FHIR.Validate())
-	}
-	return within("folder", s.Folder.Validate())
+	return s.carriers().validate()
 }
 
 // validate wants somebody whom the EPR can find. No error repeats who.
