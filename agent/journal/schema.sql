@@ -60,11 +60,14 @@ CREATE TABLE attendances (
 	begun   INTEGER NOT NULL,
 	changed INTEGER NOT NULL,
 	due     INTEGER,          -- when it is to be looked at although nothing happens; null for never
+	unknown INTEGER NOT NULL, -- the reason why nothing is known, while it is to be found out; else 0
+	since   INTEGER NOT NULL, -- when the message that began it was accepted
 	body    BLOB    NOT NULL  -- sealed
 );
 CREATE INDEX attendances_begun ON attendances (begun);
 CREATE INDEX attendances_changed ON attendances (changed);
 CREATE INDEX attendances_due ON attendances (due) WHERE due IS NOT NULL;
+CREATE INDEX attendances_unknown ON attendances (unknown, since) WHERE unknown <> 0;
 
 -- Every number that an attendance's patient goes by now.
 CREATE TABLE named (

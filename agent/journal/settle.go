@@ -29,6 +29,7 @@ type Step struct {
 	Ask         time.Time                // when the lookup that it owes is next made; zero for none
 	Grace       time.Time                // when its grace ends; zero for none
 	Named       safeguard.Attendance     // with the patient's name, for the visits at Ask and Grace
+	Unknown     safeguard.Reason         // why nothing is known, while it is to be found out; else NoReason
 }
 
 // Addressed is an alert for one sink.
@@ -146,10 +147,11 @@ func (j *Journal) putRecord(t *tx, s Step, now int64) error {
 	if !s.Due.IsZero() {
 		due = s.Due.UnixMilli()
 	}
-	_, err = t.exec(`INSERT INTO attendances (key, rev, open, begun, changed, due, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+	_, err = t.exec(`INSERT INTO attendances (key, rev, open, begun, changed, due, unknown, since, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (key) DO UPDATE SET rev = excluded.rev, open = excluded.open, begun = excluded.begun,
-			changed = excluded.changed, due = excluded.due, body = excluded.body`,
-		key, r.rev+1, a.State == safeguard.Open, a.Begun.UnixMilli(), now, due, body)
+			changed = excluded.changed, due = excluded.due, unknown = excluded.unknown, since = excluded.since,
+			body = excluded.body`,
+		key, r.rev+1, a.State == safeguard.Open, a.Begun.UnixMilli(), now, due, s.Unknown, r.Accepted.UnixMilli(), body)
 	if err != nil {
 		return err
 	}

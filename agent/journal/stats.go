@@ -7,30 +7,39 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/safeguard-edge/safeguard"
 )
 
 // Stats is the journal's section of the health report. Nothing in it is about a
 // person.
 type Stats struct {
-	Waiting   int                  // entries not settled
-	Oldest    time.Time            // when the oldest of them was received; zero when none
-	SetAside  int                  // entries and items kept for a person
-	Outboxes  map[string]int       // items not settled, by outbox
-	Longest   map[string]time.Time // by outbox: when the oldest of them was queued
-	Reused    int                  // entries whose control id came before with another body
-	Repeats   int                  // messages that came again since the start, and were answered as the first time
-	Messages  int                  // entries there are
-	Late      int                  // alerts that came too late for their attendance
-	Delivered int                  // alerts delivered
-	Began     time.Time            // when this journal began; later than the first start where it was lost
-	Size      int64                // of the file, in bytes
-	Free      uint64               // of the disk, in bytes, as last seen
-	Fault     *Fault               // why intake is stopped, or nil
-	Lost      int                  // rows that a damaged file took with it
-	Mended    time.Time            // when that was; zero for never
+	Waiting   int                             // entries not settled
+	Oldest    time.Time                       // when the oldest of them was received; zero when none
+	SetAside  int                             // entries and items kept for a person
+	Outboxes  map[string]int                  // items not settled, by outbox
+	Longest   map[string]time.Time            // by outbox: when the oldest of them was queued
+	Unknown   map[safeguard.Reason]Unanswered // attendances of which nothing is known, and still is to be, by why
+	Reused    int                             // entries whose control id came before with another body
+	Repeats   int                             // messages that came again since the start, and were answered as the first time
+	Messages  int                             // entries there are
+	Late      int                             // alerts that came too late for their attendance
+	Delivered int                             // alerts delivered
+	Began     time.Time                       // when this journal began; later than the first start where it was lost
+	Size      int64                           // of the file, in bytes
+	Free      uint64                          // of the disk, in bytes, as last seen
+	Fault     *Fault                          // why intake is stopped, or nil
+	Lost      int                             // rows that a damaged file took with it
+	Mended    time.Time                       // when that was; zero for never
 }
 
-// Stats reads the counts.
+// Unanswered are the attendances of which nothing is known, for one reason.
+type Unanswered struct {
+	Attendances int
+	Oldest      time.Time // when the message that began the oldest of them was accepted
+}
+
+// Stats reads the counts. Most are those of an index.
 func (j *Journal) Stats(ctx context.Context) (Stats, error) {
 	j.files.RLock()
 	about := j.about
@@ -50,7 +59,22 @@ func (j *Journal) Stats(ctx context.Context) (Stats, error) {
 	if err := j.countItems(ctx, &s); err != nil {
 		return s, fmt.Errorf("count outbox items: %w", err)
 	}
+	if err := j.countUnknown(ctx, &s); err != nil {
+		return s, fmt.Errorf("count attendances: %w", err)
+	}
 	return s, nil
+}
+
+func (j *Journal) countUnknown(ctx context.Context, s *Stats) error {
+	s.Unknown = map[safeguard.Reason]Unanswered{}
+	return j.each(ctx, `SELECT unknown, COUNT(*), MIN(since) FROM attendances WHERE unknown <> 0 GROUP BY unknown`, nil, func(rows *sql.Rows) error {
+		var why safeguard.Reason
+		var n int
+		var oldest int64
+		err := rows.Scan(&why, &n, &oldest)
+		s.Unknown[why] = Unanswered{n, time.UnixMilli(oldest)}
+		return err
+	})
 }
 
 // countEntries reads indexes only.

@@ -18,10 +18,9 @@ type asking struct {
 type flight struct {
 	numbers []safeguard.NHSNumber
 	changed []safeguard.NHSNumber
-	away    bool // the centre did not answer
-	ended   int  // attendances that end unanswered
-	dry     bool // nothing is asked, only what would be recorded is found
-	ahead   bool // something would be
+	away    bool    // the centre did not answer
+	ended   int     // attendances that end unanswered
+	begun   []first // attendances that begin
 }
 
 func (a *asking) begin(f *flight, n safeguard.NHSNumber) {

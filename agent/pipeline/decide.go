@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,44 +13,129 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/journal"
 )
 
+// plan is what a change calls for, before anything is asked.
+type plan struct {
+	record      journal.Record
+	attendance  safeguard.Attendance
+	eligible    bool
+	over        time.Time // when the attendance ends by itself
+	corrections []safeguard.Correction
+	questions   []question
+	owed        bool // something is to be asked, but not now
+}
+
+// question is one lookup to be made now.
+type question struct {
+	lookup *journal.Lookup // of the plan's record
+	query  safeguard.Query
+	about  journal.Asked
+}
+
+// plan finds what is to be asked and taken back. It asks nobody.
+func (p *Pipeline) plan(c change) *plan {
+	w := &plan{record: c.record, attendance: c.attendance}
+	r, now := &w.record, time.Now()
+	w.over = stay(*r, w.attendance).EndsBy()
+	if w.attendance.State == safeguard.Open && !now.Before(w.over) {
+		w.attendance.State, w.attendance.Finished = safeguard.Ended, w.over
+	}
+	w.eligible, _ = p.Rules.Eligible(w.attendance)
+	w.corrections = p.corrections(r, w.attendance, now)
+	if a := w.attendance; w.eligible && a.State != safeguard.Cancelled && a.State != safeguard.Merged {
+		closed := r.Shown.Closed && r.Shown.About.Number == a.Patient.Number
+		p.question(w, c.refresh, c.silent || closed || !now.Before(stay(*r, a).AskUntil()))
+	}
+	return w
+}
+
+// question says about whom the centre is to be asked. An infant's mother is asked
+// about on her own.
+func (p *Pipeline) question(w *plan, refresh, silent bool) {
+	r, a := &w.record, w.attendance
+	own := a.Query(a.Purpose, p.Device, p.Accountable)
+	if reason := a.Unasked(); reason != safeguard.NoReason {
+		r.Own = journal.Lookup{Answer: safeguard.UnknownBecause(reason)}
+	} else {
+		w.ask(&r.Own, own, refresh, silent)
+	}
+	if hers := own; !a.Patient.Mother.IsZero() {
+		hers.Number, hers.Born = a.Patient.Mother, safeguard.Private[safeguard.Date]{}
+		w.ask(&r.Mothers, hers, refresh, silent)
+	} else {
+		r.Mothers = journal.Lookup{}
+	}
+}
+
+func (w *plan) ask(l *journal.Lookup, q safeguard.Query, refresh, silent bool) {
+	about := journal.Asked{Number: q.Number, Born: q.Born, Purpose: q.Purpose}
+	if l.About.Number != q.Number {
+		*l = journal.Lookup{Answer: safeguard.UnknownBecause(safeguard.CentreUnreachable)}
+	}
+	answered := l.Asked == about
+	switch {
+	case answered && !refresh:
+		return
+	case silent:
+		w.owed = w.owed || !answered
+		return
+	case answered:
+		q.Purpose = safeguard.Refresh
+	}
+	q.Attendance = askedAs(w.record, w.attendance.ID, q.Number)
+	w.questions = append(w.questions, question{l, q, about})
+}
+
+// records are the lookups that the centre will record as attending, and that are
+// not known to be.
+func (w *plan) records() (made []journal.Recorded) {
+	for _, q := range w.questions {
+		m := journal.Recorded{Number: q.query.Number, Attendance: q.query.Attendance}
+		if q.query.Purpose == safeguard.Unscheduled && !slices.Contains(w.record.Recorded, m) && !slices.Contains(made, m) {
+			made = append(made, m)
+		}
+	}
+	return made
+}
+
 // decide asks what is to be asked, decides, and says what the attendance owes
 // from now on: alerts, corrections, a lookup, and when to look at it again.
 func (p *Pipeline) decide(ctx context.Context, f *flight, c change) (journal.Step, string) {
-	r, a := c.record, c.attendance
-	now := time.Now()
-	over := stay(r, a).EndsBy()
-	if a.State == safeguard.Open && !now.Before(over) {
-		a.State, a.Finished = safeguard.Ended, over
+	w := p.plan(c)
+	r, a := &w.record, w.attendance
+	r.Recorded = append(slices.Clip(r.Recorded), w.records()...)
+	owed := w.owed
+	for _, q := range w.questions {
+		owed = p.ask(ctx, f, q) || owed
 	}
-	s := journal.Step{Record: &r, Visits: c.visits, Named: a}
-	s.Corrections = p.corrections(&r, a, now)
-	owed := p.ask(ctx, f, c, &r, a)
-
 	r.Attendance = a
 	answer := r.Answer()
-	now = time.Now()
+	now := time.Now()
 	d := p.Rules.Decide(now, a, answer, r.Shown)
-	s.Alerts = p.address(&r, d.Alerts)
-	until := stay(r, a).AskUntil()
+	s := journal.Step{Record: r, Visits: c.visits, Named: a, Corrections: w.corrections, Alerts: p.address(r, d.Alerts), Grace: d.Again}
+	until := stay(*r, a).AskUntil()
 	asks := now.Before(until)
 	if owed && asks && !d.After.Closed {
-		s.Ask = now.Add(askAgain(r, 0))
+		s.Ask = now.Add(askAgain(*r, 0))
 	}
-	s.Grace = d.Again
 	r.Shown = d.After
-	eligible, _ := p.Rules.Eligible(a)
-	unknown := eligible && answer.Status == safeguard.Unknown
+	unknown := w.eligible && answer.Status == safeguard.Unknown
 	switch {
 	case a.State == safeguard.Open:
-		s.Due = over
+		s.Due = w.over
 	case asks && unknown && (a.State == safeguard.Ended || a.State == safeguard.Expected):
 		s.Due = until
 	}
-	if r.Stage = stage(r, unknown, owed, eligible, !asks); r.Stage != c.record.Stage && !f.dry {
+	if unknown && asks && !r.Shown.Closed && (a.State == safeguard.Open || a.State == safeguard.Ended) {
+		s.Unknown = cmp.Or(answer.Reason, safeguard.CentreUnreachable)
+	}
+	if r.Stage = stage(*r, unknown, owed, w.eligible, !asks); r.Stage != c.record.Stage {
 		if r.Stage == safeguard.SetAsideStage && !r.Shown.Closed {
 			f.ended++
 		}
 		p.Log.Debug("attendance", "id", a.ID, "from", c.record.Stage, "to", r.Stage, "rule", d.Rule)
+	}
+	if begins := !c.record.Known() || c.record.Attendance.State == safeguard.Expected; begins && (a.State == safeguard.Open || a.State == safeguard.Ended) {
+		f.begun = append(f.begun, first{w.eligible, answer})
 	}
 	return s, d.Rule
 }
@@ -132,67 +218,27 @@ func askedAs(r journal.Record, a safeguard.AttendanceID, n safeguard.NHSNumber) 
 	return safeguard.NewAttendanceID(safeguard.ODSCode{}, "again", a.String(), strconv.Itoa(times))
 }
 
-// ask brings the answers up to what the attendance calls for, and tells whether a
-// lookup stays owed. An infant's mother is asked about on her own.
-func (p *Pipeline) ask(ctx context.Context, f *flight, c change, r *journal.Record, a safeguard.Attendance) (owed bool) {
-	if eligible, _ := p.Rules.Eligible(a); !eligible || a.State == safeguard.Cancelled || a.State == safeguard.Merged {
-		return false
+// ask makes one lookup, and tells whether it stays owed.
+func (p *Pipeline) ask(ctx context.Context, f *flight, q question) (owed bool) {
+	p.asking.begin(f, q.query.Number)
+	answer := p.Flags.Lookup(ctx, q.query)
+	if answer.OwedPause > 0 {
+		p.pace.Store(int64(answer.OwedPause))
 	}
-	closed := r.Shown.Closed && r.Shown.About.Number == a.Patient.Number
-	c.silent = c.silent || closed || !time.Now().Before(stay(*r, a).AskUntil())
-	ask := func(l *journal.Lookup, q safeguard.Query) bool {
-		about := journal.Asked{Number: q.Number, Born: q.Born, Purpose: q.Purpose}
-		if l.About.Number != q.Number {
-			*l = journal.Lookup{Answer: safeguard.UnknownBecause(safeguard.CentreUnreachable)}
-		}
-		switch {
-		case l.Asked == about && !c.refresh:
-			return false
-		case c.silent:
-			return l.Asked != about
-		case l.Asked == about:
-			q.Purpose = safeguard.Refresh
-		}
-		q.Attendance = askedAs(*r, a.ID, q.Number)
-		if made := (journal.Recorded{Number: q.Number, Attendance: q.Attendance}); q.Purpose == safeguard.Unscheduled && !slices.Contains(r.Recorded, made) {
-			r.Recorded, f.ahead = append(slices.Clip(r.Recorded), made), true
-		}
-		if f.dry {
-			return true
-		}
-		p.asking.begin(f, q.Number)
-		answer := p.Flags.Lookup(ctx, q)
-		if answer.OwedPause > 0 {
-			p.pace.Store(int64(answer.OwedPause))
-		}
-		answered := answer.Source == safeguard.FromCentre && answer.Status != safeguard.Unknown
-		// What the centre said of this person stays until something is known again.
-		known := l.Answer.Source == safeguard.FromCentre && l.Answer.Status != safeguard.Unknown && l.About.Born == q.Born
-		if answer.Reason != safeguard.CentreUnreachable || !known {
-			l.Answer, l.About = answer, about
-		}
-		f.away = f.away || answer.Source != safeguard.FromCentre
-		switch {
-		case answered:
-			l.Asked = about
-		case answer.Source == safeguard.FromCentre:
-			l.Asked = journal.Asked{} // it was answered, and is not any more
-		}
-		return !answered
+	l, answered := q.lookup, answer.Source == safeguard.FromCentre && answer.Status != safeguard.Unknown
+	// What the centre said of this person stays until something is known again.
+	known := l.Answer.Source == safeguard.FromCentre && l.Answer.Status != safeguard.Unknown && l.About.Born == q.about.Born
+	if answer.Reason != safeguard.CentreUnreachable || !known {
+		l.Answer, l.About = answer, q.about
 	}
-	own := a.Query(a.Purpose, p.Device, p.Accountable)
-	if reason := a.Unasked(); reason != safeguard.NoReason {
-		r.Own = journal.Lookup{Answer: safeguard.UnknownBecause(reason)}
-	} else {
-		owed = ask(&r.Own, own)
+	f.away = f.away || answer.Source != safeguard.FromCentre
+	switch {
+	case answered:
+		l.Asked = q.about
+	case answer.Source == safeguard.FromCentre:
+		l.Asked = journal.Asked{} // it was answered, and is not any more
 	}
-	if hers := own; !a.Patient.Mother.IsZero() {
-		hers.Number, hers.Born = a.Patient.Mother, safeguard.Private[safeguard.Date]{}
-		owed = ask(&r.Mothers, hers) || owed
-	} else {
-		r.Mothers = journal.Lookup{}
-	}
-	return owed
+	return !answered
 }
 
 // askAgain is how long to wait before an owed lookup is made again.

@@ -21,7 +21,7 @@ func (p *Pipeline) Deliver(ctx context.Context, sink Sink, item journal.Item) (t
 		log.Info("alert superseded before it was delivered")
 		return try{}, p.Journal.End(ctx, item.ID, journal.Ignored, "superseded")
 	case !item.Open && alert.Action != safeguard.Withdraw:
-		p.late.Add(1)
+		p.counts.late.Add(1)
 		log.Warn("alert too late, its attendance is over")
 		return try{}, p.Journal.End(ctx, item.ID, journal.Late, "late")
 	}
@@ -37,6 +37,7 @@ func (p *Pipeline) Deliver(ctx context.Context, sink Sink, item journal.Item) (t
 	case safeguard.Delivered:
 		log.Info("alert delivered", "code", receipt.Code)
 	case safeguard.Refused:
+		p.counts.setAside.Add(1)
 		log.Error("alert refused by the EPR, set aside", "code", receipt.Code)
 	default:
 		log.Warn("alert not taken by the EPR, trying again", "code", receipt.Code)
@@ -79,6 +80,7 @@ func (p *Pipeline) visit(ctx context.Context, item journal.Item, c change, waits
 		record, known, err := p.Journal.Record(ctx, item.Attendance)
 		switch {
 		case errors.Is(err, journal.ErrBroken):
+			p.counts.setAside.Add(1)
 			p.Log.Error("item set aside", "outbox", item.Outbox, "item", item.ID, "attendance", item.Attendance, "err", err)
 			return p.Journal.End(ctx, item.ID, journal.SetAside, "unreadable")
 		case err != nil:

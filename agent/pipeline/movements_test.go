@@ -443,7 +443,7 @@ func TestAskingEndsAWeekAfterTheAttendance(t *testing.T) {
 		w.stage("V1", safeguard.Alerted)
 		time.Sleep(2 * time.Hour)
 		w.stage("V1", safeguard.SetAsideStage)
-		if n := w.pipeline.Stats().Ended; n != 1 {
+		if n := w.stats().Since.Unanswered; n != 1 {
 			t.Errorf("%d unanswered ends counted, want 1", n)
 		}
 	})
@@ -618,7 +618,7 @@ func TestEchoIsCountedAndNotProcessed(t *testing.T) {
 		w.want()
 		w.lookups(0)
 		w.setAside(0)
-		if n := w.pipeline.Stats().Echoes; n != 2 {
+		if n := w.stats().Since.Echoes; n != 2 {
 			t.Errorf("%d echoes counted, want 2", n)
 		}
 	})

@@ -154,6 +154,7 @@ func (p *Pipeline) attempt(ctx context.Context, o outlet, item journal.Item, fai
 	}
 	err := p.safely(func() (err error) {
 		if item.Broken != nil {
+			p.counts.setAside.Add(1)
 			p.Log.Error("item set aside, as it can not be read", "outbox", o.name, "item", item.ID, "err", item.Broken)
 			return p.Journal.End(ctx, item.ID, journal.SetAside, "unreadable")
 		}
@@ -174,9 +175,13 @@ func (p *Pipeline) attempt(ctx context.Context, o outlet, item journal.Item, fai
 	if counts {
 		failed++
 	}
+	poisoned := o.poison > 0 && failed >= o.poison
+	if poisoned {
+		p.counts.setAside.Add(1)
+		p.Log.Error("item set aside, as it fails while others get through", "outbox", o.name, "item", item.ID, "tries", failed, "code", t.code)
+	}
 	_ = p.insist(ctx, func() error {
-		if o.poison > 0 && failed >= o.poison {
-			p.Log.Error("item set aside, as it fails while others get through", "outbox", o.name, "item", item.ID, "tries", failed, "code", t.code)
+		if poisoned {
 			return p.Journal.Done(ctx, item.ID, safeguard.Receipt{Outcome: safeguard.Refused, Code: t.code, At: time.Now()})
 		}
 		after := t.after

@@ -36,9 +36,7 @@ type Pipeline struct {
 	locks  locks
 	asking asking
 	pace   atomic.Int64 // between two owed lookups, as the centre said last, in nanoseconds
-	echoes atomic.Int64
-	late   atomic.Int64
-	ended  atomic.Int64
+	counts counts
 }
 
 // Parser reads what a message says about attendances.
@@ -64,18 +62,6 @@ type Corrector interface {
 type Sink interface {
 	Name() string
 	Deliver(ctx context.Context, a safeguard.Alert) (safeguard.Receipt, error)
-}
-
-// Stats is the pipeline's section of the health report, counted since the start.
-type Stats struct {
-	Echoes int // messages of our own that came back on a feed
-	Late   int // alerts that came too late for their attendance
-	Ended  int // attendances whose time to be asked about ended without an answer
-}
-
-// Stats reads the counts.
-func (p *Pipeline) Stats() Stats {
-	return Stats{int(p.echoes.Load()), int(p.late.Load()), int(p.ended.Load())}
 }
 
 // workers is how many patients are processed at the same time; most of the time

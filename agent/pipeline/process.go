@@ -21,7 +21,7 @@ func (p *Pipeline) Process(ctx context.Context, e journal.Entry, m adt.Movement,
 		return p.setAside(ctx, e, unread.Error())
 	}
 	if m.Rule == adt.Echo {
-		p.echoes.Add(1)
+		p.counts.echoes.Add(1)
 	}
 	if !concerns[m.Kind] {
 		return p.once(p.Journal.Settle(ctx, journal.Outcome{Entry: e.Seq, State: journal.Ignored, Note: m.Rule}))
@@ -59,6 +59,7 @@ var concerns = map[adt.Kind]bool{
 }
 
 func (p *Pipeline) setAside(ctx context.Context, e journal.Entry, why string) error {
+	p.counts.setAside.Add(1)
 	p.Log.Warn("message set aside", "feed", e.Feed, "entry", e.Seq, "err", why)
 	return p.once(p.Journal.Settle(ctx, journal.Outcome{Entry: e.Seq, State: journal.SetAside, Note: why}))
 }
@@ -455,16 +456,13 @@ func (p *Pipeline) ahead(ctx context.Context, changes []*change) error {
 		if !c.record.Known() {
 			continue
 		}
-		f := &flight{dry: true}
-		if s, _ := p.decide(ctx, f, *c); f.ahead {
-			for _, l := range s.Record.Recorded {
-				if !slices.Contains(c.record.Recorded, l) {
-					c.record.Recorded = append(slices.Clip(c.record.Recorded), l)
-				}
-			}
-			if err := p.Journal.Ahead(ctx, &c.record); err != nil {
-				return err
-			}
+		made := p.plan(*c).records()
+		if len(made) == 0 {
+			continue
+		}
+		c.record.Recorded = append(slices.Clip(c.record.Recorded), made...)
+		if err := p.Journal.Ahead(ctx, &c.record); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -476,8 +474,11 @@ func (p *Pipeline) settle(ctx context.Context, f *flight, o journal.Outcome) err
 	if err := p.Journal.Settle(ctx, o); err != nil {
 		return err
 	}
+	for _, b := range f.begun {
+		p.counts.register(b)
+	}
 	if f.ended > 0 {
-		p.ended.Add(int64(f.ended))
+		p.counts.ended.Add(int64(f.ended))
 		p.Log.Warn("asking ended without an answer", "attendances", f.ended)
 	}
 	for _, n := range p.asking.end(f) {
