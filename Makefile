@@ -47,6 +47,7 @@ lint: ## gofmt, go vet for both systems, staticcheck
 
 generate: ## make the generated code anew
 	central/flagpb/generate.sh
+	$(GO) run ./test/reference
 
 cross: ## build both programs for each platform
 	@for p in $(PLATFORMS); do for c in agent central; do \

@@ -21,23 +21,23 @@ type Config struct {
 	Sites            []safeguard.ODSCode `yaml:"sites"`             // the organisation's sites that this agent serves
 	Accountable      Accountable         `yaml:"accountable"`       // who answers for the lookups
 	ProductionChecks bool                `yaml:"production_checks"` // take NHS numbers of the 999 range as tests
-	TimeZone         string              `yaml:"time_zone"`         // of time stamps without one
+	TimeZone         string              `yaml:"time_zone"`         // of times that messages give without one
 	Data             string              `yaml:"data"`              // folder of journal and cache
 	MasterKey        string              `yaml:"master_key"`        // file, outside the data folder; a systemd credential comes first
 	Central          Central             `yaml:"central"`
 	Cache            Cache               `yaml:"cache"`
 	Journal          journal.Policy      `yaml:"journal"` // how long and how much it keeps, and when it stops intake
 	Rules            Rules               `yaml:"rules"`
-	Feeds            []Feed              `yaml:"feeds"`
-	Wording          epr.Wording         `yaml:"wording"` // what the clinician reads
-	Sinks            []Sink              `yaml:"sinks"`
+	Feeds            []Feed              `yaml:"feeds"`     // how the hospital's messages come in: docs/feeds.md
+	Wording          epr.Wording         `yaml:"wording"`   // what the clinician reads
+	Sinks            []Sink              `yaml:"sinks"`     // the EPRs that take alerts: docs/epr.md
 	CDSHooks         *CDSHooks           `yaml:"cds_hooks"` // nil where no EPR asks
 }
 
 // Accountable is the person who answers for the agent's lookups.
 type Accountable struct {
-	Name string `yaml:"name"`
-	Role string `yaml:"role"`
+	Name string `yaml:"name"` // as in the access history
+	Role string `yaml:"role"` // in which they answer
 }
 
 // Central says how the centre is reached.
@@ -59,10 +59,10 @@ type Cache struct {
 
 // Rules are the policies of the site that differ from the defaults.
 type Rules struct {
-	UnansweredAfter   time.Duration `yaml:"unanswered_after"`
-	UnidentifiedAfter time.Duration `yaml:"unidentified_after"`
-	WithdrawAtEnd     bool          `yaml:"withdraw_at_end"` // take alerts away at discharge
-	SayNone           bool          `yaml:"say_none"`        // tell the clinician that none is held; otherwise that is silent
+	UnansweredAfter   time.Duration `yaml:"unanswered_after"`   // then the EPR shows that the check was not completed, while the centre does not answer
+	UnidentifiedAfter time.Duration `yaml:"unidentified_after"` // the same without an NHS number, or when identity is not confirmed
+	WithdrawAtEnd     bool          `yaml:"withdraw_at_end"`    // take alerts away at discharge
+	SayNone           bool          `yaml:"say_none"`           // tell the clinician that none is held; otherwise that is silent
 }
 
 // DefaultConfig is what holds for keys that the file does not have.

@@ -22,16 +22,16 @@ import (
 // Feed is one of the hospital's feeds: how its messages come, by one of the
 // transports, and how they are understood.
 type Feed struct {
-	Name        string                `yaml:"name"`
+	Name        string                `yaml:"name"`         // of its own: in logs, counters and the journal
 	Site        safeguard.ODSCode     `yaml:"site"`         // where PV1-3.4 names no other
 	CareSetting safeguard.CareSetting `yaml:"care_setting"` // where neither rule nor location says another
-	ADT         adt.Config            `yaml:"adt"`
+	ADT         adt.Config            `yaml:"adt"`          // how its messages are understood: docs/hl7/rules.md
 
 	MLLP       *mllp.Config       `yaml:"mllp"`        // senders connect to the agent
 	MLLPClient *mllp.Config       `yaml:"mllp_client"` // the agent connects to the sender
-	HTTP       *httpfeed.Config   `yaml:"http"`
-	Folder     *dropfolder.Config `yaml:"folder"`
-	MQTT       *mqtt.Config       `yaml:"mqtt"`
+	HTTP       *httpfeed.Config   `yaml:"http"`        // senders post to the agent
+	Folder     *dropfolder.Config `yaml:"folder"`      // senders drop files
+	MQTT       *mqtt.Config       `yaml:"mqtt"`        // senders publish to a broker
 }
 
 // transport is a feed that is ready to run.

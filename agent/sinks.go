@@ -18,29 +18,29 @@ import (
 // Sink is one EPR that takes alerts: whom it is for, what is sent, and how it is
 // carried, by one of the carriers.
 type Sink struct {
-	Name             string               `yaml:"name"`
-	Delivery         epr.GuardConfig      `yaml:"delivery"`
+	Name             string               `yaml:"name"`             // of its own: in logs, counters and the journal
+	Delivery         epr.GuardConfig      `yaml:"delivery"`         // for whom, and how fast
 	Message          epr.MessageConfig    `yaml:"message"`          // of mllp, folder and mqtt
 	Acknowledgements epr.Acknowledgements `yaml:"acknowledgements"` // of mllp, where the EPR's mean something else
 	TestPatient      *TestPatient         `yaml:"test_patient"`     // for "epr test", and for nothing else
 
-	MLLP   *mllp.SenderConfig `yaml:"mllp"`
-	Folder *epr.FolderConfig  `yaml:"folder"`
-	MQTT   *epr.MQTTConfig    `yaml:"mqtt"`
-	FHIR   *fhir.Config       `yaml:"fhir"`
+	MLLP   *mllp.SenderConfig `yaml:"mllp"`   // messages to an EPR or engine that listens
+	Folder *epr.FolderConfig  `yaml:"folder"` // messages as files
+	MQTT   *epr.MQTTConfig    `yaml:"mqtt"`   // messages to a broker
+	FHIR   *fhir.Config       `yaml:"fhir"`   // a FHIR R4 server
 }
 
 // TestPatient is the EPR's own test patient.
 type TestPatient struct {
-	NHSNumber               string         `yaml:"nhs_number"`
-	HospitalNumber          string         `yaml:"hospital_number"`
-	HospitalNumberAuthority string         `yaml:"hospital_number_authority"`
-	HospitalNumberType      string         `yaml:"hospital_number_type"`
-	Family                  string         `yaml:"family"`
-	Given                   string         `yaml:"given"`
-	Born                    safeguard.Date `yaml:"born"`
-	VisitNumber             string         `yaml:"visit_number"`
-	VisitNumberAuthority    string         `yaml:"visit_number_authority"`
+	NHSNumber               string         `yaml:"nhs_number"`                // this or hospital_number is wanted
+	HospitalNumber          string         `yaml:"hospital_number"`           // PID-3.1
+	HospitalNumberAuthority string         `yaml:"hospital_number_authority"` // PID-3.4
+	HospitalNumberType      string         `yaml:"hospital_number_type"`      // PID-3.5
+	Family                  string         `yaml:"family"`                    // PID-5.1
+	Given                   string         `yaml:"given"`                     // PID-5.2
+	Born                    safeguard.Date `yaml:"born"`                      // PID-7, as 2015-01-01
+	VisitNumber             string         `yaml:"visit_number"`              // PV1-19.1
+	VisitNumberAuthority    string         `yaml:"visit_number_authority"`    // PV1-19.4
 }
 
 // UnmarshalYAML reads a sink over the defaults of its carrier.

@@ -41,7 +41,7 @@ type Config struct {
 	// listed is imported at each start: it adds and changes, and never removes or
 	// moves to another stage.
 	Sites       []Site      `yaml:"sites"`
-	Authorities []Authority `yaml:"authorities"`
+	Authorities []Authority `yaml:"authorities"` // the local authorities that may upload flags, and are notified
 }
 
 // Uploads is what the centre decides about local authorities' uploads.
@@ -57,8 +57,8 @@ type Uploads struct {
 	Settle time.Duration `yaml:"settle"` // how long a file must have stayed as it is before it is taken
 }
 
-// Store is where the centre keeps what it must not lose: a file in Data, or a
-// database.
+// Store is where the centre keeps what it must not lose: a file in the data
+// folder, or a database.
 type Store struct {
 	Postgres Postgres `yaml:"postgres"`
 }
@@ -66,37 +66,37 @@ type Store struct {
 // Postgres is a database that many centres may share, all with the same keys and
 // master key.
 type Postgres struct {
-	DSNFile string `yaml:"dsn_file"` // holds the connection string, which is a secret; empty: the file in Data is used
+	DSNFile string `yaml:"dsn_file"` // holds the connection string, which is a secret; empty: the file in the data folder is used
 }
 
 // TLS are the PEM files of the centre.
 type TLS struct {
-	Certificate string `yaml:"certificate"`
-	Key         string `yaml:"key"`
-	ClientsCA   string `yaml:"clients_ca"` // the authority that issues the callers' certificates
+	Certificate string `yaml:"certificate"` // its own, with the intermediate ones
+	Key         string `yaml:"key"`         // of certificate
+	ClientsCA   string `yaml:"clients_ca"`  // the authority that issues the callers' certificates
 }
 
 // Site is a place that may ask.
 type Site struct {
-	Organisation string      `yaml:"organisation"` // ODS code, as in its agents' certificates
-	Site         string      `yaml:"site"`         // ODS code
-	Name         string      `yaml:"name"`
-	CareSettings []string    `yaml:"care_settings"`
-	Accountable  Accountable `yaml:"accountable"` // answers for lookups that name nobody
+	Organisation string      `yaml:"organisation"`  // ODS code, as in its agents' certificates
+	Site         string      `yaml:"site"`          // ODS code
+	Name         string      `yaml:"name"`          // as local authorities are to read it
+	CareSettings []string    `yaml:"care_settings"` // the types of care that it gives
+	Accountable  Accountable `yaml:"accountable"`   // answers for lookups that name nobody
 }
 
 // Accountable is a person and the role in which they answer.
 type Accountable struct {
-	Name string `yaml:"name"`
-	Role string `yaml:"role"`
+	Name string `yaml:"name"` // as in the access history
+	Role string `yaml:"role"` // in which they answer
 }
 
 // Authority is a local authority that may upload flags.
 type Authority struct {
-	Code               string `yaml:"code"`
-	Name               string `yaml:"name"`
-	EmergencyDutyPhone string `yaml:"emergency_duty_phone"`
-	OfficeHoursPhone   string `yaml:"office_hours_phone"` // may be empty
+	Code               string `yaml:"code"`                 // three digits, as in the national list
+	Name               string `yaml:"name"`                 // as clinicians are to read it
+	EmergencyDutyPhone string `yaml:"emergency_duty_phone"` // outside office hours; clinicians read it
+	OfficeHoursPhone   string `yaml:"office_hours_phone"`   // may be empty
 }
 
 // DefaultConfig listens on the port of the service, with production checks. It

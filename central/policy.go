@@ -30,17 +30,17 @@ type Policy struct {
 
 // CachePolicy is how long the answers that a site keeps count.
 type CachePolicy struct {
-	Off        bool          `yaml:"off"` // no site may keep any
-	HeldFresh  time.Duration `yaml:"held_fresh"`
-	HeldUsable time.Duration `yaml:"held_usable"`
-	NoneFresh  time.Duration `yaml:"none_fresh"`
-	NoneUsable time.Duration `yaml:"none_usable"`
+	Off        bool          `yaml:"off"`         // no site may keep any
+	HeldFresh  time.Duration `yaml:"held_fresh"`  // how long an answer that flags are held is as good as a new one
+	HeldUsable time.Duration `yaml:"held_usable"` // and how long it is shown with its age
+	NoneFresh  time.Duration `yaml:"none_fresh"`  // the same of an answer that none is held
+	NoneUsable time.Duration `yaml:"none_usable"` // and how long it is shown with its age
 }
 
 // Webhook is where a local authority wants its notifications pushed.
 type Webhook struct {
-	Authority  string `yaml:"authority"` // its code
-	URL        string `yaml:"url"`
+	Authority  string `yaml:"authority"`   // its code
+	URL        string `yaml:"url"`         // https
 	SecretFile string `yaml:"secret_file"` // a secret (whsec_…) a line; each signs
 	CA         string `yaml:"ca"`          // PEM file of who vouches for the receiver; empty for whom the system trusts
 }

@@ -13,9 +13,9 @@ import (
 type Config struct {
 	NHSNumber      NHSNumbers      `yaml:"nhs_number"`
 	HospitalNumber HospitalNumbers `yaml:"hospital_number"`
-	Arriving       Arriving        `yaml:"arriving"` // A10
-	Locations      []Location      `yaml:"locations"`
-	Rules          []Rule          `yaml:"rules"` // tried in order, before those of DefaultRules
+	Arriving       Arriving        `yaml:"arriving"`  // A10
+	Locations      []Location      `yaml:"locations"` // places, and what care is given there
+	Rules          []Rule          `yaml:"rules"`     // tried in order, before those of DefaultRules
 }
 
 // NHSNumbers says how NHS numbers are told from other identifiers.
@@ -43,8 +43,8 @@ const (
 
 // Location names a place and what care is given there.
 type Location struct {
-	Name    string                `yaml:"name"` // PV1-3.1 or PV1-3.2
-	Setting safeguard.CareSetting `yaml:"care_setting"`
+	Name    string                `yaml:"name"`         // PV1-3.1 or PV1-3.2
+	Setting safeguard.CareSetting `yaml:"care_setting"` // what care is given there
 }
 
 // DefaultConfig reads messages as the NHS standards have them.

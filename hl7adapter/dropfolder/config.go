@@ -13,7 +13,7 @@ import (
 
 // Config is one folder into which a sender drops files.
 type Config struct {
-	Name   string      `yaml:"name"`   // of the feed
+	Name   string      `yaml:"-"`      // of the feed
 	Folder string      `yaml:"folder"` // where files are dropped; may be on a share
 	Policy feed.Policy `yaml:"policy"`
 
@@ -31,7 +31,7 @@ type Config struct {
 	// Taken files are deleted, unless Done names a folder inside Folder
 	// where they are kept for DoneFor.
 	Done    string        `yaml:"done"`
-	DoneFor time.Duration `yaml:"done_for"`
+	DoneFor time.Duration `yaml:"done_for"` // how long they are kept
 
 	Failed    string        `yaml:"failed"`     // folder inside Folder for messages that were not taken
 	FailedFor time.Duration `yaml:"failed_for"` // how long they are kept; 0 for ever

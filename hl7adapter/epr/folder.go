@@ -17,7 +17,7 @@ import (
 
 // FolderConfig is an EPR, or its integration engine, that takes messages as files.
 type FolderConfig struct {
-	Folder string `yaml:"folder"`
+	Folder string `yaml:"folder"` // where files are put; may be on a share
 	Suffix string `yaml:"suffix"` // of the files' names
 }
 

@@ -16,7 +16,7 @@ import (
 
 // MessageConfig says how an alert is written as an HL7 v2 message.
 type MessageConfig struct {
-	Format      string   `yaml:"format"`      // one of Formats
+	Format      string   `yaml:"format"`      // oru-r01, adt-a08, adt-a31, mdm-t02 or mdm-t02-pdf
 	Template    string   `yaml:"template"`    // file of the site's own form, instead of a format
 	Version     string   `yaml:"version"`     // MSH-12
 	Application string   `yaml:"application"` // MSH-5

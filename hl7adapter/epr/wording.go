@@ -18,9 +18,9 @@ type Wording struct {
 	// Headlines stand in lists, which a parent may see over a shoulder: by
 	// default they do not say what is held.
 	Headline             string `yaml:"headline"`
-	HeadlineNotCompleted string `yaml:"headline_not_completed"`
-	HeadlineNoneHeld     string `yaml:"headline_none_held"`
-	HeadlineWithdrawn    string `yaml:"headline_withdrawn"`
+	HeadlineNotCompleted string `yaml:"headline_not_completed"` // of a check that was not completed
+	HeadlineNoneHeld     string `yaml:"headline_none_held"`     // where none is held
+	HeadlineWithdrawn    string `yaml:"headline_withdrawn"`     // of what is withdrawn
 
 	Active       string            `yaml:"active"`        // a plan that runs
 	Ended        string            `yaml:"ended"`         // a plan that has ended and is still shown
@@ -36,8 +36,8 @@ type Wording struct {
 
 	Withdrawn             string `yaml:"withdrawn"`               // before what is withdrawn
 	NotCompletedWithdrawn string `yaml:"not_completed_withdrawn"` // of a check that needs no answer any more
-	NoneHeldWithdrawn     string `yaml:"none_held_withdrawn"`
-	Test                  string `yaml:"test"` // before everything in a test alert
+	NoneHeldWithdrawn     string `yaml:"none_held_withdrawn"`     // of an answer that none is held
+	Test                  string `yaml:"test"`                    // before everything in a test alert
 
 	Brief string `yaml:"brief"` // one plan in short; where there is one line for all
 }

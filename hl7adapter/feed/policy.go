@@ -16,8 +16,8 @@ type Policy struct {
 	Other       Other       `yaml:"other"`       // messages that are not ADT
 	Hold        Hold        `yaml:"hold"`        // while intake is on hold
 	Acknowledge Acknowledge `yaml:"acknowledge"` // which acknowledgements are sent
-	Charset     string      `yaml:"charset"`     // instead of MSH-18
-	Processing  string      `yaml:"processing"`  // instead of MSH-11
+	Charset     string      `yaml:"charset"`     // instead of MSH-18, such as WINDOWS-1252
+	Processing  string      `yaml:"processing"`  // instead of MSH-11: P, T or D
 }
 
 // Unreadable says what becomes of a message that can not be read.

@@ -15,7 +15,7 @@ import (
 // they change: who listens looks at each handshake, who dials at each dial.
 type TLS struct {
 	Cert string `yaml:"cert"` // PEM, with the intermediate certificates
-	Key  string `yaml:"key"`
+	Key  string `yaml:"key"`  // PEM
 	// CA is who must have signed the peer's certificate. Who listens with a
 	// CA asks for client certificates, without one takes any client. Who
 	// dials without a CA trusts those of the system.

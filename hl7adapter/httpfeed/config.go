@@ -30,7 +30,7 @@ import (
 
 // Config is one HTTP feed.
 type Config struct {
-	Name    string      `yaml:"name"`    // of the feed
+	Name    string      `yaml:"-"`       // of the feed
 	Address string      `yaml:"address"` // to listen on: host and port
 	Path    string      `yaml:"path"`    // where messages are posted
 	Policy  feed.Policy `yaml:"policy"`

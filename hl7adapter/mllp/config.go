@@ -11,7 +11,7 @@ import (
 
 // Config is one MLLP feed: a Listener, or a Client that dials the sender.
 type Config struct {
-	Name    string      `yaml:"name"`    // of the feed
+	Name    string      `yaml:"-"`       // of the feed
 	Address string      `yaml:"address"` // to listen on, or to dial: host and port
 	Policy  feed.Policy `yaml:"policy"`
 
@@ -33,8 +33,8 @@ type Config struct {
 	// acknowledgement. They are understood, and not required, either way.
 	Release2 bool `yaml:"release2"`
 
-	RetryMin time.Duration `yaml:"retry_min"` // of a Client, before it dials again
-	RetryMax time.Duration `yaml:"retry_max"`
+	RetryMin time.Duration `yaml:"retry_min"` // of mllp_client, before it dials again
+	RetryMax time.Duration `yaml:"retry_max"` // and at most
 }
 
 // DefaultConfig returns a feed that lacks only its name and address.

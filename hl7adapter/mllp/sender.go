@@ -20,8 +20,8 @@ type SenderConfig struct {
 	Address    string        `yaml:"address"`     // host and port
 	TLS        *feed.TLS     `yaml:"tls"`         // nil for plain TCP
 	AckTimeout time.Duration `yaml:"ack_timeout"` // for one message, from dialling to its acknowledgement
-	KeepAlive  time.Duration `yaml:"keep_alive"`
-	Release2   bool          `yaml:"release2"` // wait for the receiver's commit block too
+	KeepAlive  time.Duration `yaml:"keep_alive"`  // silence before TCP asks whether the peer lives
+	Release2   bool          `yaml:"release2"`    // wait for the receiver's commit block too
 }
 
 // DefaultSenderConfig returns a receiver that lacks only its address.

@@ -13,7 +13,7 @@ import (
 
 // Config is one MQTT feed.
 type Config struct {
-	Name   string      `yaml:"name"` // of the feed
+	Name   string      `yaml:"-"` // of the feed
 	Broker Broker      `yaml:"broker"`
 	Policy feed.Policy `yaml:"policy"`
 
@@ -37,15 +37,15 @@ type Broker struct {
 	// client may use it, nor it and -reply, which is that of the connection for
 	// replies: the two would push each other out for ever.
 	ClientID     string    `yaml:"client_id"`
-	TLS          *feed.TLS `yaml:"tls"` // nil for plain TCP
-	User         string    `yaml:"user"`
+	TLS          *feed.TLS `yaml:"tls"`           // nil for plain TCP
+	User         string    `yaml:"user"`          // with a password file
 	PasswordFile string    `yaml:"password_file"` // its first line; read again at each connection
 
 	KeepAlive      time.Duration `yaml:"keep_alive"`      // silence before the broker is asked whether it is there; whole seconds
 	ConnectTimeout time.Duration `yaml:"connect_timeout"` // for dialling, handshake and the broker's welcome
 	WriteTimeout   time.Duration `yaml:"write_timeout"`   // for anything we send, and the broker's word on it
 	RetryMin       time.Duration `yaml:"retry_min"`       // before connecting again
-	RetryMax       time.Duration `yaml:"retry_max"`
+	RetryMax       time.Duration `yaml:"retry_max"`       // and at most
 }
 
 // DefaultConfig returns a feed that lacks its name, broker and topics.

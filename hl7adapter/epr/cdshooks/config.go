@@ -12,12 +12,12 @@ import (
 
 // Config is the service that an EPR asks when a record is opened.
 type Config struct {
-	Address   string        `yaml:"address"`    // to listen on: host and port
-	TLS       *feed.TLS     `yaml:"tls"`        // only this host itself may come without
-	PublicURL string        `yaml:"public_url"` // under which EPRs know us, without /cds-services: what their tokens are for
-	Clients   []Client      `yaml:"clients"`    // who may ask
-	NHSSystem string        `yaml:"nhs_number_system"`
-	Timeout   time.Duration `yaml:"timeout"` // for one request
+	Address   string        `yaml:"address"`           // to listen on: host and port
+	TLS       *feed.TLS     `yaml:"tls"`               // only this host itself may come without
+	PublicURL string        `yaml:"public_url"`        // under which EPRs know us, without /cds-services: what their tokens are for
+	Clients   []Client      `yaml:"clients"`           // who may ask
+	NHSSystem string        `yaml:"nhs_number_system"` // of Patient.identifier
+	Timeout   time.Duration `yaml:"timeout"`           // for one request
 }
 
 // Client is an EPR that may ask.

@@ -28,12 +28,12 @@ type Config struct {
 // Token says how an access token is had: by a secret, or by a key (SMART backend
 // services, private_key_jwt).
 type Token struct {
-	URL        string `yaml:"url"`
-	ClientID   string `yaml:"client_id"`
-	Scope      string `yaml:"scope"`
+	URL        string `yaml:"url"`         // of the token endpoint
+	ClientID   string `yaml:"client_id"`   // as the EPR registered this agent
+	Scope      string `yaml:"scope"`       // what is asked for
 	SecretFile string `yaml:"secret_file"` // its first line
 	KeyFile    string `yaml:"key_file"`    // PEM, RSA or EC P-384
-	KeyID      string `yaml:"key_id"`
+	KeyID      string `yaml:"key_id"`      // kid, as registered
 }
 
 // The shapes of what is written.
