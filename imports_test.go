@@ -55,6 +55,7 @@ var doors = []struct {
 	{"github.com/eclipse/paho.mqtt.golang", []string{"hl7adapter/mqtt"}, "its traps are kept in one place"},
 	{"github.com/fsnotify/fsnotify", []string{"hl7adapter/dropfolder"}, "its traps are kept in one place"},
 	{"github.com/kardianos/service", []string{"installer"}, "its traps are kept in one place"},
+	{"github.com/coreos/go-systemd", []string{"installer"}, "what is told to a service manager is told in one place"},
 	{"github.com/tink-crypto/tink-go", []string{"cache/keys"}, "cryptography is decided once"},
 	{"codeberg.org/go-pdf/fpdf", []string{"hl7adapter/epr/document"}, "what a document looks like is kept in one place"},
 	{"github.com/go-jose/go-jose", []string{"hl7adapter/epr/fhir", "hl7adapter/epr/cdshooks"}, "tokens are the EPR's two web interfaces' alone"},

@@ -27,8 +27,9 @@ import (
 )
 
 // Run runs the agent until ctx ends: first what it owes, then what it takes on.
-// What is not settled at the end is there again at the next start.
-func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
+// What is not settled at the end is there again at the next start. ready is called
+// once the feeds listen, with what tells whether the agent is alive.
+func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(context.Context) error)) (err error) {
 	zone, err := c.zone()
 	if err != nil {
 		return err
@@ -120,6 +121,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 		g.Go(func() error { return f.Run(ctx, entries.Append) })
 	}
 	log.Info("agent started", "device", c.Device, "organisation", c.Organisation)
+	ready(entries.Alive)
 	err = g.Wait()
 	log.Info("agent stopped")
 	return err

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -110,7 +111,7 @@ func TestMissingCertificateIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.MasterKey = filepath.Join(filepath.Dir(path), "keys", "master.key")
-	err = agent.Run(t.Context(), c, slog.New(slog.DiscardHandler))
+	err = agent.Run(t.Context(), c, slog.New(slog.DiscardHandler), func(func(context.Context) error) { t.Error("ready") })
 	if err == nil || !strings.Contains(err.Error(), "agent-RX1.pem") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v, want one line that names the missing certificate file", err)
 	}

@@ -5,6 +5,7 @@ package central
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,7 +28,8 @@ import (
 
 // Run is the centre: it opens the keys and the store, listens, serves until ctx
 // ends, and returns nil after a clean stop. The configuration must be valid.
-func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
+// ready is called once it listens, with what tells whether the centre is alive.
+func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(context.Context) error)) (err error) {
 	sites, authorities, err := c.participants()
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
@@ -81,9 +83,22 @@ func Run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	}
 	log.Info("central started", "address", s.Addr().String(), "data", c.Data, "sites", who.sites,
 		"authorities", who.authorities, "production_checks", c.ProductionChecks)
+	ready(func(ctx context.Context) error { return answers(ctx, s.Addr().String()) })
 	err = g.Wait()
 	log.Info("central stopped", "counts", s.Counts())
 	return err
+}
+
+// answers gives an error unless the centre takes a connection and shows its
+// certificate. It asks nothing: a database that is away is mended by no restart.
+func answers(ctx context.Context, address string) error {
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("the centre does not answer itself: %w", err)
+	}
+	_ = conn.Close()
+	return nil
 }
 
 // holder names this process among those that share a store.
@@ -110,6 +125,20 @@ func (c Config) openStore(ctx context.Context) (*store.DB, error) {
 		return nil, fmt.Errorf("store.postgres.dsn_file: %w", err)
 	}
 	return store.OpenPostgres(ctx, strings.TrimSpace(string(dsn)), ring)
+}
+
+// DestroyKeys shreds the keys of a stopped centre that is removed for good: no
+// person in its store can be read any more, here or in a backup of it.
+func DestroyKeys(file string) error {
+	c, err := Load(file)
+	if err != nil {
+		return err
+	}
+	folder := filepath.Join(c.Data, "keys")
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return keys.Destroy(folder, keys.SystemMaster(c.MasterKey))
 }
 
 // writeWhole writes a file so that a reader sees all of it or nothing.

@@ -62,3 +62,16 @@ func Value[T any](ctx context.Context, j *Journal, query string, args ...any) (v
 	_, err = j.one(ctx, query, args, &v)
 	return v, err
 }
+
+// Block keeps the writer busy until the channel is closed. It returns once it is.
+func Block(j *Journal, until <-chan struct{}) {
+	busy := make(chan struct{})
+	go func() {
+		_ = j.writer.alone(context.Background(), func(*tx) error {
+			close(busy)
+			<-until
+			return nil
+		})
+	}()
+	<-busy
+}

@@ -346,6 +346,25 @@ func (j *Journal) Close() error {
 	return errors.Join(j.closeReader(), j.writer.tx.close(), j.lock.Close())
 }
 
+// Alive gives an error unless the writer answers before ctx ends. A journal that
+// refuses, for its disk is full or broken, is alive: a restart would mend nothing.
+func (j *Journal) Alive(ctx context.Context) error {
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		_ = j.writer.alone(ctx, func(*tx) error { return nil })
+	}()
+	select {
+	case <-answered:
+		// So it is too when ctx ended before the writer took it.
+		if ctx.Err() == nil {
+			return nil
+		}
+	case <-ctx.Done():
+	}
+	return fmt.Errorf("journal: writer does not answer: %w", ctx.Err())
+}
+
 // each reads the rows of a query. A read that fails puts the file in doubt, as a
 // write does.
 func (j *Journal) each(ctx context.Context, query string, args []any, do func(*sql.Rows) error) error {

@@ -51,6 +51,22 @@ func (k keyDestroy) Run() error {
 	return nil
 }
 
+// shred destroys the keys of a stopped agent that is removed for good.
+func shred(file string) error {
+	config, err := agent.LoadConfig(file)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	status, err := config.OperateKeys(ctx, agent.StatusOfKeys)
+	if errors.Is(err, agent.ErrNoKeys) {
+		return nil
+	}
+	// Keys that can not be opened are destroyed all the same.
+	return config.DestroyKeys(ctx, status.Ring)
+}
+
 // keys does it with the agent's keys, and shows them as they are then.
 func (r running) keys(do string) error {
 	config, err := agent.LoadConfig(r.Config)

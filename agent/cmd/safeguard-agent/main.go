@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -20,8 +21,11 @@ var version = "dev"
 
 var service = installer.Service{
 	Name:        "safeguard-agent",
+	WindowsName: "SafeguardAgent",
 	DisplayName: "Safeguard agent",
 	Description: "Puts child protection flags before the clinician when a patient attends",
+	Config:      "agent.yaml",
+	Shred:       shred,
 }
 
 type commands struct {
@@ -36,19 +40,27 @@ type commands struct {
 	Attendances listAttendances    `cmd:"" help:"List attendances with alerts, those that could not be checked, and those whose alert came too late. Exit code 0: done, 1: failed, 3: nothing to list, 4: no agent runs or it does not let this user in."`
 	Attendance  attendanceCommands `cmd:"" help:"Act on one attendance."`
 
+	Service installer.Commands `cmd:"" help:"Run the agent as a service of this system."`
+
 	Version printed `cmd:"" help:"Print the version."`
 }
 
 type run struct {
-	Config string `help:"Configuration file." required:"" type:"path" placeholder:"FILE"`
+	Config  string `help:"Configuration file." required:"" type:"path" placeholder:"FILE"`
+	Service bool   `help:"A service manager has started this." hidden:""`
 }
 
-func (r run) Run(log *slog.Logger) error {
-	config, err := agent.LoadConfig(r.Config)
-	if err != nil {
-		return err
-	}
-	return service.Run(context.Background(), func(ctx context.Context) error { return agent.Run(ctx, config, log) })
+// Run reads the configuration as the service too, so that what is wrong with it
+// is said where an administrator looks.
+func (r run) Run() error {
+	log := slog.New(service.Log(r.Service))
+	return service.Run(context.Background(), r.Service, log, func(ctx context.Context, ready installer.Ready) error {
+		config, err := agent.LoadConfig(r.Config)
+		if err != nil {
+			return err
+		}
+		return agent.Run(ctx, config, log, ready)
+	})
 }
 
 type check struct {
@@ -80,8 +92,12 @@ func main() {
 		kong.Description("Puts child protection flags before the clinician when a patient attends."))
 	command, err := parser.Parse(os.Args[1:])
 	parser.FatalIfErrorf(err)
-	if err := command.Run(slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+	if err := command.Run(service); err != nil {
 		fmt.Fprintln(os.Stderr, "safeguard-agent:", err)
+		var state *installer.StatusError
+		if errors.As(err, &state) {
+			os.Exit(state.Code)
+		}
 		os.Exit(1)
 	}
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central"
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/installer"
 )
 
 // version is set when the program is built.
@@ -31,9 +33,19 @@ const (
 	exitFaults   = 6 // a system does not conform
 )
 
+var service = installer.Service{
+	Name:        "safeguard-central",
+	WindowsName: "SafeguardCentral",
+	DisplayName: "Safeguard central",
+	Description: "Flag service: child protection flags in, answers and notifications out",
+	Config:      "central.yaml",
+	Shred:       central.DestroyKeys,
+}
+
 type commands struct {
 	Run struct {
-		Config string `required:"" type:"path" placeholder:"FILE" help:"The configuration, YAML."`
+		Config  string `required:"" type:"path" placeholder:"FILE" help:"The configuration, YAML."`
+		Service bool   `hidden:"" help:"A service manager has started this."`
 	} `cmd:"" help:"Run the flag service until it is told to stop."`
 
 	Upload  uploadCommand  `cmd:"" help:"Upload a local authority's flags. Exit code 0: all rows loaded, 3: some were rejected, 5: it waits for a person at the centre, 1: failed, nothing is changed."`
@@ -65,6 +77,8 @@ type commands struct {
 
 	Backup backupCommand `cmd:"" help:"Write a backup of the embedded store, while the centre runs. The keys are not in it: back them up elsewhere."`
 
+	Service installer.Commands `cmd:"" help:"Run the centre as a service of this system."`
+
 	Version struct{} `cmd:"" help:"Say which version this is."`
 }
 
@@ -91,8 +105,18 @@ func main() {
 			}
 			os.Exit(code)
 		}))
-	code, err := do(ctx, line.Command(), &c)
-	if err != nil {
+	var code int
+	var err error
+	if strings.HasPrefix(line.Command(), "service ") {
+		err = line.Run(service)
+	} else {
+		code, err = do(ctx, line.Command(), &c)
+	}
+	var state *installer.StatusError
+	if errors.As(err, &state) {
+		fmt.Fprintln(os.Stderr, "safeguard-central: "+err.Error())
+		code = state.Code
+	} else if err != nil {
 		fmt.Fprintln(os.Stderr, "safeguard-central: "+err.Error())
 		code = exitFailed
 	}
@@ -103,11 +127,14 @@ func main() {
 func do(ctx context.Context, command string, c *commands) (code int, err error) {
 	switch strings.Fields(command)[0] {
 	case "run":
-		config, err := central.Load(c.Run.Config)
-		if err != nil {
-			return 0, err
-		}
-		return 0, central.Run(ctx, config, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+		log := slog.New(service.Log(c.Run.Service))
+		return 0, service.Run(ctx, c.Run.Service, log, func(ctx context.Context, ready installer.Ready) error {
+			config, err := central.Load(c.Run.Config)
+			if err != nil {
+				return err
+			}
+			return central.Run(ctx, config, log, ready)
+		})
 	case "upload":
 		return c.Upload.run(ctx)
 	case "report":
