@@ -114,9 +114,9 @@ func named(names []string, name string) bool {
 
 // numberStatus reads PID-32, whose repetitions have no order, ZU1-27, and what
 // the identifier itself says. Where they differ, the most careful holds.
-func (r *reader) numberStatus(pid hl7.Segment) safeguard.NumberStatus {
+func (r *reader) numberStatus(said hl7.Field) safeguard.NumberStatus {
 	status := safeguard.StatusNotStated
-	for v := range pid.Field(32).Repetitions() {
+	for v := range said.Repetitions() {
 		r.stated(&status, v.Text())
 	}
 	if has(r.zu1) {

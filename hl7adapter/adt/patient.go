@@ -12,17 +12,20 @@ import (
 // patient reads PID. What can not be used, such as an impossible date of birth,
 // is left unknown and named as a doubt.
 func (r *reader) patient(pid hl7.Segment) safeguard.Patient {
+	at := pid.Cursor()
+	ids, names, born, sex := at.Field(3), at.Field(5), at.Field(7), at.Field(8)
+	unidentified, status := at.Field(31), at.Field(32)
 	p := safeguard.Patient{
-		NumberStatus: r.numberStatus(pid),
-		Born:         r.born(pid),
-		Sex:          sexOf(pid.Field(8)),
+		NumberStatus: r.numberStatus(status),
+		Born:         r.born(born, status),
+		Sex:          sexOf(sex),
 	}
-	if name := legalName(pid.Field(5)); !name.IsNull() {
+	if name := legalName(names); !name.IsNull() {
 		p.Family = safeguard.Hide(name.Component(1).Text())
 		p.Given = safeguard.Hide(name.Component(2).Text())
 	}
-	r.numbers(pid, &p)
-	if pid.Field(31).Is("Y") {
+	r.numbers(pid, ids, &p)
+	if unidentified.Is("Y") {
 		r.doubt("PID-31: the hospital does not know who this is")
 	}
 	return p
@@ -40,9 +43,9 @@ func legalName(names hl7.Field) hl7.Repetition {
 
 // numbers takes the NHS number from whichever repetition of PID-3 is marked as
 // one, and the hospital's own number from the best of the others.
-func (r *reader) numbers(pid hl7.Segment, p *safeguard.Patient) {
+func (r *reader) numbers(pid hl7.Segment, ids hl7.Field, p *safeguard.Patient) {
 	n, best := 0, 0
-	for v := range pid.Field(3).Repetitions() {
+	for v := range ids.Repetitions() {
 		n++
 		id := r.cx(v)
 		switch {
@@ -120,13 +123,13 @@ const eldest = 120
 
 // born reads the date of PID-7 and leaves its time. PID-32 may say that it is
 // unknown or estimated (HL7 UK table 0445).
-func (r *reader) born(pid hl7.Segment) safeguard.Private[safeguard.Date] {
+func (r *reader) born(born, status hl7.Field) safeguard.Private[safeguard.Date] {
 	none := safeguard.Private[safeguard.Date]{}
-	value := pid.Field(7).Component(1)
+	value := born.Component(1)
 	if value.IsAbsent() || value.IsNull() {
 		return none
 	}
-	for said := range pid.Field(32).Repetitions() {
+	for said := range status.Repetitions() {
 		switch {
 		case said.Is("UD"):
 			r.doubt("PID-32: the date of birth is unknown")
@@ -140,12 +143,12 @@ func (r *reader) born(pid hl7.Segment) safeguard.Private[safeguard.Date] {
 		r.doubt("PID-7: not a whole date, taken as unknown")
 		return none
 	}
-	born, on := safeguard.DateOf(t), safeguard.DateOf(r.movement.Occurred)
-	if born.YearsAt(on) > eldest || on.Add(0, 0, 1).Before(born) {
+	day, on := safeguard.DateOf(t), safeguard.DateOf(r.movement.Occurred)
+	if day.YearsAt(on) > eldest || on.Add(0, 0, 1).Before(day) {
 		r.doubt("PID-7: more than 120 years before, or after, the event; taken as unknown")
 		return none
 	}
-	return safeguard.Hide(born)
+	return safeguard.Hide(day)
 }
 
 // sexOf reads letters (HL7 table 0001) and digits (NHS Data Dictionary, PERSON

@@ -91,21 +91,22 @@ func (r *reader) attendance(g group) (safeguard.Attendance, error) {
 	}
 	kind := r.movement.Kind
 	a := safeguard.Attendance{Organisation: r.site.Organisation, Patient: r.patient(g.pid), State: stateAfter[kind]}
-	begun, exact := r.begun(g.pv1)
+	pv1 := g.pv1.Cursor()
+	begun, exact := r.begun(&pv1)
 	a.Begun = begun
 	if a.State == safeguard.Ended {
-		a.Finished = r.moment(g.pv1.Field(45), r.evn.Field(6), r.header.Time)
+		a.Finished = r.moment(pv1.Field(45), r.evn.Field(6), r.header.Time)
 	}
 	a.Patient.Mother = r.mother(g.pid, a.Patient, safeguard.DateOf(begun))
-	r.decide(g.pv1, &a)
+	r.decide(&pv1, &a)
 	a.Sensitive = r.sensitive()
 	a.Test = r.test(a.Patient.Number)
-	return a, r.identify(g.pv1, &a, exact)
+	return a, r.identify(&pv1, &a, exact)
 }
 
 // decide reads where and why the patient is here, and asks the rules what that
 // is.
-func (r *reader) decide(pv1 hl7.Segment, a *safeguard.Attendance) {
+func (r *reader) decide(pv1 *hl7.Cursor, a *safeguard.Attendance) {
 	at := pv1.Field(3)
 	v := visit{
 		class:     strings.ToUpper(pv1.Field(2).Text()),
@@ -162,7 +163,7 @@ func (r *reader) siteCode(facility string) safeguard.ODSCode {
 
 // identify derives the attendance's id from the visit number; without one, from
 // the hospital number, the admit time and the site.
-func (r *reader) identify(pv1 hl7.Segment, a *safeguard.Attendance, exact bool) error {
+func (r *reader) identify(pv1 *hl7.Cursor, a *safeguard.Attendance, exact bool) error {
 	if visit := r.visitNumber(pv1.Field(19)); visit.Value != "" {
 		a.Visit = safeguard.Hide(visit)
 		a.ID = visitID(a.Organisation, visit)
@@ -200,7 +201,7 @@ const ahead = 24 * time.Hour
 // begun is when the patient arrived, and whether PV1-44 says so to the hour: it
 // can then be told by. Where PV1-44 says the day only, the event of that day is
 // more exact.
-func (r *reader) begun(pv1 hl7.Segment) (at time.Time, exact bool) {
+func (r *reader) begun(pv1 *hl7.Cursor) (at time.Time, exact bool) {
 	occurred := r.movement.Occurred
 	field := pv1.Field(44)
 	expected := r.movement.Kind == PreAdmission || r.movement.Kind == CancelPreAdmission

@@ -96,7 +96,7 @@ type Ack struct {
 // tells an error as m's version does. The zero Message stands for one whose
 // header could not be read.
 func (a Ack) To(m Message) []byte {
-	w := ackWriter{d: DefaultDelimiters(), charset: m.sx.charset}
+	w := ackWriter{d: DefaultDelimiters(), charset: m.sx.charset()}
 	if !m.IsZero() {
 		w.d = m.Delimiters()
 	}
@@ -129,7 +129,7 @@ func (a Ack) header(w *ackWriter, h Header, version int) {
 	w.text(FormatTime(a.Time))
 	w.skip(1)
 	w.text("ACK")
-	if event := h.Event.first(); len(event) > 0 {
+	if event, _ := h.Event.first(); len(event) > 0 {
 		w.out = append(append(w.out, w.d.Component), event...)
 		if version >= 2_03_01 {
 			w.out = append(append(w.out, w.d.Component), "ACK"...)
@@ -257,7 +257,8 @@ func (w *ackWriter) end() {
 func versionOf(f Field) int {
 	version, part := 0, 0
 	parts := 0
-	for _, c := range f.first() {
+	raw, _ := f.first()
+	for _, c := range raw {
 		switch {
 		case '0' <= c && c <= '9' && part < 10:
 			part = 10*part + int(c-'0')

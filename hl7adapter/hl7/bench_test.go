@@ -42,34 +42,39 @@ func readAttendance(body []byte, room []byte) int {
 		found++
 	}
 	for seg := range m.Segments() {
+		fields := seg.Cursor()
 		switch {
 		case seg.Is("EVN"):
-			count(seg.Field(2).Value)
-			count(seg.Field(6).Value)
+			count(fields.Field(2).Value)
+			count(fields.Field(6).Value)
 		case seg.Is("PID"):
-			for r := range seg.Field(3).Repetitions() {
+			for r := range fields.Field(3).Repetitions() {
 				if r.Component(4).Is("NHS") {
 					count(r.Component(1).Value)
 				}
 			}
-			if _, _, err := ParseDate(seg.Field(7).Raw()); err == nil {
+			count(fields.Field(5).Value)
+			if _, _, err := ParseDate(fields.Field(7).Raw()); err == nil {
 				found++
 			}
-			for _, n := range [...]int{5, 8, 21, 30, 32} {
-				count(seg.Field(n).Value)
+			for _, n := range [...]int{8, 21, 30, 32} {
+				count(fields.Field(n).Value)
 			}
 		case seg.Is("PV1"):
-			for _, n := range [...]int{2, 3, 4, 10, 19} {
-				count(seg.Field(n).Value)
+			count(fields.Field(2).Value)
+			at := fields.Field(3)
+			count(at.Value)
+			count(at.Component(4).Value)
+			for _, n := range [...]int{4, 10, 19} {
+				count(fields.Field(n).Value)
 			}
-			count(seg.Field(3).Component(4).Value)
-			if _, _, err := ParseTime(seg.Field(44).Raw(), time.UTC); err == nil {
+			if _, _, err := ParseTime(fields.Field(44).Raw(), time.UTC); err == nil {
 				found++
 			}
 		case seg.Is("ZU1"):
-			count(seg.Field(27).Value)
+			count(fields.Field(27).Value)
 		case seg.Is("ZU8"):
-			count(seg.Field(4).Value)
+			count(fields.Field(4).Value)
 		}
 	}
 	return found

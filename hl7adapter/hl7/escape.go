@@ -1,25 +1,12 @@
 package hl7
 
-import (
-	"bytes"
-	"unicode/utf8"
-)
-
-// plain says whether raw reads as it stands: ASCII, and no escapes.
-func (v Value) plain(raw []byte) bool {
-	for _, c := range raw {
-		if c >= utf8.RuneSelf || c == v.sx.escape {
-			return false
-		}
-	}
-	return true
-}
+import "bytes"
 
 // appendText appends raw to dst with its escapes decoded, as UTF-8.
 func (v Value) appendText(dst, raw []byte) []byte {
 	begin := len(dst)
 	dst = v.sx.unescape(dst, raw)
-	return v.sx.charset.toUTF8(dst, begin)
+	return v.sx.charset().toUTF8(dst, begin)
 }
 
 // unescape appends raw to dst with its escapes decoded:
@@ -34,13 +21,13 @@ func (v Value) appendText(dst, raw []byte) []byte {
 // begins none, as in a Windows path.
 func (sx syntax) unescape(dst, raw []byte) []byte {
 	for {
-		i := bytes.IndexByte(raw, sx.escape)
+		i := bytes.IndexByte(raw, sx.escape())
 		if i < 0 {
 			return append(dst, raw...)
 		}
 		dst = append(dst, raw[:i]...)
 		raw = raw[i:]
-		n := bytes.IndexByte(raw[1:], sx.escape) // the length of the code
+		n := bytes.IndexByte(raw[1:], sx.escape()) // the length of the code
 		if n < 0 {
 			return append(dst, raw...)
 		}
@@ -62,17 +49,17 @@ func (sx syntax) unescape(dst, raw []byte) []byte {
 func (sx syntax) decode(dst, code []byte) ([]byte, bool) {
 	switch string(code) {
 	case "F":
-		return append(dst, sx.field), true
+		return append(dst, sx.field()), true
 	case "S":
-		return append(dst, sx.component), true
+		return append(dst, sx.component()), true
 	case "T":
-		return appendUsed(dst, sx.sub)
+		return appendUsed(dst, sx.sub())
 	case "R":
-		return appendUsed(dst, sx.repetition)
+		return appendUsed(dst, sx.repetition())
 	case "E":
-		return append(dst, sx.escape), true
+		return append(dst, sx.escape()), true
 	case "P":
-		return appendUsed(dst, sx.truncation)
+		return appendUsed(dst, sx.truncation())
 	case ".br":
 		return append(dst, '\n'), true
 	case "H", "N":

@@ -103,9 +103,9 @@ func roundTrip(t tb, text string) {
 		if string(raw) == `""` {
 			t.Fatalf("%q would be read as null", text)
 		}
-		m := Message{sx: syntax{field: d.Field, component: d.Component, repetition: d.Repetition, escape: d.Escape, sub: d.Sub, truncation: d.Truncation}}
-		if d.Truncation == 0 {
-			m.sx.truncation = unused
+		m, err := Parse(d.appendNamed([]byte{'M', 'S', 'H', d.Field}))
+		if err != nil {
+			t.Fatalf("%v", err)
 		}
 		want := strings.ReplaceAll(text, "\r\n", "\n")
 		if !utf8.ValidString(want) {

@@ -1,7 +1,5 @@
 package hl7
 
-import "bytes"
-
 // Header is what MSH says. Its values refer to the message.
 type Header struct {
 	Application           Field     // MSH-3, who sent it
@@ -23,47 +21,31 @@ type Header struct {
 
 // Header reads MSH once.
 func (m Message) Header() (h Header) {
-	rest, ok := m.header().rest()
-	if !ok {
-		return h
+	msh := m.header()
+	var at [19]int // the separators: field n stands between the one at n-2 and the next
+	known := marks(msh.raw, m.sx.field(), at[:])
+	if known < len(at) {
+		at[known] = len(msh.raw)
 	}
-	for n := 2; n <= 18; n++ {
-		raw, more := rest, false
-		if i := bytes.IndexByte(rest, m.sx.field); i >= 0 {
-			raw, rest, more = rest[:i:i], rest[i+1:], true
+	field := func(n int) Field {
+		if n-2 >= known {
+			return Field{Value{nil, m.sx}}
 		}
-		f := Field{Value{raw, m.sx}}
-		switch n {
-		case 3:
-			h.Application = f
-		case 4:
-			h.Facility = f
-		case 5:
-			h.ReceivingApplication = f
-		case 6:
-			h.ReceivingFacility = f
-		case 7:
-			h.Time = f
-		case 9:
-			h.Type, h.Event, h.Structure = f.Component(1), f.Component(2), f.Component(3)
-		case 10:
-			h.ControlID = raw
-		case 11:
-			h.Processing = f
-		case 12:
-			h.Version = f
-		case 13:
-			h.Sequence = f
-		case 15:
-			h.AcceptAcknowledgement = f
-		case 16:
-			h.Acknowledgement = f
-		case 18:
-			h.Charset = f
-		}
-		if !more {
-			break
-		}
+		return Field{Value{msh.raw[at[n-2]+1 : at[n-1] : at[n-1]], m.sx}}
 	}
+	h.Application = field(3)
+	h.Facility = field(4)
+	h.ReceivingApplication = field(5)
+	h.ReceivingFacility = field(6)
+	h.Time = field(7)
+	kind := field(9)
+	h.Type, h.Event, h.Structure = kind.Component(1), kind.Component(2), kind.Component(3)
+	h.ControlID = field(10).Raw()
+	h.Processing = field(11)
+	h.Version = field(12)
+	h.Sequence = field(13)
+	h.AcceptAcknowledgement = field(15)
+	h.Acknowledgement = field(16)
+	h.Charset = field(18)
 	return h
 }

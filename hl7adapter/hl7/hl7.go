@@ -42,12 +42,36 @@ type Message struct {
 }
 
 // syntax is what a value must know to read itself: it travels with each one,
-// so that no value points to its message.
-type syntax struct {
-	field, component, repetition, escape, sub, truncation byte
+// so that no value points to its message. It is one word, each byte a part, and
+// a value with it stays in registers.
+type syntax uint64
 
-	charset  charset
-	feedEnds bool // line feeds end segments
+// The parts of a syntax, by their lowest bit.
+const (
+	fieldPart = 8 * iota
+	componentPart
+	repetitionPart
+	escapePart
+	subPart
+	truncationPart
+	charsetPart
+	feedPart
+)
+
+func (sx syntax) field() byte      { return byte(sx >> fieldPart) }
+func (sx syntax) component() byte  { return byte(sx >> componentPart) }
+func (sx syntax) repetition() byte { return byte(sx >> repetitionPart) }
+func (sx syntax) escape() byte     { return byte(sx >> escapePart) }
+func (sx syntax) sub() byte        { return byte(sx >> subPart) }
+func (sx syntax) truncation() byte { return byte(sx >> truncationPart) }
+func (sx syntax) charset() charset { return charset(sx >> charsetPart) }
+
+// feedEnds says whether line feeds end segments.
+func (sx syntax) feedEnds() bool { return sx>>feedPart != 0 }
+
+// with returns sx with another part.
+func (sx syntax) with(part int, value byte) syntax {
+	return sx&^(0xff<<part) | syntax(value)<<part
 }
 
 // unused stands for a delimiter that MSH-2 does not name. It ends segments,
@@ -56,7 +80,9 @@ const unused = '\r'
 
 // literal reads a value without delimiters or escapes, as MSH-1 and MSH-2 are.
 func (sx syntax) literal() syntax {
-	sx.component, sx.repetition, sx.escape, sx.sub, sx.truncation = unused, unused, unused, unused, unused
+	for part := componentPart; part <= truncationPart; part += 8 {
+		sx = sx.with(part, unused)
+	}
 	return sx
 }
 
@@ -95,17 +121,19 @@ func ParseHeader(body []byte) (Message, error) {
 	if err := checkStart(body, start); err != nil {
 		return Message{}, err
 	}
-	m := Message{body: body, start: start}
-	if err := m.sx.read(body, start); err != nil {
+	sx, err := delimiters(body, start)
+	if err != nil {
 		return Message{}, err
 	}
 	head := body[start:]
 	if i := bytes.IndexByte(head, '\r'); i >= 0 {
 		head = head[:i]
 	}
-	m.sx.feedEnds = bytes.IndexByte(head, '\n') >= 0
-	m.sx.charset = charsetOf(m.header().Field(18).first())
-	return m, nil
+	if i := bytes.IndexByte(head, '\n'); i >= 0 {
+		head, sx = head[:i], sx.with(feedPart, 1)
+	}
+	name, _ := Segment{head, sx}.Field(18).first()
+	return Message{body, start, sx.with(charsetPart, byte(charsetOf(name)))}, nil
 }
 
 // filler is skipped before a segment.
@@ -138,6 +166,8 @@ var bom = []byte("\xef\xbb\xbf")
 func checkStart(body []byte, start int) error {
 	rest := body[start:]
 	switch {
+	case len(rest) >= 5 && string(rest[:3]) == "MSH":
+		return nil
 	case len(rest) == 0:
 		return &Error{start, "nothing", "MSH"}
 	case bytes.HasPrefix(rest, []byte("\xff\xfe")), bytes.HasPrefix(rest, []byte("\xfe\xff")),
@@ -147,39 +177,41 @@ func checkStart(body []byte, start int) error {
 		return &Error{start, "a batch header", "MSH"}
 	case !bytes.HasPrefix(rest, []byte("MSH")):
 		return &Error{start, "no MSH", "MSH and its delimiters"}
-	case len(rest) < 5:
-		return &Error{start + len(rest), "the end", `MSH and its delimiters, such as MSH|^~\&`}
 	}
-	return nil
+	return &Error{start + len(rest), "the end", `MSH and its delimiters, such as MSH|^~\&`}
 }
 
-// read takes the delimiters from MSH-1 and MSH-2.
-func (sx *syntax) read(body []byte, start int) error {
-	sx.field = body[start+3]
-	if !delimits(sx.field) {
-		return &Error{start + 3, "a field separator that is no punctuation", "one such as |"}
+// delimiters reads MSH-1 and MSH-2.
+func delimiters(body []byte, start int) (syntax, error) {
+	field := body[start+3]
+	if !delimits(field) {
+		return 0, &Error{start + 3, "a field separator that is no punctuation", "one such as |"}
 	}
-	sx.component, sx.repetition, sx.escape, sx.sub, sx.truncation = unused, unused, unused, unused, unused
 	named := body[start+4:]
-	for i, to := range []*byte{&sx.component, &sx.repetition, &sx.escape, &sx.sub, &sx.truncation} {
-		if i == len(named) || named[i] == sx.field || named[i] == '\r' || named[i] == '\n' {
+	sx := syntax(0).with(fieldPart, field)
+	if len(named) > 4 && field == '|' && named[4] == '|' && string(named[:4]) == `^~\&` { // as nearly always
+		return sx.with(componentPart, '^').with(repetitionPart, '~').with(escapePart, '\\').with(subPart, '&').with(truncationPart, unused), nil
+	}
+	sx = sx.literal()
+	for i := range 5 {
+		if i == len(named) || named[i] == field || named[i] == '\r' || named[i] == '\n' {
 			if i == 0 {
-				return &Error{start + 4, "no delimiters in MSH-2", `1 to 5, such as ^~\&`}
+				return 0, &Error{start + 4, "no delimiters in MSH-2", `1 to 5, such as ^~\&`}
 			}
-			return nil
+			return sx, nil
 		}
 		if !delimits(named[i]) {
-			return &Error{start + 4 + i, "a delimiter that is no punctuation", `punctuation, such as ^~\&`}
+			return 0, &Error{start + 4 + i, "a delimiter that is no punctuation", `punctuation, such as ^~\&`}
 		}
 		if bytes.IndexByte(named[:i], named[i]) >= 0 {
-			return &Error{start + 4 + i, "the same delimiter twice", `different ones, such as ^~\&`}
+			return 0, &Error{start + 4 + i, "the same delimiter twice", `different ones, such as ^~\&`}
 		}
-		*to = named[i]
+		sx = sx.with(componentPart+8*i, named[i]) // in the order of MSH-2
 	}
-	if len(named) > 5 && named[5] != sx.field && named[5] != '\r' && named[5] != '\n' {
-		return &Error{start + 9, "more than 5 delimiters in MSH-2", `1 to 5, such as ^~\&`}
+	if len(named) > 5 && named[5] != field && named[5] != '\r' && named[5] != '\n' {
+		return 0, &Error{start + 9, "more than 5 delimiters in MSH-2", `1 to 5, such as ^~\&`}
 	}
-	return nil
+	return sx, nil
 }
 
 // delimits says whether c may be a delimiter. Letters, digits, white space,
@@ -213,7 +245,7 @@ func (m Message) secondHeader() int {
 				return at
 			}
 		case '\n':
-			if m.sx.feedEnds || m.body[at-2] == '\r' {
+			if m.sx.feedEnds() || m.body[at-2] == '\r' {
 				if len(after) > 3 && delimits(after[3]) {
 					return at
 				}
@@ -237,8 +269,9 @@ func (m Message) Segments() iter.Seq[Segment] {
 }
 
 func (m Message) each(yield func(Segment) bool) {
+	body, sx := m.body, m.sx
 	for at := m.start; ; {
-		seg, next := m.segment(at)
+		seg, next := segment(body, sx, at)
 		if next < 0 || !yield(seg) {
 			return
 		}
@@ -254,7 +287,7 @@ func (m Message) Segment(name string) (Segment, bool) {
 // Nth returns the n-th segment of that name, counted from 1.
 func (m Message) Nth(name string, n int) (Segment, bool) {
 	for at := m.start; ; {
-		seg, next := m.segment(at)
+		seg, next := segment(m.body, m.sx, at)
 		if next < 0 {
 			return Segment{}, false
 		}
@@ -272,56 +305,56 @@ func (m Message) header() Segment {
 	if m.IsZero() {
 		return Segment{}
 	}
-	seg, _ := m.segment(m.start)
+	seg, _ := segment(m.body, m.sx, m.start)
 	return seg
 }
 
 // segment returns the first segment at or after at, and where to look for the
 // one behind it: -1 when there was none.
-func (m Message) segment(at int) (Segment, int) {
-	for at < len(m.body) && filler(m.body[at]) {
+func segment(body []byte, sx syntax, at int) (Segment, int) {
+	for at < len(body) && filler(body[at]) {
 		at++
 	}
-	if at == len(m.body) {
+	if at == len(body) {
 		return Segment{}, -1
 	}
-	end := m.end(at)
-	raw := m.body[at:end:end]
-	for len(raw) > 0 && (raw[len(raw)-1] == 0 || raw[len(raw)-1] == ' ') {
-		raw = raw[:len(raw)-1]
+	next := segmentEnd(body, sx, at)
+	end := next
+	for end > at && (body[end-1] == 0 || body[end-1] == ' ') {
+		end--
 	}
-	return Segment{raw, m.sx}, end
+	return Segment{body[at:end:end], sx}, next
 }
 
-// end returns where the segment that begins at at ends. Each byte of a message
-// is looked at once: searching for either end by itself could be quadratic.
-func (m Message) end(at int) int {
-	if !m.sx.feedEnds {
-		if i := bytes.IndexByte(m.body[at:], '\r'); i >= 0 {
+// segmentEnd returns where the segment that begins at at ends. Each byte of a
+// message is looked at once: searching for either end by itself could be quadratic.
+func segmentEnd(body []byte, sx syntax, at int) int {
+	if !sx.feedEnds() {
+		if i := bytes.IndexByte(body[at:], '\r'); i >= 0 {
 			return at + i
 		}
-		return len(m.body)
+		return len(body)
 	}
-	for i := at; i < len(m.body); i++ {
-		if m.body[i] == '\r' || m.body[i] == '\n' {
+	for i := at; i < len(body); i++ {
+		if body[i] == '\r' || body[i] == '\n' {
 			return i
 		}
 	}
-	return len(m.body)
+	return len(body)
 }
 
 // WithCharset returns m read in the named character set, whatever MSH-18
 // says. A name that is not known changes nothing; see KnownCharset.
 func (m Message) WithCharset(name string) Message {
 	if KnownCharset(name) {
-		m.sx.charset = charsetOf([]byte(name))
+		m.sx = m.sx.with(charsetPart, byte(charsetOf([]byte(name))))
 	}
 	return m
 }
 
 // Charset names the character set in which m is read. It is empty where each
 // value is read as UTF-8 if it is valid UTF-8, and as Windows-1252 if not.
-func (m Message) Charset() string { return m.sx.charset.name() }
+func (m Message) Charset() string { return m.sx.charset().name() }
 
 // Delimiters returns those that m was written with.
 func (m Message) Delimiters() Delimiters {
@@ -332,8 +365,8 @@ func (m Message) Delimiters() Delimiters {
 		return c
 	}
 	return Delimiters{
-		Field: m.sx.field, Component: m.sx.component, Repetition: named(m.sx.repetition),
-		Escape: named(m.sx.escape), Sub: named(m.sx.sub), Truncation: named(m.sx.truncation),
+		Field: m.sx.field(), Component: m.sx.component(), Repetition: named(m.sx.repetition()),
+		Escape: named(m.sx.escape()), Sub: named(m.sx.sub()), Truncation: named(m.sx.truncation()),
 	}
 }
 

@@ -33,7 +33,7 @@ func (s Segment) Raw() []byte { return s.raw }
 func (s Segment) Name() string { return string(s.name()) }
 
 func (s Segment) name() []byte {
-	if i := bytes.IndexByte(s.raw, s.sx.field); i >= 0 {
+	if i := bytes.IndexByte(s.raw, s.sx.field()); i >= 0 {
 		return s.raw[:i]
 	}
 	return s.raw
@@ -42,75 +42,138 @@ func (s Segment) name() []byte {
 // Is says whether the segment has that name.
 func (s Segment) Is(name string) bool {
 	n := len(name)
-	return len(s.raw) >= n && string(s.raw[:n]) == name && (len(s.raw) == n || s.raw[n] == s.sx.field)
+	return len(s.raw) >= n && string(s.raw[:n]) == name && (len(s.raw) == n || s.raw[n] == s.sx.field())
 }
 
 // Field returns field n, counted from 1 as the standard does: MSH-1 is the
 // field separator, MSH-2 the other delimiters, MSH-3 the sending application.
 // A field that was not sent is absent.
 func (s Segment) Field(n int) Field {
-	rest, ok := s.rest()
-	if !ok || n < 1 {
-		return Field{}
-	}
-	sx := s.sx
-	if isHeader(s.raw) {
-		if n == 1 {
-			return Field{Value{s.raw[3:4], sx.literal()}}
-		}
-		if n--; n == 1 {
-			sx = sx.literal()
-		}
-	}
-	if rest, ok = after(rest, s.sx.field, n-1); !ok {
-		return Field{Value{nil, sx}}
-	}
-	if i := bytes.IndexByte(rest, s.sx.field); i >= 0 {
-		rest = rest[:i:i]
-	}
-	return Field{Value{rest, sx}}
+	c := s.Cursor()
+	return c.Field(n)
 }
 
-// after returns what follows the n-th delimiter in text. It looks at eight bytes
-// at once: most fields are shorter than that, and an attendance asks for many
-// that stand far behind in their segment.
-func after(text []byte, delimiter byte, n int) (rest []byte, ok bool) {
-	const low = 0x7f7f7f7f7f7f7f7f
-	pattern := uint64(delimiter) * 0x0101010101010101
-	for n > 0 && len(text) >= 8 {
-		x := binary.LittleEndian.Uint64(text) ^ pattern
-		// The high bit of each byte that is the delimiter, and no other bit.
-		found := ^((x&low + low) | x | low)
-		if c := bits.OnesCount64(found); c < n {
+// Cursor is a segment for who reads several of its fields. It goes on from the
+// field before, so that fields in the order of their numbers take one pass.
+type Cursor struct {
+	Segment
+	n  int // of the field that begins at at; 0 before the first was asked for
+	at int
+}
+
+// Cursor returns one at the start of the segment.
+func (s Segment) Cursor() Cursor { return Cursor{Segment: s} }
+
+// Field is Field of the segment.
+func (c *Cursor) Field(n int) Field {
+	if n < c.n || c.n == 0 {
+		if c.rewind(); n < c.n || c.n == 0 {
+			return c.beforeFirst(n)
+		}
+	}
+	start, end, ok := span(c.raw, c.sx.field(), c.at, n-c.n)
+	if !ok {
+		return Field{Value{nil, c.sx}}
+	}
+	c.n, c.at = n, start
+	sx := c.sx
+	if n == 2 && isHeader(c.raw) {
+		sx = sx.literal()
+	}
+	return Field{Value{c.raw[start:end:end], sx}}
+}
+
+// rewind goes to the first field that stands between separators. Where there is
+// none, n stays 0.
+func (c *Cursor) rewind() {
+	raw, sep := c.raw, c.sx.field()
+	c.n, c.at = 1, 4 // as nearly always
+	if len(raw) < 4 || raw[3] != sep || raw[0] == sep || raw[1] == sep || raw[2] == sep {
+		if c.at = bytes.IndexByte(raw, sep) + 1; c.at == 0 {
+			c.n = 0
+			return
+		}
+	}
+	if isHeader(raw) {
+		c.n = 2
+	}
+}
+
+// beforeFirst is field 1 of a header, which is the separator, and nothing else.
+func (c *Cursor) beforeFirst(n int) Field {
+	if n == 1 && c.n == 2 {
+		return Field{Value{c.raw[3:4], c.sx.literal()}}
+	}
+	return Field{}
+}
+
+// span returns where what stands behind n delimiters from at on begins, and where
+// the next delimiter, or text, ends it.
+func span(text []byte, delimiter byte, at, n int) (start, end int, ok bool) {
+	start = at
+	pattern := uint64(delimiter) * ones
+	for n > 0 && at+8 <= len(text) {
+		found := among(text[at:at+8:at+8], pattern)
+		// The sum of its bytes, each 1 or 0, comes to stand in the highest.
+		if c := int(found >> 7 * ones >> 56); c < n {
 			n -= c
-			text = text[8:]
+			at += 8
 			continue
 		}
 		for ; n > 1; n-- {
 			found &= found - 1
 		}
-		return text[bits.TrailingZeros64(found)/8+1:], true
+		start = at + bits.TrailingZeros64(found)/8 + 1
+		if found &= found - 1; found != 0 {
+			return start, at + bits.TrailingZeros64(found)/8, true
+		}
+		n, at = 0, at+8
 	}
 	for ; n > 0; n-- {
-		i := bytes.IndexByte(text, delimiter)
+		i := bytes.IndexByte(text[at:], delimiter)
 		if i < 0 {
-			return nil, false
+			return 0, 0, false
 		}
-		text = text[i+1:]
+		at += i + 1
+		start = at
 	}
-	return text, true
+	if i := bytes.IndexByte(text[at:], delimiter); i >= 0 {
+		return start, at + i, true
+	}
+	return start, len(text), true
 }
 
-// rest returns what follows the name and its separator.
-func (s Segment) rest() ([]byte, bool) {
-	if sep := s.sx.field; len(s.raw) > 3 && s.raw[3] == sep && s.raw[0] != sep && s.raw[1] != sep && s.raw[2] != sep {
-		return s.raw[4:], true // as nearly always
+const ones = 0x0101010101010101
+
+// among looks at eight bytes at once: most fields are shorter than that, and many
+// that are asked for stand far behind. In the result, the high bit of each byte is
+// set that is the delimiter, of which pattern has eight, and no other bit.
+func among(eight []byte, pattern uint64) uint64 {
+	const low = 0x7f * ones
+	x := binary.LittleEndian.Uint64(eight) ^ pattern
+	return ^((x&low + low) | x | low)
+}
+
+// marks writes where the first delimiters in text are, and returns how many.
+func marks(text []byte, delimiter byte, to []int) int {
+	pattern := uint64(delimiter) * ones
+	n, at := 0, 0
+	for ; at+8 <= len(text); at += 8 {
+		for found := among(text[at:at+8:at+8], pattern); found != 0; found &= found - 1 {
+			if n == len(to) {
+				return n
+			}
+			to[n] = at + bits.TrailingZeros64(found)/8
+			n++
+		}
 	}
-	n := len(s.name())
-	if n >= len(s.raw) {
-		return nil, false
+	for ; at < len(text) && n < len(to); at++ {
+		if text[at] == delimiter {
+			to[n] = at
+			n++
+		}
 	}
-	return s.raw[n+1:], true
+	return n
 }
 
 // Fields goes through the fields with their numbers, absent ones included, up
@@ -120,19 +183,20 @@ func (s Segment) Fields() iter.Seq2[int, Field] {
 }
 
 func (s Segment) each(yield func(int, Field) bool) {
-	rest, ok := s.rest()
-	if !ok {
+	c := s.Cursor()
+	c.rewind()
+	if c.n == 0 {
 		return
 	}
-	n, sx := 1, s.sx
-	if isHeader(s.raw) {
-		if !yield(1, s.Field(1)) {
+	n, sx, rest := c.n, s.sx, s.raw[c.at:]
+	if n == 2 {
+		if !yield(1, c.beforeFirst(1)) {
 			return
 		}
-		n, sx = 2, sx.literal()
+		sx = sx.literal()
 	}
 	for {
-		i := bytes.IndexByte(rest, s.sx.field)
+		i := bytes.IndexByte(rest, s.sx.field())
 		if i < 0 {
 			yield(n, Field{Value{rest, sx}})
 			return

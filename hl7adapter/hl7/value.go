@@ -3,6 +3,7 @@ package hl7
 import (
 	"bytes"
 	"iter"
+	"unicode/utf8"
 )
 
 // Value is what all levels of a segment share. Asked for its text, a value
@@ -30,7 +31,7 @@ func (v Value) Raw() []byte { return v.raw }
 // IsAbsent says whether nothing was sent: no bytes, or only delimiters.
 func (v Value) IsAbsent() bool {
 	for _, c := range v.raw {
-		if c != v.sx.repetition && c != v.sx.component && c != v.sx.sub {
+		if c != v.sx.repetition() && c != v.sx.component() && c != v.sx.sub() {
 			return false
 		}
 	}
@@ -42,34 +43,41 @@ func (v Value) IsNull() bool { return isNull(v.raw) }
 
 func isNull(raw []byte) bool { return string(raw) == `""` }
 
-// first returns the bytes of the first subcomponent. Most values are short:
-// those are gone through once, and only long ones searched three times.
-func (v Value) first() []byte {
-	raw := v.raw
-	if len(raw) <= 32 {
-		for i, c := range raw {
-			if c == v.sx.repetition || c == v.sx.component || c == v.sx.sub {
-				return raw[:i]
-			}
+// first returns the bytes of the first subcomponent, and whether they read as
+// they stand: ASCII, and no escapes.
+func (v Value) first() (raw []byte, plain bool) {
+	plain = true
+	for i, c := range v.raw {
+		if !special[c] {
+			continue
 		}
-		return raw
-	}
-	for _, c := range [...]byte{v.sx.repetition, v.sx.component, v.sx.sub} {
-		if i := bytes.IndexByte(raw, c); i >= 0 {
-			raw = raw[:i]
+		switch {
+		case c == v.sx.component() || c == v.sx.repetition() || c == v.sx.sub():
+			return v.raw[:i], plain
+		case c == v.sx.escape() || c >= utf8.RuneSelf:
+			plain = false
 		}
 	}
-	return raw
+	return v.raw, plain
 }
+
+// special are the bytes that may mean something else than themselves: most of a
+// value is letters and digits, which no delimiter need be compared to.
+var special = func() (table [256]bool) {
+	for c := range table {
+		table[c] = delimits(byte(c)) || c >= utf8.RuneSelf
+	}
+	return table
+}()
 
 // Text returns the value as UTF-8 with its escapes decoded. It is empty for an
 // absent value and for a null.
 func (v Value) Text() string {
-	raw := v.first()
-	if isNull(raw) {
+	raw, plain := v.first()
+	switch {
+	case isNull(raw):
 		return ""
-	}
-	if v.plain(raw) {
+	case plain:
 		return string(raw)
 	}
 	return string(v.appendText(nil, raw))
@@ -86,14 +94,11 @@ func (v Value) WholeText() string {
 
 // AppendText appends Text to dst. It does not allocate when dst has room.
 func (v Value) AppendText(dst []byte) []byte {
-	if len(v.raw) == 0 { // as most fields are
-		return dst
-	}
-	raw := v.first()
+	raw, plain := v.first()
 	switch {
 	case isNull(raw):
 		return dst
-	case v.plain(raw):
+	case plain:
 		return append(dst, raw...)
 	}
 	return v.appendText(dst, raw)
@@ -101,11 +106,11 @@ func (v Value) AppendText(dst []byte) []byte {
 
 // Is says whether Text is s, without making it.
 func (v Value) Is(s string) bool {
-	raw := v.first()
-	if isNull(raw) {
+	raw, plain := v.first()
+	switch {
+	case isNull(raw):
 		return s == ""
-	}
-	if v.plain(raw) {
+	case plain:
 		return string(raw) == s
 	}
 	var room [64]byte
@@ -116,12 +121,12 @@ func (v Value) Is(s string) bool {
 // none.
 func (f Field) Repetitions() iter.Seq[Repetition] {
 	return func(yield func(Repetition) bool) {
-		f.split(f.sx.repetition, func(v Value) bool { return yield(Repetition{v}) })
+		f.split(f.sx.repetition(), func(v Value) bool { return yield(Repetition{v}) })
 	}
 }
 
 // Repetition returns repetition n, counted from 1.
-func (f Field) Repetition(n int) Repetition { return Repetition{f.nth(f.sx.repetition, n)} }
+func (f Field) Repetition(n int) Repetition { return Repetition{f.nth(f.sx.repetition(), n)} }
 
 // Component returns component n of the first repetition, counted from 1.
 func (f Field) Component(n int) Component { return f.Repetition(1).Component(n) }
@@ -129,22 +134,22 @@ func (f Field) Component(n int) Component { return f.Repetition(1).Component(n) 
 // Components goes through the components of the repetition.
 func (r Repetition) Components() iter.Seq[Component] {
 	return func(yield func(Component) bool) {
-		r.split(r.sx.component, func(v Value) bool { return yield(Component{v}) })
+		r.split(r.sx.component(), func(v Value) bool { return yield(Component{v}) })
 	}
 }
 
 // Component returns component n, counted from 1.
-func (r Repetition) Component(n int) Component { return Component{r.nth(r.sx.component, n)} }
+func (r Repetition) Component(n int) Component { return Component{r.nth(r.sx.component(), n)} }
 
 // Subs goes through the subcomponents of the component.
 func (c Component) Subs() iter.Seq[Sub] {
 	return func(yield func(Sub) bool) {
-		c.split(c.sx.sub, func(v Value) bool { return yield(Sub{v}) })
+		c.split(c.sx.sub(), func(v Value) bool { return yield(Sub{v}) })
 	}
 }
 
 // Sub returns subcomponent n, counted from 1.
-func (c Component) Sub(n int) Sub { return Sub{c.nth(c.sx.sub, n)} }
+func (c Component) Sub(n int) Sub { return Sub{c.nth(c.sx.sub(), n)} }
 
 // split goes through the parts of v between delimiters.
 func (v Value) split(by byte, yield func(Value) bool) {
@@ -166,19 +171,12 @@ func (v Value) split(by byte, yield func(Value) bool) {
 
 // nth returns part n of v between delimiters, counted from 1.
 func (v Value) nth(by byte, n int) Value {
-	rest := v.raw
-	for ; n > 1; n-- {
-		i := bytes.IndexByte(rest, by)
-		if i < 0 {
-			return Value{nil, v.sx}
-		}
-		rest = rest[i+1:]
-	}
 	if n < 1 {
 		return Value{nil, v.sx}
 	}
-	if i := bytes.IndexByte(rest, by); i >= 0 {
-		rest = rest[:i:i]
+	start, end, ok := span(v.raw, by, 0, n-1)
+	if !ok {
+		return Value{nil, v.sx}
 	}
-	return Value{rest, v.sx}
+	return Value{v.raw[start:end:end], v.sx}
 }
