@@ -71,7 +71,7 @@ func (e Explainer) attendance(f *facts, prefix string, a safeguard.Attendance) {
 	if !a.ID.IsZero() {
 		told := "told by the visit number in PV1-19"
 		if a.Visit.IsZero() {
-			told = "told by the hospital number, the admit time and the site"
+			told = "told by the hospital number, the admit time (or its day) and the site"
 		}
 		if !a.Organisation.IsZero() {
 			// Without the organisation the id is not the one its agent makes.

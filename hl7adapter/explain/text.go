@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // WriteText writes the explanation for a person to read.
@@ -26,7 +27,7 @@ func (m Message) WriteText(w io.Writer) error {
 		fmt.Fprintln(b)
 	}
 	for _, s := range m.Segments {
-		fmt.Fprintf(b, "  %s  %s\n", s.Name, s.Title)
+		fmt.Fprintln(b, strings.TrimRight("  "+s.Name+"  "+s.Title, " "))
 		for _, f := range s.Fields {
 			at := fmt.Sprint(f.Number)
 			if f.Repetition > 0 {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// table names segments and fields as HL7 v2.4 does (chapters 2.16, 3.4 and 7.4;
-// ZU1 and ZU8 are HL7 UK A.3's), and says what may be shown of each: a kind of value
+// table names segments and fields as HL7 v2.4 does (chapters 2.16, 3.4, 6.5 and
+// 7.4; ERR as 2.5, SFT and ARV as later versions; ZU1 and ZU8 are HL7 UK A.3's), and says what may be shown of each: a kind of value
 // for every component, or for some (4:place), or nothing (-). What stands
 // nowhere is masked.
 const table = `
@@ -289,6 +289,41 @@ AL1 Patient allergy information
 4 - Allergy severity code
 5 - Allergy reaction code
 6 - Identification date
+MSA Message acknowledgment
+1 code Acknowledgement code
+2 id Message control ID
+3 - Text message
+4 count Expected sequence number
+6 - Error condition
+ERR Error
+1 - Error code and location
+2 - Error location
+3 - HL7 error code
+4 one Severity
+7 - Diagnostic information
+8 - User message
+NTE Notes and comments
+1 count Set ID
+3 - Comment
+SFT Software segment
+ARV Access restriction
+ROL Role
+DB1 Disability
+DG1 Diagnosis
+DRG Diagnosis related group
+PR1 Procedures
+GT1 Guarantor
+IN1 Insurance
+IN2 Insurance additional information
+IN3 Insurance additional information, certification
+ACC Accident
+UB1 UB82
+UB2 UB92 data
+PDA Patient death and autopsy
+IAM Patient adverse reaction information
+NPU Bed status update
+ORC Common order
+OBR Observation request
 `
 
 type segment struct {
