@@ -1,0 +1,242 @@
+// Package status gathers how the agent is into one report: its status page shows
+// it, its commands print it, and the centre is sent it. It keeps the last day in
+// columns of five minutes, learns what is usual for the hospital, and says what
+// is wrong.
+package status
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+)
+
+// Sources are the parts of the agent. Each gives its section of the report, when
+// it is asked.
+type Sources struct {
+	Feeds       func() []safeguard.FeedHealth // but for the last hour
+	Journal     func(ctx context.Context) (Journal, error)
+	Sinks       func() []safeguard.SinkHealth // but for what waits
+	Unreachable func() time.Time              // since when the centre does not answer lookups; zero while it does
+	Cache       func() safeguard.CacheHealth
+	Certificate func() (safeguard.CertificateHealth, error)
+}
+
+// Journal is the section of journal and pipeline.
+type Journal struct {
+	safeguard.JournalHealth
+	Alerts      map[string]safeguard.Queue // by sink
+	Lookups     safeguard.Queue
+	Corrections safeguard.Queue
+	Unknown     safeguard.Queue
+	Free, Floor uint64 // of the disk, in bytes
+
+	// Counted since the start, as in safeguard.AttendanceHealth.
+	Begun, NotCompleted, NoNumber, Unanswered int
+}
+
+// Agent says which agent this is.
+type Agent struct {
+	Device  string
+	Version string
+	Config  string // digest
+	Zone    *time.Location
+	Limits  safeguard.Limits
+	File    string // where the last day, and what is usual, are kept over a restart
+}
+
+const (
+	lookEvery   = 5 * time.Second
+	probeEvery  = column
+	column      = 5 * time.Minute
+	day         = 24 * time.Hour
+	window      = 4 * time.Hour // of the attendances
+	sourceTime  = 5 * time.Second
+	columnsHour = int(time.Hour / column)
+)
+
+// Reporter gathers the report. Make one with New; its methods may be called
+// concurrently.
+type Reporter struct {
+	agent   Agent
+	sources Sources
+	log     *slog.Logger
+	changed chan struct{}
+
+	mu      sync.Mutex // guards the fields below
+	report  safeguard.Heartbeat
+	columns []safeguard.Period // of the last day, oldest first; the last is not over
+	before  counted
+	usual   safeguard.Usual
+	watch   safeguard.Watch
+	probed  time.Time
+	news    bool // the report has warnings or a state that were not told by Changed yet
+}
+
+// counted are the counters as of the last look.
+type counted struct {
+	feeds                         map[string]safeguard.FeedHealth
+	delivered                     int
+	begun, notCompleted, noNumber int
+}
+
+// New makes a reporter, which goes on with the last day that is kept. What is
+// kept can be lost without harm: one that can not be read is begun anew.
+func New(a Agent, s Sources, log *slog.Logger) *Reporter {
+	r := &Reporter{agent: a, sources: s, log: log, changed: make(chan struct{}, 1)}
+	now := time.Now()
+	r.report = safeguard.Heartbeat{
+		Boot: rand.Text(), At: now, State: safeguard.Starting, Since: now,
+		Device: a.Device, Version: a.Version, Config: a.Config, Started: now,
+	}
+	r.before.feeds = map[string]safeguard.FeedHealth{}
+	r.load(now)
+	return r
+}
+
+// Run looks at all parts until ctx ends. Then the report says that the agent
+// stops.
+func (r *Reporter) Run(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		r.look(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			r.stop()
+			return nil
+		}
+	}
+}
+
+// Report is the last one.
+func (r *Reporter) Report() safeguard.Heartbeat {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.report
+}
+
+// Changed tells, once for any number of changes, that the state or a warning has
+// changed since it last did.
+func (r *Reporter) Changed() <-chan struct{} { return r.changed }
+
+// Day is the last day in columns of five minutes, oldest first. The last column
+// is not over. Where the agent did not run there is none.
+func (r *Reporter) Day() []safeguard.Period {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.columns)
+}
+
+// Replied takes note of the centre's reply to a heartbeat that was sent then.
+func (r *Reporter) Replied(sent, received time.Time, reply safeguard.HeartbeatReply) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	trip := received.Sub(sent)
+	r.report.Centre.Latency, r.report.Centre.Heard = trip, received
+	clock := safeguard.ClockHealth{Offset: reply.At.Sub(sent.Add(trip / 2)), Within: trip / 2, Measured: received}
+	// A slow trip tells little: an earlier, faster one is better, until it is old.
+	if old := r.report.Clock; old.Measured.IsZero() || clock.Within <= old.Within || received.Sub(old.Measured) > 10*time.Minute ||
+		(clock.Offset-old.Offset).Abs() > clock.Within+old.Within {
+		r.report.Clock = clock
+	}
+	if c := r.current(received); c != nil {
+		c.Latency = max(c.Latency, trip)
+	}
+}
+
+// look asks every part, and says what follows.
+func (r *Reporter) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sourceTime)
+	defer cancel()
+	kept, err := r.sources.Journal(ctx)
+	if err != nil && ctx.Err() == nil {
+		kept.Stopped = "journal does not answer"
+	}
+	unseen := err != nil && ctx.Err() != nil
+	feeds, sinks := r.sources.Feeds(), r.sources.Sinks()
+	certificate, err := r.sources.Certificate()
+	if err != nil {
+		certificate = safeguard.CertificateHealth{}
+	}
+	unreachable, cache := r.sources.Unreachable(), r.sources.Cache()
+	sync := r.probe()
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h, now := r.report, time.Now()
+	h.At = now
+	h.Feeds, h.Centre.Since, h.Cache, h.Certificate = feeds, unreachable, cache, certificate
+	if !unseen {
+		h.Journal, h.Lookups, h.Corrections = kept.JournalHealth, kept.Lookups, kept.Corrections
+		h.Disk.Free, h.Disk.Floor = kept.Free, kept.Floor
+		h.Attendances.Unknown, h.Attendances.Unanswered = kept.Unknown, kept.Unanswered
+		for i := range sinks {
+			sinks[i].Waiting = kept.Alerts[sinks[i].Name]
+		}
+		h.Sinks = sinks
+	}
+	if sync > 0 {
+		h.Disk.Sync = sync
+	}
+	if h.Journal.Stopped != "" && h.Journal.Since.IsZero() {
+		h.Journal.Since = now
+	}
+	r.count(now, &h, kept, unseen)
+	h.Warnings = r.watch.Open(now, h.Check(now.In(r.agent.Zone), r.agent.Limits, &r.usual))
+	if state := h.Condition(); state != h.State {
+		r.log.Info("agent's state changed", "from", h.State, "to", state)
+		h.State, h.Since = state, now
+		r.news = true
+	}
+	r.tell(r.report.Warnings, h.Warnings)
+	c := r.current(now)
+	c.State, c.Severity = max(c.State, h.State), max(c.Severity, h.Worst())
+	r.report = h
+	r.signal()
+}
+
+// tell logs what has opened and closed.
+func (r *Reporter) tell(before, after []safeguard.Warning) {
+	for _, w := range after {
+		if !slices.ContainsFunc(before, same(w)) {
+			r.news = true
+			r.log.Warn("warning opened", "code", w.Code, "part", w.Part, "severity", w.Code.Declared().Severity, "warning", w.Sentence(), "remedy", w.Remedy())
+		}
+	}
+	for _, w := range before {
+		if !slices.ContainsFunc(after, same(w)) {
+			r.news = true
+			r.log.Info("warning closed", "code", w.Code, "part", w.Part, "open", time.Since(w.Since).Round(time.Second))
+		}
+	}
+}
+
+func same(w safeguard.Warning) func(safeguard.Warning) bool {
+	return func(v safeguard.Warning) bool { return v.Code == w.Code && v.Part == w.Part }
+}
+
+func (r *Reporter) signal() {
+	if !r.news {
+		return
+	}
+	r.news = false
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Reporter) stop() {
+	r.mu.Lock()
+	now := time.Now()
+	r.report.At, r.report.State, r.report.Since, r.news = now, safeguard.Stopping, now, true
+	r.signal()
+	r.mu.Unlock()
+	r.save()
+}
