@@ -18,6 +18,7 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/agent/lookup"
 	"github.com/safeguard-edge/safeguard/agent/pipeline"
+	"github.com/safeguard-edge/safeguard/agent/status"
 	"github.com/safeguard-edge/safeguard/cache"
 	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/central/client"
@@ -107,6 +108,8 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	}
 	handlers["feeds"] = operateFeeds(c.Feeds, feeds) // before operators runs
 	handlers["attendances"] = p.Operate
+	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, tls: tls}
+	reporter := status.New(c.reportOn(zone), all.sources(), centre, log)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return entries.Run(ctx) })
 	g.Go(func() error { return operators.Run(ctx) })
@@ -117,6 +120,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	}
 	g.Go(func() error { return follower.Run(ctx) })
 	g.Go(func() error { return refresher.Run(ctx) })
+	g.Go(func() error { return reporter.Run(ctx) })
 	for _, f := range feeds {
 		g.Go(func() error { return f.Run(ctx, entries.Append) })
 	}

@@ -32,6 +32,9 @@ type Config struct {
 	Wording          epr.Wording         `yaml:"wording"`   // what the clinician reads
 	Sinks            []Sink              `yaml:"sinks"`     // the EPRs that take alerts: docs/epr.md
 	CDSHooks         *CDSHooks           `yaml:"cds_hooks"` // nil where no EPR asks
+
+	Digest  string `yaml:"-"` // of the file, as configs.Digest gives it
+	Version string `yaml:"-"` // of the program
 }
 
 // Accountable is the person who answers for the agent's lookups.
@@ -96,7 +99,9 @@ func LoadConfig(file string) (Config, error) {
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
 	}
-	return c, nil
+	var err error
+	c.Digest, err = configs.Digest(file)
+	return c, err
 }
 
 // beside makes paths relative to the configuration file's folder.

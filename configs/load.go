@@ -3,6 +3,7 @@
 package configs
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,6 +34,15 @@ func Load(path string, v any) error {
 		return fmt.Errorf("configuration %s%s", path, fault)
 	}
 	return nil
+}
+
+// Digest is the SHA-256 of the file in hexadecimal, as sha256sum gives it.
+func Digest(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("read configuration: %w", err)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(text)), nil
 }
 
 // decode reads text into v, and says where and why it can not; nothing when it

@@ -13,8 +13,9 @@ import (
 // Stats is the pipeline's section of the health report. Nothing in it is about a
 // person.
 type Stats struct {
-	Since Counters // counted since the start of the process
-	Now   Gauges   // as things stand
+	Since Counters      // counted since the start of the process
+	Now   Gauges        // as things stand
+	Kept  journal.Stats // what Now was read from
 }
 
 // Counters only grow. Of the attendances that began, each is in one of NotEligible,
@@ -72,7 +73,7 @@ func (p *Pipeline) Stats(ctx context.Context) (Stats, error) {
 			now.NoNumber.add(u)
 		}
 	}
-	return Stats{p.counts.read(), now}, nil
+	return Stats{p.counts.read(), now, kept}, nil
 }
 
 func (q *Queue) add(u journal.Unanswered) {

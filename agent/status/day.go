@@ -16,6 +16,9 @@ import (
 // current is the column of the moment. The caller holds mu.
 func (r *Reporter) current(now time.Time) *safeguard.Period {
 	start := now.Truncate(column)
+	if n := len(r.columns); n > 0 && r.columns[n-1].Start.Sub(start) > time.Hour {
+		r.columns = nil // of a clock that was far ahead
+	}
 	if n := len(r.columns); n > 0 && !r.columns[n-1].Start.Before(start) {
 		return &r.columns[n-1] // also while a clock that was put back catches up
 	}
@@ -110,6 +113,7 @@ func (r *Reporter) probe() time.Duration {
 type kept struct {
 	Usual   safeguard.Usual    `json:"usual"`
 	Columns []safeguard.Period `json:"columns"`
+	Sent    time.Time          `json:"sent,omitzero"`
 }
 
 // save writes the last day and what is usual, and gives how long the disk took. A
@@ -119,7 +123,7 @@ func (r *Reporter) save() time.Duration {
 		return 0
 	}
 	r.mu.Lock()
-	text, err := json.Marshal(kept{r.usual, r.columns})
+	text, err := json.Marshal(kept{r.usual, r.columns, r.sent})
 	r.mu.Unlock()
 	began := time.Now()
 	if err == nil {
@@ -160,7 +164,7 @@ func (r *Reporter) load(now time.Time) {
 		}
 		return
 	}
-	r.usual = k.Usual
+	r.usual, r.sent = k.Usual, k.Sent
 	for _, c := range k.Columns {
 		if c.Length == column && !c.Start.After(now) && c.Start.After(now.Add(-day)) {
 			r.columns = append(r.columns, c)

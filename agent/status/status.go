@@ -24,6 +24,10 @@ type Sources struct {
 	Unreachable func() time.Time              // since when the centre does not answer lookups; zero while it does
 	Cache       func() safeguard.CacheHealth
 	Certificate func() (safeguard.CertificateHealth, error)
+
+	// Replied, where there is one, is handed each of the centre's replies. It must
+	// not wait.
+	Replied func(safeguard.HeartbeatReply)
 }
 
 // Journal is the section of journal and pipeline.
@@ -64,8 +68,11 @@ const (
 type Reporter struct {
 	agent   Agent
 	sources Sources
+	centre  Centre
 	log     *slog.Logger
-	changed chan struct{}
+	changed chan struct{} // the state or a warning has
+	refused bool          // the last heartbeat was; beats' own
+	probed  time.Time     // look's own
 
 	mu      sync.Mutex // guards the fields below
 	report  safeguard.Heartbeat
@@ -73,8 +80,8 @@ type Reporter struct {
 	before  counted
 	usual   safeguard.Usual
 	watch   safeguard.Watch
-	probed  time.Time
-	news    bool // the report has warnings or a state that were not told by Changed yet
+	sent    time.Time // the centre has the periods that end by then
+	news    bool      // the report has warnings or a state that changed does not tell of yet
 }
 
 // counted are the counters as of the last look.
@@ -86,8 +93,8 @@ type counted struct {
 
 // New makes a reporter, which goes on with the last day that is kept. What is
 // kept can be lost without harm: one that can not be read is begun anew.
-func New(a Agent, s Sources, log *slog.Logger) *Reporter {
-	r := &Reporter{agent: a, sources: s, log: log, changed: make(chan struct{}, 1)}
+func New(a Agent, s Sources, c Centre, log *slog.Logger) *Reporter {
+	r := &Reporter{agent: a, sources: s, centre: c, log: log, changed: make(chan struct{}, 1)}
 	now := time.Now()
 	r.report = safeguard.Heartbeat{
 		Boot: rand.Text(), At: now, State: safeguard.Starting, Since: now,
@@ -98,20 +105,25 @@ func New(a Agent, s Sources, log *slog.Logger) *Reporter {
 	return r
 }
 
-// Run looks at all parts until ctx ends. Then the report says that the agent
-// stops.
+// Run looks at all parts, and tells the centre how they are, until ctx ends. Then
+// it tells the centre that the agent stops.
 func (r *Reporter) Run(ctx context.Context) error {
+	r.look(ctx)
+	var beating sync.WaitGroup
+	beating.Go(func() { r.beats(ctx) })
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for {
-		r.look(ctx)
+	for ctx.Err() == nil {
 		select {
 		case <-tick.C:
+			r.look(ctx)
 		case <-ctx.Done():
-			r.stop()
-			return nil
 		}
 	}
+	beating.Wait()
+	r.stop()
+	r.beat(context.WithoutCancel(ctx), lastTime)
+	return nil
 }
 
 // Report is the last one.
@@ -121,33 +133,12 @@ func (r *Reporter) Report() safeguard.Heartbeat {
 	return r.report
 }
 
-// Changed tells, once for any number of changes, that the state or a warning has
-// changed since it last did.
-func (r *Reporter) Changed() <-chan struct{} { return r.changed }
-
 // Day is the last day in columns of five minutes, oldest first. The last column
 // is not over. Where the agent did not run there is none.
 func (r *Reporter) Day() []safeguard.Period {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.columns)
-}
-
-// Replied takes note of the centre's reply to a heartbeat that was sent then.
-func (r *Reporter) Replied(sent, received time.Time, reply safeguard.HeartbeatReply) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	trip := received.Sub(sent)
-	r.report.Centre.Latency, r.report.Centre.Heard = trip, received
-	clock := safeguard.ClockHealth{Offset: reply.At.Sub(sent.Add(trip / 2)), Within: trip / 2, Measured: received}
-	// A slow trip tells little: an earlier, faster one is better, until it is old.
-	if old := r.report.Clock; old.Measured.IsZero() || clock.Within <= old.Within || received.Sub(old.Measured) > 10*time.Minute ||
-		(clock.Offset-old.Offset).Abs() > clock.Within+old.Within {
-		r.report.Clock = clock
-	}
-	if c := r.current(received); c != nil {
-		c.Latency = max(c.Latency, trip)
-	}
 }
 
 // look asks every part, and says what follows.
@@ -235,8 +226,7 @@ func (r *Reporter) signal() {
 func (r *Reporter) stop() {
 	r.mu.Lock()
 	now := time.Now()
-	r.report.At, r.report.State, r.report.Since, r.news = now, safeguard.Stopping, now, true
-	r.signal()
+	r.report.At, r.report.State, r.report.Since = now, safeguard.Stopping, now
 	r.mu.Unlock()
 	r.save()
 }

@@ -26,6 +26,7 @@ type Client struct {
 	uploads       flagpb.UploadsClient
 	notifications flagpb.NotificationsClient
 	changes       flagpb.ChangesClient
+	fleet         flagpb.FleetClient
 	deadline      time.Duration
 }
 
@@ -70,6 +71,7 @@ func Dial(address string, config *tls.Config, options ...Option) (*Client, error
 	c.uploads = flagpb.NewUploadsClient(conn)
 	c.notifications = flagpb.NewNotificationsClient(conn)
 	c.changes = flagpb.NewChangesClient(conn)
+	c.fleet = flagpb.NewFleetClient(conn)
 	conn.Connect()
 	return c, nil
 }

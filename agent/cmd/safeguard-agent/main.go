@@ -59,6 +59,7 @@ func (r run) Run() error {
 		if err != nil {
 			return err
 		}
+		config.Version = version
 		return agent.Run(ctx, config, log, ready)
 	})
 }

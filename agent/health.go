@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/agent/lookup"
+	"github.com/safeguard-edge/safeguard/agent/pipeline"
+	"github.com/safeguard-edge/safeguard/agent/status"
+	"github.com/safeguard-edge/safeguard/cache"
+)
+
+// parts are those that the report on the agent is gathered from.
+type parts struct {
+	config   Config
+	feeds    []transport
+	pipeline *pipeline.Pipeline
+	sinks    Sinks
+	lookup   *lookup.Lookup
+	cache    *cache.Cache
+	tls      *tls.Config
+}
+
+// reportOn says which agent it is, and where its last day is kept.
+func (c Config) reportOn(zone *time.Location) status.Agent {
+	return status.Agent{
+		Device: c.Device, Version: c.Version, Config: c.Digest, Zone: zone,
+		Limits: safeguard.DefaultLimits(), File: filepath.Join(c.Data, "status", "day.json"),
+	}
+}
+
+func (p parts) sources() status.Sources {
+	return status.Sources{
+		Feeds: p.feedHealth, Journal: p.journalHealth, Sinks: sinkHealth(p.sinks), Unreachable: p.lookup.Degraded,
+		Cache: p.cacheHealth, Certificate: p.certificateHealth,
+	}
+}
+
+func (p parts) feedHealth() []safeguard.FeedHealth {
+	out := make([]safeguard.FeedHealth, len(p.feeds))
+	for i, f := range p.feeds {
+		s, configured := f.Stats(), p.config.Feeds[i]
+		out[i] = safeguard.FeedHealth{
+			Name: configured.Name, Transport: configured.section(), Connections: s.Open, LastMessage: s.LastMessage,
+			Messages: s.Frames, Errors: s.Unreadable + s.Rejected, HeldSince: s.HeldSince,
+		}
+		for _, n := range s.Framing {
+			out[i].Errors += n
+		}
+	}
+	return out
+}
+
+func (p parts) journalHealth(ctx context.Context) (status.Journal, error) {
+	s, err := p.pipeline.Stats(ctx)
+	if err != nil {
+		return status.Journal{}, err
+	}
+	out := status.Journal{
+		JournalHealth: safeguard.JournalHealth{
+			Waiting: safeguard.Queue(s.Now.Messages), SetAside: s.Now.SetAside, Late: s.Now.Late, Size: s.Kept.Size, Lost: s.Kept.Lost,
+		},
+		Alerts:  map[string]safeguard.Queue{},
+		Lookups: safeguard.Queue(s.Now.Lookups), Corrections: safeguard.Queue(s.Now.Corrections), Unknown: safeguard.Queue(s.Now.Unknown),
+		Free: s.Kept.Free, Floor: uint64(p.config.Journal.MinFreeMB) << 20,
+		Begun: s.Since.Registered - s.Since.NotEligible, NotCompleted: s.Since.Unknown - s.Since.NoNumber, NoNumber: s.Since.NoNumber,
+		Unanswered: s.Since.Unanswered,
+	}
+	for sink, q := range s.Now.Alerts {
+		out.Alerts[sink] = safeguard.Queue(q)
+	}
+	if f := s.Kept.Fault; f != nil {
+		out.Stopped, out.Since = f.Kind.String(), f.Since
+	}
+	return out, nil
+}
+
+// sinkHealth tells, from one look to the next, since when a sink has not answered.
+func sinkHealth(sinks Sinks) func() []safeguard.SinkHealth {
+	type last struct {
+		answered time.Time
+		failed   int
+		down     time.Time
+	}
+	before := make([]last, len(sinks))
+	return func() []safeguard.SinkHealth {
+		out := make([]safeguard.SinkHealth, len(sinks))
+		for i, g := range sinks {
+			s, b := g.State(), &before[i]
+			switch {
+			case !s.Answered.Equal(b.answered):
+				b.down = time.Time{}
+			case s.Failed > b.failed && b.down.IsZero():
+				b.down = time.Now()
+			}
+			b.answered, b.failed = s.Answered, s.Failed
+			out[i] = safeguard.SinkHealth{
+				Name: s.Name, Live: s.Live, DownSince: b.down, Answered: s.Answered,
+				Delivered: s.Delivered, Refused: s.Refused, Failed: s.Failed,
+			}
+		}
+		return out
+	}
+}
+
+// The cache's states in the words of the report.
+var cacheStates = map[cache.State]string{
+	cache.Off: safeguard.CacheOff, cache.Ready: safeguard.CacheReady, cache.ReadOnly: safeguard.CacheReadOnly, cache.Unavailable: safeguard.CacheAway,
+}
+
+func (p parts) cacheHealth() safeguard.CacheHealth {
+	s := p.cache.Stats()
+	return safeguard.CacheHealth{State: cacheStates[s.State], Why: s.Why, Entries: s.Entries, Oldest: s.Oldest, Newest: s.Newest}
+}
+
+// certificateHealth reads the certificate that the next connection will have.
+func (p parts) certificateHealth() (safeguard.CertificateHealth, error) {
+	own, err := p.tls.GetClientCertificate(&tls.CertificateRequestInfo{})
+	if err != nil {
+		return safeguard.CertificateHealth{}, err
+	}
+	leaf := own.Leaf
+	if leaf == nil {
+		if len(own.Certificate) == 0 {
+			return safeguard.CertificateHealth{}, errors.New("no certificate")
+		}
+		if leaf, err = x509.ParseCertificate(own.Certificate[0]); err != nil {
+			return safeguard.CertificateHealth{}, err
+		}
+	}
+	return safeguard.CertificateHealth{From: leaf.NotBefore, Until: leaf.NotAfter}, nil
+}
