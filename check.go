@@ -23,6 +23,7 @@ type Limits struct {
 	Clock         time.Duration // either way
 	DiskTimes     float64       // free, against what stops intake
 	Sync          time.Duration // of one small write
+	Corrected     bool          // the report's times are by the centre's clock already
 }
 
 // DefaultLimits are those of a hospital with an emergency department.
@@ -182,7 +183,7 @@ func (c *checking) certificate(h Heartbeat, l Limits) {
 		return
 	}
 	now := c.now
-	if !h.Clock.Measured.IsZero() {
+	if !h.Clock.Measured.IsZero() && !l.Corrected {
 		now = now.Add(h.Clock.Offset) // the centre's clock decides
 	}
 	left, due := until.Sub(now), min(l.Certificate, until.Sub(h.Certificate.From)/6)
@@ -223,6 +224,19 @@ type watched struct {
 type watching struct {
 	since, last time.Time
 	warning     Warning
+}
+
+// Resume takes up what is open already, as far as the watch does not know of it.
+func (w *Watch) Resume(now time.Time, open []Warning) {
+	if w.seen == nil {
+		w.seen = map[watched]*watching{}
+	}
+	for _, o := range open {
+		key := watched{o.Code, o.Part}
+		if w.seen[key] == nil {
+			w.seen[key] = &watching{since: o.Since.Add(-key.code.Declared().Grace), last: now, warning: o}
+		}
+	}
 }
 
 // settles is how long something must have been well for its warning to close, so

@@ -11,18 +11,18 @@ type Period struct {
 	Start  time.Time     `json:"start"`
 	Length time.Duration `json:"length_ns"`
 
-	State        AgentState    `json:"state"`    // the worst
-	Severity     Severity      `json:"severity"` // of the worst warning that was open
+	State        AgentState    `json:"state"`             // the worst
+	Severity     Severity      `json:"severity,omitzero"` // of the worst warning that was open
 	Feeds        []FeedPeriod  `json:"feeds,omitempty"`
-	Waiting      int           `json:"waiting"`     // messages, at most
-	Oldest       time.Duration `json:"oldest_ns"`   // that one of them had waited, at most
-	Undelivered  int           `json:"undelivered"` // alerts, at most
-	Lookups      int           `json:"lookups"`     // owed, at most
-	Latency      time.Duration `json:"latency_ns"`  // of the centre, at most
-	Delivered    int           `json:"delivered"`
-	Begun        int           `json:"begun"` // as in AttendanceHealth
-	NotCompleted int           `json:"not_completed"`
-	NoNumber     int           `json:"no_number"`
+	Waiting      int           `json:"waiting,omitzero"`     // messages, at most
+	Oldest       time.Duration `json:"oldest_ns,omitzero"`   // that one of them had waited, at most
+	Undelivered  int           `json:"undelivered,omitzero"` // alerts, at most
+	Lookups      int           `json:"lookups,omitzero"`     // owed, at most
+	Latency      time.Duration `json:"latency_ns,omitzero"`  // of the centre, at most
+	Delivered    int           `json:"delivered,omitzero"`
+	Begun        int           `json:"begun,omitzero"` // as in AttendanceHealth
+	NotCompleted int           `json:"not_completed,omitzero"`
+	NoNumber     int           `json:"no_number,omitzero"`
 }
 
 // FeedPeriod is what one feed brought.

@@ -37,6 +37,10 @@ const (
 	UploadReleased   Act = "upload released" // that waited for a person
 	UploadRejected   Act = "upload rejected"
 
+	AgentIntended       Act = "agent intended" // its version and configuration
+	WarningAcknowledged Act = "warning acknowledged"
+	WarningNoted        Act = "warning noted"
+
 	DemographicsImported Act = "demographics imported"
 )
 

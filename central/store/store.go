@@ -162,6 +162,8 @@ type Store interface {
 	// and gives how many entries.
 	ExportAudit(ctx context.Context, out io.Writer, by audit.Who) (int, error)
 
+	Fleet
+
 	// Close waits for what is being written.
 	Close() error
 }
