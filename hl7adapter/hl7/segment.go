@@ -112,35 +112,34 @@ func (c *Cursor) beforeFirst(n int) Field {
 func span(text []byte, delimiter byte, at, n int) (start, end int, ok bool) {
 	start = at
 	pattern := uint64(delimiter) * ones
-	for n > 0 && at+8 <= len(text) {
+	for ; at+8 <= len(text); at += 8 {
 		found := among(text[at:at+8:at+8], pattern)
-		// The sum of its bytes, each 1 or 0, comes to stand in the highest.
-		if c := int(found >> 7 * ones >> 56); c < n {
-			n -= c
-			at += 8
-			continue
-		}
-		for ; n > 1; n-- {
+		if n > 0 {
+			// The sum of its bytes, each 1 or 0, comes to stand in the highest.
+			if c := int(found >> 7 * ones >> 56); c < n {
+				n -= c
+				continue
+			}
+			for ; n > 1; n-- {
+				found &= found - 1
+			}
+			n, start = 0, at+bits.TrailingZeros64(found)/8+1
 			found &= found - 1
 		}
-		start = at + bits.TrailingZeros64(found)/8 + 1
-		if found &= found - 1; found != 0 {
+		if found != 0 {
 			return start, at + bits.TrailingZeros64(found)/8, true
 		}
-		n, at = 0, at+8
 	}
-	for ; n > 0; n-- {
-		i := bytes.IndexByte(text[at:], delimiter)
-		if i < 0 {
-			return 0, 0, false
+	for ; at < len(text); at++ {
+		if text[at] != delimiter {
+			continue
 		}
-		at += i + 1
-		start = at
+		if n == 0 {
+			return start, at, true
+		}
+		n, start = n-1, at+1
 	}
-	if i := bytes.IndexByte(text[at:], delimiter); i >= 0 {
-		return start, at + i, true
-	}
-	return start, len(text), true
+	return start, len(text), n == 0
 }
 
 const ones = 0x0101010101010101
