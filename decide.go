@@ -94,6 +94,20 @@ type Shown struct {
 	Closed     bool      // a person ended the asking: what is unknown is not shown
 }
 
+// InForce is the alert that the EPR was told last, as it was decided then. It is
+// not known where nothing is shown.
+func (s Shown) InForce(a Attendance, decided time.Time) (alert Alert, known bool) {
+	if s.Content.Kind == Nothing {
+		return Alert{}, false
+	}
+	action := Raise
+	if s.Version > 1 {
+		action = Update
+	}
+	return Alert{ID: alertID(a.ID, s.Generation), Version: s.Version, Action: action, Attendance: a, Content: s.Content,
+		Gone: s.Past.without(s.Content), Decided: decided}, true
+}
+
 // Decision is what follows from an attendance and its answer.
 type Decision struct {
 	Alerts []Alert   // to put into the EPR, in order; usually none or one

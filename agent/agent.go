@@ -86,8 +86,10 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 		Rules:       c.rules(),
 		Device:      c.Device,
 		Accountable: safeguard.Accountable(c.Accountable),
+		Silent:      c.Observe.silent(),
 		Log:         log,
 	}
+	handlers["observed"], handlers["reconcile"] = p.Observed, p.Reconcile
 	follower := &lookup.Follower{
 		Changes: c.changes(centre), Lookup: flags, Kept: answers, Attendances: p, File: filepath.Join(c.Data, "changes", "resume"), Log: log,
 	}
@@ -95,7 +97,9 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 
 	var hooks *cdshooks.Service
 	if c.CDSHooks != nil {
-		if hooks, err = cdshooks.Listen(c.CDSHooks.Config, c.Wording, zone, inForce{entries}, log); err != nil {
+		asked := c.CDSHooks.Config
+		asked.Delivery.SiteObserves = c.Observe.Enabled
+		if hooks, err = cdshooks.Listen(asked, c.Wording, zone, inForce{entries}, log); err != nil {
 			return fmt.Errorf("cds_hooks: %w", err)
 		}
 		defer func() { _ = hooks.Close() }() // Run has closed it already, where it ran
@@ -123,6 +127,9 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g.Go(func() error { return reporter.Run(ctx) })
 	for _, f := range feeds {
 		g.Go(func() error { return f.Run(ctx, entries.Append) })
+	}
+	if c.Observe.Enabled {
+		log.Warn("the site observes: nothing is delivered", "lookups_silent", c.Observe.silent())
 	}
 	log.Info("agent started", "device", c.Device, "organisation", c.Organisation)
 	ready(entries.Alive)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
@@ -28,6 +29,7 @@ type Config struct {
 	Cache            Cache               `yaml:"cache"`
 	Journal          journal.Policy      `yaml:"journal"` // how long and how much it keeps, and when it stops intake
 	Rules            Rules               `yaml:"rules"`
+	Observe          Observe             `yaml:"observe"`   // deliver nothing, and compare
 	Feeds            []Feed              `yaml:"feeds"`     // how the hospital's messages come in: docs/feeds.md
 	Wording          epr.Wording         `yaml:"wording"`   // what the clinician reads
 	Sinks            []Sink              `yaml:"sinks"`     // the EPRs that take alerts: docs/epr.md
@@ -67,6 +69,19 @@ type Rules struct {
 	WithdrawAtEnd     bool          `yaml:"withdraw_at_end"`    // take alerts away at discharge
 	SayNone           bool          `yaml:"say_none"`           // tell the clinician that none is held; otherwise that is silent
 }
+
+// Observe is the mode in which the whole site delivers nothing, and what would have
+// been shown is compared with what is.
+type Observe struct {
+	Enabled bool `yaml:"enabled"` // deliver nothing, whatever the sinks say
+	// NobodyElseNotifies is who declared, and when, that nobody else notifies
+	// local authorities of the site's attendances. While nobody is named, lookups
+	// are silent and none stays owed.
+	NobodyElseNotifies string `yaml:"nobody_else_notifies"`
+}
+
+// silent tells whether lookups neither notify nor stay owed.
+func (o Observe) silent() bool { return o.Enabled && strings.TrimSpace(o.NobodyElseNotifies) == "" }
 
 // DefaultConfig is what holds for keys that the file does not have.
 func DefaultConfig() Config {

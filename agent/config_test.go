@@ -80,6 +80,25 @@ func TestBadConfigurationIsNamed(t *testing.T) {
 const mllpFeed = `    mllp:                        # or mllp_client, http, folder, mqtt: docs/feeds.md has all their keys
       address: 10.20.30.40:2575  # this host's own address towards the PAS`
 
+func TestSinksObserveWithTheirSite(t *testing.T) {
+	c, err := agent.LoadConfig(edited(t, "enabled: false ", "enabled: true "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sinks, err := c.OpenSinks(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sinks {
+		if got := s.State(); got.Live || got.Why != "the site observes" {
+			t.Errorf("%+v, want it to observe with the site", got)
+		}
+	}
+	if err := sinks.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMQTTFeed(t *testing.T) {
 	section := `    mqtt:
       topics: ["adt/{site}/#"]

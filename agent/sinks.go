@@ -134,6 +134,7 @@ func (c Config) OpenSinks(log *slog.Logger) (Sinks, error) {
 	}
 	var sinks Sinks
 	for _, s := range c.Sinks {
+		s.Delivery.SiteObserves = c.Observe.Enabled
 		guard, err := s.open(c.Wording, zone, log)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("sink %s: %w", s.Name, err), sinks.Close())

@@ -11,12 +11,20 @@ import (
 // Kept is an attendance as it is kept, with what became of its alerts.
 type Kept struct {
 	Record
-	Row      int64     // numbers it among others
-	Changed  time.Time // when anything last did
-	Waiting  int       // alerts on their way to a sink
-	SetAside int       // alerts that a person has to look at
-	Late     int       // alerts that came too late
-	Broken   bool      // it does not open: the disk changed it
+	Row     int64     // numbers it among others
+	Changed time.Time // when anything last did
+	Sent    []Sent    // its alerts, in the order in which they were decided
+	Broken  bool      // it does not open: the disk changed it
+}
+
+// In is how many of its alerts are in the state.
+func (k Kept) In(s State) (n int) {
+	for _, sent := range k.Sent {
+		if sent.State == s {
+			n++
+		}
+	}
+	return n
 }
 
 // Attendances reads those that begun or changed in the time, after the row, in
@@ -43,22 +51,8 @@ func (j *Journal) Attendances(ctx context.Context, since, until time.Time, after
 	}
 	var all []Kept
 	for _, w := range rows {
-		err := j.each(ctx, `SELECT state, COUNT(*) FROM outbox WHERE attendance = ? AND alert IS NOT NULL GROUP BY state`, []any{w.key}, func(r *sql.Rows) error {
-			var state State
-			var n int
-			err := r.Scan(&state, &n)
-			switch state {
-			case Waiting:
-				w.Waiting = n
-			case SetAside:
-				w.SetAside = n
-			case Late:
-				w.Late = n
-			}
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("count alerts: %w", err)
+		if w.Sent, err = j.sent(ctx, w.key); err != nil {
+			return nil, err
 		}
 		switch w.Record, err = j.openRecord(w.key, w.rev, w.sealed); {
 		case errors.Is(err, ErrBroken):

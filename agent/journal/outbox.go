@@ -64,7 +64,7 @@ func (j *Journal) queueAlert(t *tx, entry Seq, a Addressed, now int64) error {
 	}
 	return j.queue(t, row{
 		outbox: a.Sink, entry: entry, due: 0, now: now, body: plain,
-		label: label{a.Alert.Attendance.ID, a.Alert.Action, a.Alert.ID}, version: a.Alert.Version,
+		label: label{a.Alert.Attendance.ID, a.Alert.Action, a.Alert.Content.Kind, a.Alert.ID}, version: a.Alert.Version,
 		alert: alert, control: j.controlKey(a.Alert.ControlID(a.Sink)),
 	})
 }
@@ -218,11 +218,12 @@ func (j *Journal) controlKey(control string) []byte { return j.key("control", []
 type label struct {
 	attendance safeguard.AttendanceID
 	action     safeguard.Action
+	kind       safeguard.Kind // of what the alert says; Nothing in labels of before it was kept
 	alert      safeguard.AlertID
 }
 
 func (l label) encode() []byte {
-	return append(append(l.attendance[:len(l.attendance):len(l.attendance)], byte(l.action)), l.alert...)
+	return append(append(l.attendance[:len(l.attendance):len(l.attendance)], byte(l.action)|byte(l.kind)<<4), l.alert...)
 }
 
 func decodeLabel(plain []byte) (l label, err error) {
@@ -230,7 +231,7 @@ func decodeLabel(plain []byte) (l label, err error) {
 	if len(plain) <= id {
 		return l, errors.New("label too short")
 	}
-	return label{safeguard.AttendanceID(plain[:id]), safeguard.Action(plain[id]), safeguard.AlertID(plain[id+1:])}, nil
+	return label{safeguard.AttendanceID(plain[:id]), safeguard.Action(plain[id] & 0xf), safeguard.Kind(plain[id] >> 4), safeguard.AlertID(plain[id+1:])}, nil
 }
 
 func itemIdentity(column string, id ItemID) []byte {

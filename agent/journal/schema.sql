@@ -102,7 +102,7 @@ CREATE TABLE outbox (
 	version    INTEGER NOT NULL,
 	control    BLOB,             -- key of MSH-10 of what is sent, or of the lookup that is corrected; else null
 	code       TEXT    NOT NULL, -- of the receipt
-	label      BLOB    NOT NULL, -- sealed: which attendance, alert, version and action
+	label      BLOB    NOT NULL, -- sealed: which attendance, alert, action, and what kind of alert
 	body       BLOB              -- sealed; null once destroyed
 );
 CREATE INDEX outbox_ready ON outbox (outbox, due, id) WHERE state = 0 AND head;

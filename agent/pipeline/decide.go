@@ -52,7 +52,11 @@ func (p *Pipeline) plan(c change) *plan {
 // about on her own.
 func (p *Pipeline) question(w *plan, refresh, silent bool) {
 	r, a := &w.record, w.attendance
-	own := a.Query(a.Purpose, p.Device, p.Accountable)
+	purpose := a.Purpose
+	if p.Silent && purpose == safeguard.Unscheduled {
+		purpose = safeguard.Scheduled // so that whoever notifies now stays the only one
+	}
+	own := a.Query(purpose, p.Device, p.Accountable)
 	if reason := a.Unasked(); reason != safeguard.NoReason {
 		r.Own = journal.Lookup{Answer: safeguard.UnknownBecause(reason)}
 	} else {
@@ -107,6 +111,7 @@ func (p *Pipeline) decide(ctx context.Context, f *flight, c change) (journal.Ste
 	for _, q := range w.questions {
 		owed = p.ask(ctx, f, q) || owed
 	}
+	owed = owed && !p.Silent
 	r.Attendance = a
 	answer := r.Answer()
 	now := time.Now()
@@ -159,7 +164,7 @@ func stage(r journal.Record, unknown, owed, eligible, over bool) safeguard.Stage
 		return safeguard.MergedStage
 	case unknown && (over || r.Shown.Closed):
 		return safeguard.SetAsideStage
-	case r.Shown.Content.Kind == safeguard.FlagsHeld && a.Purpose == safeguard.Unscheduled && !owed:
+	case r.Shown.Content.Kind == safeguard.FlagsHeld && a.Purpose == safeguard.Unscheduled && len(r.Recorded) > 0 && !owed:
 		return safeguard.Notified
 	case r.Shown.Content.Kind != safeguard.Nothing:
 		return safeguard.Alerted

@@ -54,7 +54,8 @@ type Row struct {
 	Waiting  int       `json:"alerts_waiting,omitempty"`
 	SetAside int       `json:"alerts_set_aside,omitempty"`
 	Late     int       `json:"alerts_late,omitempty"`
-	Closed   string    `json:"closed,omitempty"` // by whom
+	Observed int       `json:"alerts_observed,omitempty"` // that no clinician saw, as the sink observes
+	Closed   string    `json:"closed,omitempty"`          // by whom
 	Patient  *Patient  `json:"patient,omitempty"`
 	Plans    []string  `json:"plans,omitempty"`
 	Why      string    `json:"closed_because,omitempty"`
@@ -186,10 +187,15 @@ func (p *Pipeline) row(k journal.Kept, r Request) (Row, bool) {
 	row := Row{
 		ID: a.ID.String(), Begun: a.Begun, Finished: a.Finished, State: a.State.String(), Stage: k.Stage.String(),
 		Site: a.Site.String(), Setting: a.Setting.String(), Location: a.Location, Purpose: a.Purpose.String(),
-		Waiting: k.Waiting, SetAside: k.SetAside, Late: k.Late, Closed: k.Closed.Who,
+		Waiting: k.In(journal.Waiting), SetAside: k.In(journal.SetAside), Late: k.In(journal.Late), Closed: k.Closed.Who,
 	}
 	if a.Sensitive && !r.Reveal {
 		row.Location = "hidden"
+	}
+	for _, sent := range k.Sent {
+		if observed(sent) {
+			row.Observed++
+		}
 	}
 	if k.Shown.Content.Kind != safeguard.Nothing {
 		row.Shown = k.Shown.Content.Kind.String()
@@ -198,7 +204,7 @@ func (p *Pipeline) row(k journal.Kept, r Request) (Row, bool) {
 		row.Reason, row.Source, row.AsOf = answer.Reason.String(), answer.Source.String(), answer.AsOf
 	}
 	if r.Reveal {
-		row.Patient = &Patient{Number: a.Patient.Number.Reveal(), MRN: a.Patient.MRN.Reveal().Value, Born: a.Patient.Born.Reveal().String()}
+		row.Patient = reveal(a)
 		for _, f := range k.Shown.Content.Flags {
 			row.Plans = append(row.Plans, f.Plan.Title()+", "+f.Authority.Name)
 		}
@@ -206,7 +212,7 @@ func (p *Pipeline) row(k journal.Kept, r Request) (Row, bool) {
 	}
 	during := !a.Begun.Before(r.Since) && a.Begun.Before(r.Until)
 	switch {
-	case k.Late > 0, learntLate(k):
+	case row.Late > 0, learntLate(k):
 		row.Needs = needsLate
 	case eligible && answer.Status == safeguard.Unknown && a.State != safeguard.Cancelled && a.State != safeguard.Merged && a.State != safeguard.Expected:
 		row.Needs = needsUnknown
@@ -214,6 +220,10 @@ func (p *Pipeline) row(k journal.Kept, r Request) (Row, bool) {
 		row.Needs = needsAlert
 	}
 	return row, row.Needs != "" || r.All && during
+}
+
+func reveal(a safeguard.Attendance) *Patient {
+	return &Patient{Number: a.Patient.Number.Reveal(), MRN: a.Patient.MRN.Reveal().Value, Born: a.Patient.Born.Reveal().String()}
 }
 
 // learntLate tells whether the centre told of flags only when the attendance was

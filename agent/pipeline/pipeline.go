@@ -20,7 +20,8 @@ import (
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
 )
 
-// Pipeline processes and delivers from Run. All exported fields are needed.
+// Pipeline processes and delivers from Run. All exported fields but
+// Silent are needed.
 type Pipeline struct {
 	Journal     *journal.Journal
 	ADT         Parser
@@ -30,6 +31,7 @@ type Pipeline struct {
 	Rules       safeguard.Rules
 	Device      string                // the author of lookups
 	Accountable safeguard.Accountable // who answers for them
+	Silent      bool                  // the site observes: nothing that is asked is recorded or notifies, and no lookup stays owed
 	Log         *slog.Logger
 
 	order  fence
@@ -77,6 +79,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.intake(ctx) })
 	g.Go(func() error { return p.reviews(ctx) })
+	g.Go(func() error { return p.catchUp(ctx) })
 	for _, o := range p.outlets() {
 		g.Go(func() error { return p.drain(ctx, o) })
 	}

@@ -40,6 +40,8 @@ type ward struct {
 	control int
 	hurry   bool          // messages come while those before are under way
 	slow    time.Duration // how long a lookup takes
+	stop    func()        // the pipeline, and wait for it
+	start   func()
 }
 
 const (
@@ -83,12 +85,21 @@ func setting(t *testing.T, set, tell func(w *ward)) {
 		}
 		w.pipeline = p
 		set(w)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- p.Run(ctx) }()
+		w.start = func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- p.Run(ctx) }()
+			w.stop = func() {
+				cancel()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		w.start()
 		defer func() {
-			cancel()
-			if err := errors.Join(<-ended, j.Close()); err != nil {
+			w.stop()
+			if err := j.Close(); err != nil {
 				t.Error(err)
 			}
 		}()

@@ -16,16 +16,41 @@ import (
 	"github.com/safeguard-edge/safeguard"
 )
 
-// GuardConfig is what every sink has besides its own settings.
-type GuardConfig struct {
+// Release is what is shown, and about whom.
+type Release struct {
 	// ReleaseConfirmedBy is who confirmed, and when, that this EPR keeps the
-	// alerts from patients' and parents' portals. While nobody is named, the
-	// sink only observes.
+	// alerts from patients' and parents' portals. While nobody is named, it is
+	// only observed.
 	ReleaseConfirmedBy string `yaml:"release_confirmed_by"`
 	Observe            bool   `yaml:"observe"` // show nothing, count what would have been shown
+	SiteObserves       bool   `yaml:"-"`       // so does the whole site
 
 	CareSettings []safeguard.CareSetting `yaml:"care_settings"` // for these only; empty for all
 	Locations    []string                `yaml:"locations"`     // for these points of care only; empty for all
+}
+
+// Live tells whether alerts are shown, or why not.
+func (r Release) Live() (live bool, why string) {
+	switch {
+	case r.SiteObserves:
+		return false, "the site observes"
+	case r.Observe:
+		return false, "set to observe"
+	case strings.TrimSpace(r.ReleaseConfirmedBy) == "":
+		return false, "nobody has confirmed that portal release is suppressed (release_confirmed_by)"
+	}
+	return true, ""
+}
+
+// Takes tells whether alerts about the attendance are to be shown.
+func (r Release) Takes(a safeguard.Attendance) bool {
+	return (len(r.CareSettings) == 0 || slices.Contains(r.CareSettings, a.Setting)) &&
+		(len(r.Locations) == 0 || slices.Contains(r.Locations, a.Location))
+}
+
+// GuardConfig is what every sink has besides its own settings.
+type GuardConfig struct {
+	Release `yaml:",inline"`
 
 	Rate         float64       `yaml:"rate"`          // alerts a second at most; 0 for any number
 	RestAfter    int           `yaml:"rest_after"`    // failures in a row, after which the EPR is left alone
@@ -51,17 +76,6 @@ func (c GuardConfig) Validate() error {
 		return fmt.Errorf("longest_pause: %v, want a duration such as 5m", c.LongestPause)
 	}
 	return nil
-}
-
-// Live tells whether the sink shows alerts, or why not.
-func (c GuardConfig) Live() (live bool, why string) {
-	switch {
-	case c.Observe:
-		return false, "set to observe"
-	case strings.TrimSpace(c.ReleaseConfirmedBy) == "":
-		return false, "nobody has confirmed that portal release is suppressed (release_confirmed_by)"
-	}
-	return true, ""
 }
 
 // Observed is the code of a receipt for an alert that was not shown, because the
@@ -150,9 +164,33 @@ func (g *Guard) Check(ctx context.Context) ([]string, error) {
 func (g *Guard) Close() error { return g.sink.Close() }
 
 // Takes tells whether an alert about the attendance is for this sink.
-func (g *Guard) Takes(a safeguard.Attendance) bool {
-	return (len(g.config.CareSettings) == 0 || slices.Contains(g.config.CareSettings, a.Setting)) &&
-		(len(g.config.Locations) == 0 || slices.Contains(g.config.Locations, a.Location))
+func (g *Guard) Takes(a safeguard.Attendance) bool { return g.config.Takes(a) }
+
+// Live tells whether the sink shows alerts.
+func (g *Guard) Live() bool {
+	live, _ := g.config.Live()
+	return live
+}
+
+// reader is a sink whose EPR tells what it shows.
+type reader interface {
+	Compare(ctx context.Context, a safeguard.Alert) (differs string, err error)
+}
+
+// Reads tells whether the EPR can be asked what it shows.
+func (g *Guard) Reads() bool {
+	_, some := g.sink.(reader)
+	return some
+}
+
+// Compare asks the EPR whether it shows what the alert says, and says what differs;
+// nothing where all is as it should be. It changes nothing.
+func (g *Guard) Compare(ctx context.Context, a safeguard.Alert) (differs string, err error) {
+	r, some := g.sink.(reader)
+	if !some {
+		return "", errors.New("this EPR does not tell what it shows")
+	}
+	return r.Compare(ctx, a)
 }
 
 // State tells how the sink is.
@@ -167,7 +205,7 @@ func (g *Guard) State() State {
 // Deliver delivers the alert when its turn comes, which may be after a rest. A
 // sink that observes takes everything and shows nothing.
 func (g *Guard) Deliver(ctx context.Context, a safeguard.Alert) (safeguard.Receipt, error) {
-	if live, _ := g.config.Live(); !live {
+	if !g.Live() {
 		r := safeguard.Receipt{Outcome: safeguard.Delivered, Code: Observed, At: time.Now()}
 		g.count(r, nil)
 		return r, nil

@@ -55,6 +55,7 @@ func TestGuardObservesUntilSomebodyConfirmed(t *testing.T) {
 	}{
 		"nobody named":     {func(c *epr.GuardConfig) { c.ReleaseConfirmedBy = "" }, false},
 		"a name of spaces": {func(c *epr.GuardConfig) { c.ReleaseConfirmedBy = "  " }, false},
+		"site observes":    {func(c *epr.GuardConfig) { c.SiteObserves = true }, false},
 		"set to observe":   {func(c *epr.GuardConfig) { c.Observe = true }, false},
 		"confirmed":        {func(*epr.GuardConfig) {}, true},
 	} {

@@ -199,16 +199,29 @@ func merge(items []*key) *key {
 func (w *walker) section(k *key, t reflect.Type, example any) error {
 	k.kind = section
 	in, _ := example.(map[string]any)
+	if err := w.fields(k, t, k.value, in); err != nil {
+		return err
+	}
+	if unknown := slices.DeleteFunc(slices.Sorted(maps.Keys(in)), func(name string) bool { return k.child(name) != nil }); len(unknown) > 0 {
+		return errors.New("example has " + unknown[0] + ", which is not a key")
+	}
+	return nil
+}
+
+// fields makes keys of the fields of a section, and of the sections embedded in it.
+func (w *walker) fields(k *key, t reflect.Type, section reflect.Value, in map[string]any) error {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		value := reflect.Value{}
-		if k.value.IsValid() {
-			value = k.value.Field(i)
+		if section.IsValid() {
+			value = section.Field(i)
 		}
 		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if f.Anonymous && name == "" { // the section is another one, read over its defaults
-			k.value = value
-			return w.section(k, f.Type, example)
+		if f.Anonymous && name == "" {
+			if err := w.fields(k, f.Type, value, in); err != nil {
+				return err
+			}
+			continue
 		}
 		if name == "" || name == "-" {
 			continue
@@ -229,9 +242,6 @@ func (w *walker) section(k *key, t reflect.Type, example any) error {
 			child.comment = "?"
 		}
 		k.keys = append(k.keys, child)
-	}
-	if unknown := slices.DeleteFunc(slices.Sorted(maps.Keys(in)), func(name string) bool { return k.child(name) != nil }); len(unknown) > 0 {
-		return errors.New("example has " + unknown[0] + ", which is not a key")
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func (w *ward) line(r pipeline.Row) {
 	for _, n := range []struct {
 		count int
 		text  string
-	}{{r.Late, "%d too late to deliver"}, {r.Waiting, "%d not delivered yet"}, {r.SetAside, "%d set aside"}} {
+	}{{r.Late, "%d too late to deliver"}, {r.Waiting, "%d not delivered yet"}, {r.SetAside, "%d set aside"}, {r.Observed, "%d not shown, as the sink observes"}} {
 		if n.count > 0 {
 			notes = append(notes, fmt.Sprintf(n.text, n.count))
 		}

@@ -19,12 +19,14 @@ import (
 )
 
 type eprCommands struct {
-	Preview  previewEPR  `cmd:"" help:"Show what would be sent for a made-up patient."`
-	Test     testEPR     `cmd:"" help:"Send a marked test alert about the sink's own test patient, and show the answer. Exit code 0: delivered, 1: failed, 5: not delivered."`
-	States   statesEPR   `cmd:"" help:"Show whether each sink of the running agent is live and answers. Exit code 0: all do, 1: failed, 4: no agent runs or it does not let this user in, 5: one observes or rests."`
-	Check    checkEPR    `cmd:"" help:"Try each sink's form, and ask the FHIR servers what they can. Exit code 0: nothing to say, 1: failed, 5: something is missing."`
-	Template templateEPR `cmd:"" help:"Print a built-in form, to begin a site's own from."`
-	Fields   fieldsEPR   `cmd:"" help:"List the fields that a form may have."`
+	Preview   previewEPR   `cmd:"" help:"Show what would be sent for a made-up patient."`
+	Test      testEPR      `cmd:"" help:"Send a marked test alert about the sink's own test patient, and show the answer. Exit code 0: delivered, 1: failed, 5: not delivered."`
+	States    statesEPR    `cmd:"" help:"Show whether each sink of the running agent is live and answers. Exit code 0: all do, 1: failed, 4: no agent runs or it does not let this user in, 5: one observes or rests."`
+	Check     checkEPR     `cmd:"" help:"Try each sink's form, and ask the FHIR servers what they can. Exit code 0: nothing to say, 1: failed, 5: something is missing."`
+	Observed  observedEPR  `cmd:"" help:"Show what sinks that observe would have shown, beside what the site's present process showed. Exit code 0: done, 1: failed, 3: nothing to list, 4: no agent runs or it does not let this user in."`
+	Reconcile reconcileEPR `cmd:"" help:"List what each EPR is believed to show, compare where it can be read, and repair what is not as it should be. Exit code 0: all is as it should be, or was repaired, 1: failed, 3: nothing to list, 4: no agent runs or it does not let this user in, 5: something is not as it should be."`
+	Template  templateEPR  `cmd:"" help:"Print a built-in form, to begin a site's own from."`
+	Fields    fieldsEPR    `cmd:"" help:"List the fields that a form may have."`
 }
 
 // withSinks is a command about the sinks of a configuration.

@@ -61,6 +61,11 @@ const public = "https://safeguard.example"
 
 func open(t *testing.T, alerts known) *site {
 	t.Helper()
+	return opened(t, alerts, func(*cdshooks.Config) {})
+}
+
+func opened(t *testing.T, alerts known, change func(*cdshooks.Config)) *site {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -76,6 +81,8 @@ func open(t *testing.T, alerts known) *site {
 	c := cdshooks.DefaultConfig()
 	c.Address, c.PublicURL, c.Timeout = "127.0.0.1:0", public, 30*time.Second
 	c.Clients = []cdshooks.Client{{Issuer: "https://epr.example", KeysFile: file}}
+	c.Delivery.ReleaseConfirmedBy = "Dr Imogen Hale, 2 Nov 2026"
+	change(&c)
 	s := &site{t: t, key: key, log: &lines{}}
 	if s.service, err = cdshooks.Listen(c, epr.DefaultWording(), time.UTC, alerts, slog.New(slog.NewTextHandler(s.log, nil))); err != nil {
 		t.Fatal(err)
@@ -215,6 +222,28 @@ func TestCards(t *testing.T) {
 	}
 	if strings.Contains(s.log.String(), "9990000") {
 		t.Errorf("an NHS number is in the log: %s", s.log)
+	}
+}
+
+func TestNoCardsUntilSomebodyConfirmedNorForOthers(t *testing.T) {
+	held := epr.Sample(safeguard.Raise, safeguard.FlagsHeld)
+	for name, c := range map[string]struct {
+		change          func(*cdshooks.Config)
+		cards, observed int64
+	}{
+		"nobody has confirmed": {func(c *cdshooks.Config) { c.Delivery.ReleaseConfirmedBy = "" }, 0, 1},
+		"set to observe":       {func(c *cdshooks.Config) { c.Delivery.Observe = true }, 0, 1},
+		"the site observes":    {func(c *cdshooks.Config) { c.Delivery.SiteObserves = true }, 0, 1},
+		"its care setting": {func(c *cdshooks.Config) {
+			c.Delivery.CareSettings = []safeguard.CareSetting{held.Attendance.Setting}
+		}, 1, 0},
+		"another location": {func(c *cdshooks.Config) { c.Delivery.Locations = []string{"elsewhere"} }, 0, 0},
+	} {
+		s := opened(t, known{"9990000344": {held}}, c.change)
+		got := s.cards(question("patient-view", nhs, "9990000344", "2018-11-02"))
+		if stats := s.service.Stats(); int64(len(got.Cards)) != c.cards || stats.Cards != c.cards || stats.Observed != c.observed {
+			t.Errorf("%s: %d cards, %+v; want %d shown, %d observed", name, len(got.Cards), stats, c.cards, c.observed)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 )
 
@@ -18,6 +19,8 @@ type Config struct {
 	Clients   []Client      `yaml:"clients"`           // who may ask
 	NHSSystem string        `yaml:"nhs_number_system"` // of Patient.identifier
 	Timeout   time.Duration `yaml:"timeout"`           // for one request
+
+	Delivery epr.Release `yaml:"delivery"` // what is shown, and about whom
 }
 
 // Client is an EPR that may ask.

@@ -35,13 +35,14 @@ type Service struct {
 	guests   *guests
 	listener net.Listener
 	log      *slog.Logger
-	stats    struct{ asked, cards, unidentified, refused, feedback atomic.Int64 }
+	stats    struct{ asked, cards, observed, unidentified, refused, feedback atomic.Int64 }
 }
 
 // Stats is what was counted since the start.
 type Stats struct {
 	Asked        int64 `json:"asked"`
 	Cards        int64 `json:"cards"`
+	Observed     int64 `json:"observed"`     // cards that were not shown, as it observes
 	Unidentified int64 `json:"unidentified"` // asked without a patient who has an NHS number
 	Refused      int64 `json:"refused"`      // without a token that admits
 	Feedback     int64 `json:"feedback"`
@@ -53,6 +54,9 @@ func Listen(c Config, w epr.Wording, zone *time.Location, source Source, log *sl
 		return nil, err
 	}
 	s := &Service{config: c, wording: w, zone: zone, source: source, log: log.With("service", "cds-hooks")}
+	if live, why := c.Delivery.Live(); !live {
+		s.log.Warn("service observes, and shows no cards", "why", why)
+	}
 	var err error
 	if s.guests, err = newGuests(c.Clients); err != nil {
 		return nil, fmt.Errorf("clients: %w", err)
@@ -79,7 +83,7 @@ func (s *Service) Close() error { return s.listener.Close() }
 // Stats tells what was counted so far.
 func (s *Service) Stats() Stats {
 	c := &s.stats
-	return Stats{c.asked.Load(), c.cards.Load(), c.unidentified.Load(), c.refused.Load(), c.feedback.Load()}
+	return Stats{c.asked.Load(), c.cards.Load(), c.observed.Load(), c.unidentified.Load(), c.refused.Load(), c.feedback.Load()}
 }
 
 // Run answers until ctx ends.
@@ -192,7 +196,12 @@ func (s *Service) ask(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	cards := s.cards(alerts, in.Prefetch.Patient.BirthDate)
-	s.stats.cards.Add(int64(len(cards)))
+	if live, _ := s.config.Delivery.Live(); live {
+		s.stats.cards.Add(int64(len(cards)))
+	} else {
+		s.stats.observed.Add(int64(len(cards)))
+		cards = []card{}
+	}
 	answer(w, map[string]any{"cards": cards})
 }
 
@@ -201,6 +210,9 @@ func (s *Service) cards(alerts []safeguard.Alert, born string) []card {
 	cards := []card{}
 	seen := map[string]bool{}
 	for _, a := range alerts {
+		if !s.config.Delivery.Takes(a.Attendance) {
+			continue
+		}
 		if known := a.Attendance.Patient.Born.Reveal().String(); known != "" && len(born) == len(known) && born != known {
 			continue // the record that is open is somebody else's
 		}

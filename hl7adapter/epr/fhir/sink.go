@@ -152,21 +152,46 @@ func (s *Sink) kinds() []string {
 
 func (s *Sink) deliver(ctx context.Context, a safeguard.Alert) (code string, err error) {
 	d := &delivery{Sink: s, alert: a, control: a.ControlID(s.name), keep: map[string]bool{}}
-	for _, kind := range s.kinds() {
+	if err := d.reach(ctx); err != nil {
+		return "", err
+	}
+	if d.changed == 0 {
+		return "unchanged", nil
+	}
+	return "200", nil
+}
+
+// Compare reads what the EPR shows of the alert, and says what differs from what
+// it should; nothing where nothing does. It changes nothing.
+func (s *Sink) Compare(ctx context.Context, a safeguard.Alert) (differs string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	d := &delivery{Sink: s, alert: a, control: a.ControlID(s.name), keep: map[string]bool{}, reads: true}
+	err = d.reach(ctx)
+	if why := (*stop)(nil); errors.As(err, &why) {
+		return why.text, nil
+	}
+	return strings.Join(d.differs, ", "), err
+}
+
+// reach makes the EPR show what the alert says, and nothing else of it.
+func (d *delivery) reach(ctx context.Context) error {
+	a := d.alert
+	for _, kind := range d.kinds() {
 		ours, err := d.search(ctx, kind, alertSystem, string(a.ID))
 		if err != nil {
-			return "", err
+			return err
 		}
 		d.ours = append(d.ours, ours...)
 	}
 	if a.Action != safeguard.Withdraw {
 		id, err := d.patient(ctx)
 		if err != nil {
-			return "", err
+			return err
 		}
-		for _, w := range s.wants(a, id) {
+		for _, w := range d.wants(a, id) {
 			if err := d.show(ctx, w, id); err != nil {
-				return "", err
+				return err
 			}
 		}
 	}
@@ -174,14 +199,11 @@ func (s *Sink) deliver(ctx context.Context, a safeguard.Alert) (code string, err
 	for i := len(d.ours) - 1; i >= 0; i-- {
 		if r := d.ours[i]; !d.keep[r.kind+"/"+r.id] {
 			if err := d.release(ctx, r); err != nil {
-				return "", err
+				return err
 			}
 		}
 	}
-	if d.changed == 0 {
-		return "unchanged", nil
-	}
-	return "200", nil
+	return nil
 }
 
 // delivery is one alert on its way.
@@ -192,6 +214,8 @@ type delivery struct {
 	ours    []resource      // that bear the alert's identifier
 	keep    map[string]bool // those of them that the alert still shows
 	changed int
+	reads   bool     // changes nothing, and notes what it would
+	differs []string // if so: what
 }
 
 // resource is one as the EPR has it. What we do not know of it stays.
@@ -345,6 +369,17 @@ func (d *delivery) show(ctx context.Context, w shown, id string) error {
 // put makes the resource be there as wanted, and returns a reference to it.
 func (d *delivery) put(ctx context.Context, kind, key string, want any) (string, error) {
 	there, found := d.known(kind, key)
+	if !found && d.reads {
+		list, err := d.search(ctx, kind, flagSystem, key)
+		if err != nil {
+			return "", err
+		}
+		if len(list) != 1 {
+			d.differs = append(d.differs, fmt.Sprintf("the EPR has %d of one %s", len(list), kind))
+			return kind + "/" + key, nil
+		}
+		there, found = list[0], true
+	}
 	if !found {
 		got, err := d.call(ctx, request{method: http.MethodPost, path: kind, body: want, id: d.requestID("create", key),
 			header: map[string]string{"If-None-Exist": "identifier=" + url.QueryEscape(flagSystem+"|"+key), "Prefer": "return=representation"}})
@@ -368,6 +403,10 @@ func (d *delivery) put(ctx context.Context, kind, key string, want any) (string,
 	same, merged, err := merge(there, want)
 	if err != nil || same {
 		return ref, err
+	}
+	if d.reads {
+		d.differs = append(d.differs, fmt.Sprintf("a %s says something else, or is %s", kind, there.status))
+		return ref, nil
 	}
 	return ref, d.update(ctx, there, merged)
 }
@@ -398,6 +437,10 @@ func (d *delivery) update(ctx context.Context, r resource, fields map[string]jso
 
 // release takes the alert off a resource; the last one makes it inactive.
 func (d *delivery) release(ctx context.Context, r resource) error {
+	if d.reads {
+		d.differs = append(d.differs, fmt.Sprintf("a %s is there that should be gone", r.kind))
+		return nil
+	}
 	var left []identifier
 	others := false
 	for _, i := range r.identifiers {
