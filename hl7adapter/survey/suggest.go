@@ -172,7 +172,7 @@ var guesses = []struct {
 	{safeguard.WalkInCentre, regexp.MustCompile(`\bWIC\d*\b|\bUTC\d*\b|WALK.?IN|URGENT TREATMENT`)},
 	{safeguard.OutOfHoursGP, regexp.MustCompile(`\bOOH\d*\b|\bGPOOH\b|OUT.OF.HOURS`)},
 	{safeguard.PaediatricWard, regexp.MustCompile(`PAED|\bPAU\d*\b|\bCAU\d*\b|CHILDREN|\bPICU\b|\bNICU\b|\bSCBU\b`)},
-	{safeguard.Maternity, regexp.MustCompile(`MATERN|\bMAT\d*\b|LABOUR|DELIVERY|ANTENAT|POSTNAT|\bOBS\d*\b|BIRTH|\bMLU\b`)},
+	{safeguard.Maternity, regexp.MustCompile(`MATERN|\bMAT\d*\b|LABOUR|DELIVERY|ANTENAT|POSTNAT|OBSTET|BIRTH|\bMLU\b`)},
 	{safeguard.EmergencyDepartment, regexp.MustCompile(`\bED\d*\b|\bA&E\b|\bAE\d*\b|\bAED\b|EMERGENCY|CASUALTY|RESUS`)},
 }
 

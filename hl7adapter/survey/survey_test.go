@@ -168,13 +168,14 @@ func TestSuggestsPlaces(t *testing.T) {
 	site := adt.Site{}
 	site.Locations = []adt.Location{{Name: "LISTED", Setting: safeguard.Maternity}}
 	r := surveyed(t, site, at("E", "ED^^^RX101"), at("E", "ED^^^RX101"), at("O", "Minor Injuries^^^RX102"), at("O", "UTC1"), at("I", "PAED7"),
-		at("I", "LISTED"), at("I", "WARD 9"), at("B", "RX1^Labour Ward"), at("O", "AE2"))
+		at("I", "LISTED"), at("I", "WARD 9"), at("I", "OBS1"), at("B", "RX1^Labour Ward"), at("O", "AE2"))
 	for _, want := range []string{
 		"organisation: RX1\nsites: [RX101, RX102]\n", "site: RX101", "care_setting: emergency-department",
 		`- {name: "LISTED", care_setting: maternity}`,
 		`- {name: "Minor Injuries", care_setting: minor-injury-unit}`, `- {name: "UTC1", care_setting: walk-in-centre}`,
 		`- {name: "PAED7", care_setting: paediatric-ward}`, `- {name: "Labour Ward", care_setting: maternity}`,
 		`- {name: "AE2", care_setting: emergency-department}`, `# - {name: "WARD 9", care_setting: }`,
+		`# - {name: "OBS1", care_setting: }`, // obstetrics or observation
 	} {
 		if !strings.Contains(r.Suggested, want) {
 			t.Errorf("no %s in:\n%s", want, r.Suggested)
