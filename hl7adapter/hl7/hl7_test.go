@@ -421,3 +421,19 @@ func TestCorpus(t *testing.T) {
 	}
 	t.Logf("read %d, refused %d", read, refused)
 }
+
+// A document in base64, as some feeds carry along, does not hide what is around it.
+func TestFieldOf16MB(t *testing.T) {
+	document := strings.Repeat("QUJD", 4<<20)
+	body := "MSH|^~\\&|PAS\rOBX|1|ED|DOC||^^PDF^Base64^" + document + "||||||F\rZZ1|behind\r"
+	m := mustParse(t, body)
+	if got := m.Get("OBX-5.5").Text(); got != document {
+		t.Errorf("got %d bytes, want %d", len(got), len(document))
+	}
+	if got := m.Get("OBX-11").Text() + m.Get("ZZ1-1").Text(); got != "Fbehind" {
+		t.Errorf("got %q behind it", got)
+	}
+	if string(m.Bytes()) != body {
+		t.Error("the message is not as it came")
+	}
+}
