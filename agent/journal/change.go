@@ -110,7 +110,9 @@ func (o *operation) applyEntry(t *tx, f found) (skipped string, err error) {
 	if o.Do == PutOff {
 		return "", o.endEntry(t, Outcome{Entry: Seq(f.id), State: SetAside, Note: "set aside by an operator"}, t.stamp(o.now()))
 	}
-	t.seq++
+	if err := t.number(); err != nil {
+		return "", err
+	}
 	_, err = t.exec(`UPDATE entries SET state = 0, turn = ?, settled = NULL WHERE seq = ?`, t.seq, f.id)
 	return "", err
 }

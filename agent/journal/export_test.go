@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -31,6 +32,19 @@ func NeverSync() {
 
 // WithNow gives the journal another clock.
 func WithNow(now func() time.Time) Option { return func(j *Journal) { j.now = now } }
+
+// Filtered tells whether repeats are looked for in the table only where they may
+// be, and refills what that is known by.
+func Filtered(ctx context.Context, j *Journal) (before bool, err error) {
+	err = j.writer.alone(ctx, func(t *tx) error {
+		before = t.origins.filter.whole.Load()
+		return nil
+	})
+	if err != nil {
+		return before, err
+	}
+	return before, j.refill(ctx, true)
+}
 
 // Tender does by hand what Run does every minute.
 type Tender struct {
@@ -74,4 +88,20 @@ func Block(j *Journal, until <-chan struct{}) {
 		})
 	}()
 	<-busy
+}
+
+// Abandon leaves the journal as a kill does, but for the lock.
+func Abandon(j *Journal) error {
+	j.writer.close()
+	return errors.Join(j.closeReader(), j.writer.tx.close(), j.lock.Close())
+}
+
+// Panic is a step that changes something and then panics.
+func Panic(ctx context.Context, j *Journal) error {
+	return j.writer.write(ctx, func(t *tx) error {
+		if _, err := t.exec(`UPDATE entries SET state = 1`); err != nil {
+			return err
+		}
+		panic("a fault of the program")
+	})
 }

@@ -154,6 +154,9 @@ func (a *arrival) earlier(t *tx) (reused bool, err error) {
 		}
 		reused = reused || found
 	}
+	if !t.origins.filter.mayHave(*a.origin) {
+		return reused, nil
+	}
 	found, err := a.find(t, `SELECT e.seq, e.digest, e.ack FROM origins o CROSS JOIN entries e ON e.seq = o.seq
 		WHERE o.origin = ? AND e.received >= ? ORDER BY o.seq DESC LIMIT 8`, same, *a.origin, since)
 	return reused || found, err
@@ -181,7 +184,9 @@ func (a *arrival) find(t *tx, query string, same func(digest []byte) bool, args 
 }
 
 func (a *arrival) insert(t *tx, reused bool) error {
-	t.seq++
+	if err := t.number(); err != nil {
+		return err
+	}
 	t.received = max(t.received, min(a.message.Received.UnixMilli(), a.now.UnixMilli()))
 	body, err := a.ring.Seal(a.message.Body, entryIdentity("body", t.seq))
 	if err != nil {

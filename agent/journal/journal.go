@@ -75,7 +75,7 @@ var (
 var schema string
 
 // schemaVersion is that of schema.sql.
-const schemaVersion = 5
+const schemaVersion = 6
 
 // The files in the folder, besides what SQLite adds to them.
 const (
@@ -266,7 +266,7 @@ func (j *Journal) prepare(t *tx) error {
 
 func create(t *tx, ring string, now time.Time) error {
 	_, err := t.conn.ExecContext(context.Background(), "BEGIN IMMEDIATE;"+schema+fmt.Sprintf("PRAGMA user_version = %d;"+
-		"INSERT INTO about (one, ring, began, stamp, probe, indexed, lost) VALUES (1, '%s', %d, %[3]d, 0, 0, 0); COMMIT;", schemaVersion, ring, now.UnixMilli()))
+		"INSERT INTO about (one, ring, began, stamp, probe, indexed, given, lost) VALUES (1, '%s', %d, %[3]d, 0, 0, 0, 0); COMMIT;", schemaVersion, ring, now.UnixMilli()))
 	return err
 }
 
@@ -296,19 +296,20 @@ func (a *about) read(t *tx) error {
 // process is not given out again, whatever the file says.
 func (t *tx) count() error {
 	var n numbers
-	for table, number := range map[string]any{"entries": &n.seq, "outbox": &n.item} {
-		if _, err := t.get(`SELECT seq FROM sqlite_sequence WHERE name = ?`, []any{table}, number); err != nil {
-			return err
-		}
+	// Who knows what was given needs no more than what a commit that failed may have
+	// left; at the start only what was written down ahead is certain.
+	if _, err := t.get(`SELECT CASE WHEN ? THEN MAX(COALESCE((SELECT MAX(seq) FROM entries), 0), COALESCE((SELECT MAX(turn) FROM entries WHERE state = 0), 0))
+		ELSE given END, given FROM about`, []any{t.seq > 0}, &n.seq, &n.numbered); err != nil {
+		return err
 	}
-	var turn Seq
-	if _, err := t.get(`SELECT COALESCE(MAX(turn), 0) FROM entries WHERE state = 0`, nil, &turn); err != nil {
+	if _, err := t.get(`SELECT seq FROM sqlite_sequence WHERE name = 'outbox'`, nil, &n.item); err != nil {
 		return err
 	}
 	if _, err := t.get(`SELECT received FROM entries ORDER BY seq DESC LIMIT 1`, nil, &n.received); err != nil {
 		return err
 	}
-	t.seq = max(t.seq, n.seq, turn)
+	t.seq = max(t.seq, n.seq)
+	t.numbered = n.numbered
 	t.item = max(t.item, n.item)
 	t.received = max(t.received, n.received)
 	t.moved = 0
@@ -343,6 +344,11 @@ func (j *Journal) Close() error {
 	j.writer.close()
 	j.files.Lock()
 	defer j.files.Unlock()
+	j.writer.turn.Lock()
+	defer j.writer.turn.Unlock()
+	if j.guard.doubted() == nil {
+		_ = j.writer.tx.unnumber() // else some numbers are left out
+	}
 	return errors.Join(j.closeReader(), j.writer.tx.close(), j.lock.Close())
 }
 

@@ -297,16 +297,130 @@ func TestRepeatIsKnownAmongManyThousands(t *testing.T) {
 		acks[n] = ack
 		return err
 	})
-	for range 2 {
+	repeats := func(when string) {
+		t.Helper()
 		for n := 0; n < many; n += 97 {
 			if again := append1(t, j, message(fmt.Sprint("C", n), "FERNSBY")); !bytes.Equal(again, acks[n]) {
-				t.Errorf("repeat of message %d was taken for new", n)
+				t.Errorf("%s: repeat of message %d was taken for new", when, n)
 			}
 		}
-		if err := j.Close(); err != nil {
+	}
+	refilled := func(want bool) {
+		t.Helper()
+		if whole, err := journal.Filtered(t.Context(), j); err != nil || whole != want {
+			t.Fatalf("filter is whole: %v, want %v: %v", whole, want, err)
+		}
+	}
+	repeats("while running")
+	refilled(true)
+	repeats("refilled")
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = b.open(t)
+	repeats("opened again")
+	refilled(false)
+	repeats("opened again and filled")
+	each(t, 2*4096, func(n int) error { // moves what has been in memory
+		_, err := j.Append(t.Context(), message(fmt.Sprint("D", n), "FERNSBY"))
+		return err
+	})
+	refilled(true)
+	repeats("after many more")
+}
+
+// While the filter is filled, more is moved into the table: whatever the order, no
+// repeat may be missed.
+func TestRepeatIsKnownWhileTheFilterIsFilled(t *testing.T) {
+	b := newBench(t)
+	j := b.open(t)
+	const many = 2*4096 + 2000
+	acks := make([]feed.Ack, 2*many)
+	send := func(from int) error {
+		ack, err := j.Append(t.Context(), message(fmt.Sprint("C", from), "FERNSBY"))
+		acks[from] = ack
+		return err
+	}
+	each(t, many, send)
+	filling, filled := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-filling:
+				filled <- nil
+				return
+			default:
+			}
+			if _, err := journal.Filtered(t.Context(), j); err != nil {
+				filled <- err
+				return
+			}
+		}
+	}()
+	each(t, many, func(n int) error { return send(many + n) })
+	close(filling)
+	if err := <-filled; err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; n < 2*many; n += 61 {
+		if again := append1(t, j, message(fmt.Sprint("C", n), "FERNSBY")); !bytes.Equal(again, acks[n]) {
+			t.Errorf("repeat of message %d was taken for new", n)
+		}
+	}
+}
+
+func TestNoNumberIsUsedTwice(t *testing.T) {
+	h := &hands{time.Now()}
+	b := newBench(t)
+	j := b.open(t, h.option())
+	for n := range 250 {
+		append1(t, j, message(fmt.Sprint("C", n), "FERNSBY"))
+	}
+	for seq := journal.Seq(1); seq <= 250; seq++ {
+		if err := j.Settle(t.Context(), journal.Outcome{Entry: seq, State: journal.Ignored}); err != nil {
 			t.Fatal(err)
 		}
-		j = b.open(t)
+	}
+	h.at = h.at.Add(10 * 365 * 24 * time.Hour)
+	if err := journal.NewTender(j).Tend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := journal.Value[int](t.Context(), j, `SELECT COUNT(*) FROM entries`); err != nil || n != 0 {
+		t.Fatalf("%d entries left, want none: %v", n, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = b.open(t, h.option())
+	append1(t, j, message("D", "FERNSBY"))
+	if seq, err := journal.Value[journal.Seq](t.Context(), j, `SELECT MAX(seq) FROM entries`); err != nil || seq != 251 {
+		t.Errorf("after a clean stop it is number %d, want 251: %v", seq, err)
+	}
+	if err := journal.Abandon(j); err != nil {
+		t.Fatal(err)
+	}
+	j = b.open(t, h.option())
+	append1(t, j, message("E", "FERNSBY"))
+	if seq, err := journal.Value[journal.Seq](t.Context(), j, `SELECT MAX(seq) FROM entries`); err != nil || seq <= 251 || seq > 400 {
+		t.Errorf("after a kill it is number %d, want a higher one than 251 and a hundred more at most: %v", seq, err)
+	}
+}
+
+// What panics while it writes leaves nothing behind that the next would stumble on.
+func TestStepThatPanicsIsUndone(t *testing.T) {
+	j := newBench(t).open(t)
+	append1(t, j, message("C1", "FERNSBY"))
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("it did not panic")
+			}
+		}()
+		_ = journal.Panic(t.Context(), j)
+	}()
+	append1(t, j, message("C2", "FERNSBY"))
+	if seqs, err := journal.Value[string](t.Context(), j, `SELECT group_concat(seq || ' ' || state) FROM entries`); err != nil || seqs != "1 0,2 0" {
+		t.Errorf("entries are %q, want the two, both waiting: %v", seqs, err)
 	}
 }
 

@@ -102,20 +102,25 @@ func (j *Journal) copyAll(n *tx, given numbers) (l losses, err error) {
 	}{
 		{"entries", "seq", int64(given.seq)}, {"outbox", "id", int64(given.item)}, {"attendances", "id", 0}, {"continued", "id", 0}, {"named", "id", 0}, {"audit", "id", 0},
 	} {
-		var last int64
-		if _, err := n.get(`SELECT seq FROM old.sqlite_sequence WHERE name = ?`, []any{c.table}, &last); err != nil && !unreadable(err) {
-			return l, err
+		last := c.last
+		if last == 0 {
+			if last, err = n.highest(c.table); err != nil {
+				return l, err
+			}
 		}
 		w := wreck{tx: n, table: c.table, copy: fmt.Sprintf(`INSERT INTO main.%[1]s SELECT * FROM old.%[1]s WHERE %[2]s BETWEEN ? AND ?`, c.table, c.key)}
 		const stride = 4096
-		last = max(last, c.last)
 		for from := int64(1); from <= last; from += stride {
 			if err := w.rescue(from, min(from+stride-1, last)); err != nil {
 				return l, err
 			}
 		}
-		if l.rows += w.lost; c.table == "entries" {
-			l.first, l.last = w.first, w.last
+		if l.rows += w.lost; c.table != "entries" {
+			continue
+		}
+		l.first, l.last = w.first, w.last
+		if _, err := n.exec(`UPDATE about SET given = ?`, last); err != nil {
+			return l, err
 		}
 	}
 	// Of senders only the finding by control id depends.
@@ -123,6 +128,20 @@ func (j *Journal) copyAll(n *tx, given numbers) (l losses, err error) {
 		return l, err
 	}
 	return l, n.finish(&l, j.now())
+}
+
+// highest is up to where the old table's numbers go, at most. Two places tell it
+// of the entries, in case one can not be read.
+func (t *tx) highest(table string) (n int64, err error) {
+	if table != "entries" {
+		_, err = t.get(`SELECT seq FROM old.sqlite_sequence WHERE name = ?`, []any{table}, &n)
+	} else if _, err = t.get(`SELECT COALESCE(MAX(seq), 0) FROM old.entries`, nil, &n); err != nil && unreadable(err) {
+		_, err = t.get(`SELECT given FROM old.about`, nil, &n)
+	}
+	if err != nil && !unreadable(err) {
+		return 0, err
+	}
+	return n, nil
 }
 
 // wreck is a table that can not be read everywhere.
@@ -172,6 +191,7 @@ func (t *tx) finish(l *losses, now time.Time) error {
 	for _, change := range []string{
 		`INSERT INTO origins (origin, seq) SELECT origin, seq FROM entries WHERE origin IS NOT NULL ORDER BY origin, seq`,
 		`UPDATE about SET indexed = COALESCE((SELECT MAX(seq) FROM entries), 0)`,
+		`UPDATE about SET given = MAX(given, COALESCE((SELECT MAX(turn) FROM entries WHERE state = 0), 0))`,
 		`UPDATE outbox SET head = 0 WHERE state = 0`,
 		`UPDATE outbox SET head = 1 WHERE id IN (SELECT MIN(id) FROM outbox WHERE state = 0 GROUP BY attendance, outbox)`,
 	} {
@@ -179,9 +199,9 @@ func (t *tx) finish(l *losses, now time.Time) error {
 			return err
 		}
 	}
-	var began, lost, stamp int64
-	if _, err := t.get(`SELECT began, lost, stamp FROM old.about`, nil, &began, &lost, &stamp); err == nil {
-		if _, err := t.exec(`UPDATE about SET began = ?, lost = ?, stamp = ?`, began, lost, stamp); err != nil {
+	var began, lost, stamp, numbered int64
+	if _, err := t.get(`SELECT began, lost, stamp, given FROM old.about`, nil, &began, &lost, &stamp, &numbered); err == nil {
+		if _, err := t.exec(`UPDATE about SET began = ?, lost = ?, stamp = ?, given = MAX(given, ?)`, began, lost, stamp, numbered); err != nil {
 			return err
 		}
 	}

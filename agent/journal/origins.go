@@ -17,6 +17,8 @@ type origins struct {
 	filling []originOf
 	moving  []originOf // in the order of the keys
 	upTo    Seq        // the last of those that are moving
+	filter  *filter    // of the table
+	next    *filter    // that is being filled; nil for none
 }
 
 // origin is the key of what names a message. Two messages may share one by
@@ -38,7 +40,12 @@ func (j *Journal) origin(s sender, control []byte) origin {
 
 // load reads what was not moved when the journal was closed.
 func (o *origins) load(t *tx) error {
-	*o = origins{recent: map[origin][]Seq{}}
+	*o = origins{recent: map[origin][]Seq{}, filter: new(filter)}
+	some, err := t.get(`SELECT 1 FROM origins LIMIT 1`, nil, new(int))
+	if err != nil {
+		return err
+	}
+	o.filter.whole.Store(!some)
 	return t.each(`SELECT seq, origin FROM entries WHERE seq > (SELECT indexed FROM about) AND origin IS NOT NULL`, nil, func(rows *sql.Rows) error {
 		var e originOf
 		err := rows.Scan(&e.seq, &e.key)
@@ -81,6 +88,10 @@ func (o *origins) move(t *tx, from, most int) (to int, err error) {
 	for _, e := range o.moving[from:to] {
 		if !slices.Contains(o.recent[e.key], e.seq) {
 			continue // pruned meanwhile
+		}
+		o.filter.add(e.key)
+		if o.next != nil {
+			o.next.add(e.key)
 		}
 		if _, err := t.exec(`INSERT OR IGNORE INTO origins (origin, seq) VALUES (?, ?)`, e.key, e.seq); err != nil {
 			return from, err

@@ -28,9 +28,11 @@ func (j *Journal) Run(ctx context.Context) error {
 			// What stops intake was logged by the guard; the rest is tried again.
 			j.log.Debug("journal not tended", "err", err)
 		}
+		_ = j.refill(ctx, false) // without it, repeats are looked up in the table
 		if c.elapsed-checked >= checkEvery {
 			checked = c.elapsed
 			j.checkAll(ctx)
+			_ = j.refill(ctx, true) // what was pruned is in it no longer
 		}
 		select {
 		case <-tick.C:

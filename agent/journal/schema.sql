@@ -8,12 +8,13 @@ CREATE TABLE about ( -- one row
 	stamp INTEGER NOT NULL, -- a time that has been; none before it is stamped again
 	probe INTEGER NOT NULL, -- counts the writes that proved the file
 	indexed INTEGER NOT NULL, -- up to here, origins has every entry
+	given INTEGER NOT NULL, -- no entry has or had a higher number, nor a turn
 	lost  INTEGER NOT NULL, -- rows that a damaged file took with it
 	mended INTEGER          -- when that was
 );
 
 CREATE TABLE entries (
-	seq        INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again, also after pruning
+	seq        INTEGER PRIMARY KEY, -- never used again, also after pruning
 	turn       INTEGER NOT NULL, -- the order in which the waiting are taken: seq, or a later number after a replay
 	state      INTEGER NOT NULL,
 	received   INTEGER NOT NULL, -- never less than that of an earlier entry

@@ -7,21 +7,28 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // maxGroup bounds how many steps share one transaction.
 const maxGroup = 512
 
-// writer runs every change of the journal in one goroutine. It drains what is
-// waiting into one transaction with one sync, then answers all of it. While the
-// file is in doubt it writes nothing, and verifies the file again and again.
+// writer runs every change of the journal, one group at a time. Whoever comes
+// while nothing is written writes at once; what comes meanwhile waits for a
+// goroutine that drains it into one transaction with one sync, and then answers
+// all of it. While the file is in doubt nothing is written, and it is verified
+// again and again.
 type writer struct {
-	tx    *tx
+	turn  sync.Mutex // held by who writes
+	tx    *tx        // guarded by turn
 	guard *guard
 	steps chan *step
-	jobs  chan *step // to be run outside a transaction
+	jobs  chan *step    // to be run outside a transaction
+	doubt chan struct{} // the file has come into doubt
 	done  chan struct{}
+
+	waiting atomic.Int64 // steps that are in line, or about to be
 
 	mu     sync.RWMutex // guards closed against senders on steps
 	closed bool
@@ -31,7 +38,7 @@ type writer struct {
 type step struct {
 	do   func(*tx) error
 	err  error
-	done chan struct{}
+	done chan struct{} // closed when err is known; nil where nobody waits
 }
 
 var errClosed = errors.New("journal is closed")
@@ -43,7 +50,7 @@ type refusal string
 func (r refusal) Error() string { return string(r) }
 
 func newWriter(t *tx, g *guard) *writer {
-	w := &writer{tx: t, guard: g, steps: make(chan *step, maxGroup), jobs: make(chan *step), done: make(chan struct{})}
+	w := &writer{tx: t, guard: g, steps: make(chan *step, maxGroup), jobs: make(chan *step), doubt: make(chan struct{}, 1), done: make(chan struct{})}
 	go w.run()
 	return w
 }
@@ -51,7 +58,30 @@ func newWriter(t *tx, g *guard) *writer {
 // write returns once do is committed and on disk, or has changed nothing. do may
 // be run more than once, so it must assign what it computes, not add to it.
 func (w *writer) write(ctx context.Context, do func(*tx) error) error {
+	if err, done := w.atOnce(do); done {
+		return err
+	}
+	w.waiting.Add(1)
+	defer w.waiting.Add(-1)
 	return w.send(ctx, w.steps, do)
+}
+
+// atOnce runs do where nothing is written and nobody waits: handing it over and
+// its outcome back would take as long as most steps do.
+func (w *writer) atOnce(do func(*tx) error) (err error, done bool) {
+	if w.waiting.Load() > 0 || !w.turn.TryLock() {
+		return nil, false
+	}
+	defer w.turn.Unlock()
+	w.mu.RLock()
+	closed := w.closed
+	w.mu.RUnlock()
+	if closed {
+		return errClosed, true
+	}
+	s := &step{do: do}
+	w.do([]*step{s})
+	return s.err, true
 }
 
 // alone runs do by itself and without a transaction.
@@ -101,17 +131,21 @@ func (w *writer) run() {
 			if !ok {
 				return
 			}
-			if w.do(w.gather(s)) {
-				verify.Reset(w.guard.pause())
-			}
+			w.turn.Lock()
+			w.do(w.gather(s))
+			w.turn.Unlock()
 		case s := <-w.jobs:
-			if w.job(s) {
-				verify.Reset(w.guard.pause())
-			}
+			w.turn.Lock()
+			w.job(s)
+			w.turn.Unlock()
+		case <-w.doubt:
+			verify.Reset(w.guard.pause())
 		case <-verify.C:
+			w.turn.Lock()
 			if !w.guard.verify(w.tx) {
 				verify.Reset(w.guard.pause())
 			}
+			w.turn.Unlock()
 		}
 	}
 }
@@ -133,43 +167,45 @@ func (w *writer) gather(first *step) []*step {
 	return group
 }
 
-// do runs the group, and tells whether the file has just come into doubt.
-func (w *writer) do(group []*step) (doubt bool) {
+// do runs the group. One step that spoils it is found by running each alone, and
+// only the guilty fails.
+func (w *writer) do(group []*step) {
 	if f := w.guard.doubted(); f != nil {
 		answer(group, f)
-		return false
+		return
 	}
 	err := w.tx.commit(group)
-	switch {
-	case err == nil:
-		answer(group, nil)
-		return false
-	case faultOf(err) != 0:
-		doubt = w.guard.close(faultOf(err), err)
+	if err == nil || faultOf(err) != 0 || len(group) == 1 {
+		w.suspect(err)
 		answer(group, err)
-		return doubt
-	case len(group) == 1:
-		answer(group, err)
-		return false
+		return
 	}
-	// One step spoiled the group: each runs alone, and only the guilty fails.
 	for i := range group {
-		doubt = w.do(group[i:i+1]) || doubt
+		w.do(group[i : i+1])
 	}
-	return doubt
 }
 
-// job runs what needs no transaction, and tells whether the file has just come
-// into doubt.
-func (w *writer) job(s *step) (doubt bool) {
+// job runs what needs no transaction.
+func (w *writer) job(s *step) {
 	err := error(nil)
 	if f := w.guard.doubted(); f != nil {
 		err = f
-	} else if err = s.do(w.tx); faultOf(err) != 0 {
-		doubt = w.guard.close(faultOf(err), err)
+	} else {
+		err = s.do(w.tx)
+		w.suspect(err)
 	}
 	answer([]*step{s}, err)
-	return doubt
+}
+
+// suspect has the file verified after a fault.
+func (w *writer) suspect(err error) {
+	if kind := faultOf(err); kind == 0 || !w.guard.close(kind, err) {
+		return
+	}
+	select {
+	case w.doubt <- struct{}{}:
+	default:
+	}
 }
 
 func answer(group []*step, err error) {
@@ -177,7 +213,9 @@ func answer(group []*step, err error) {
 		if s.err == nil {
 			s.err = err
 		}
-		close(s.done)
+		if s.done != nil {
+			close(s.done)
+		}
 	}
 }
 
@@ -194,9 +232,37 @@ type tx struct {
 // pruned, and a rollback gives them back.
 type numbers struct {
 	seq      Seq    // given to an entry, or as a turn
+	numbered Seq    // up to here the file knows that they are given
 	item     ItemID // given to an item
 	received int64  // the latest
 	moved    int    // origins of those that are moving
+}
+
+// numberAhead is how many numbers are written down as given at once. After a kill
+// as many may be left out.
+const numberAhead = 100
+
+// number gives the next number of an entry or turn. It is written down before it
+// is used, for many at once, so that none is used twice, also where the row that
+// had it is pruned or lost.
+func (t *tx) number() error {
+	if t.seq++; t.seq <= t.numbered {
+		return nil
+	}
+	t.numbered = t.seq + numberAhead
+	_, err := t.exec(`UPDATE about SET given = ?`, t.numbered)
+	return err
+}
+
+// unnumber takes back the numbers that were not used.
+func (t *tx) unnumber() error {
+	if t.conn == nil || t.numbered == t.seq {
+		return nil
+	}
+	return t.commit([]*step{{do: func(t *tx) error {
+		_, err := t.exec(`UPDATE about SET given = ?`, t.seq)
+		return err
+	}}})
 }
 
 // use makes db's one connection the writer's.
@@ -211,22 +277,27 @@ func (t *tx) use(db *sql.DB) error {
 
 // commit runs the group in one transaction. A step that refuses keeps its error
 // to itself.
-func (t *tx) commit(group []*step) error {
-	before, filled := t.numbers, len(t.origins.filling)
+func (t *tx) commit(group []*step) (err error) {
 	if _, err := t.exec("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	err := t.run(group)
-	if err == nil {
-		if _, err = t.exec("COMMIT"); err == nil {
-			t.moved = t.origins.moved(t.moved)
-			return nil
+	before, filled, committed := t.numbers, len(t.origins.filling), false
+	defer func() { // also of what panics
+		if !committed {
+			t.numbers = before
+			t.origins.cut(filled)
+			err = errors.Join(err, t.rollback())
 		}
-		err = fmt.Errorf("commit: %w", err)
+	}()
+	if err := t.run(group); err != nil {
+		return err
 	}
-	t.numbers = before
-	t.origins.cut(filled)
-	return errors.Join(err, t.rollback())
+	if _, err := t.exec("COMMIT"); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	committed = true
+	t.moved = t.origins.moved(t.moved)
+	return nil
 }
 
 func (t *tx) run(group []*step) (err error) {
