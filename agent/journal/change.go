@@ -121,11 +121,11 @@ func (o *operation) applyEntry(t *tx, f found) (skipped string, err error) {
 func (o *operation) applyItem(t *tx, f found) (skipped string, err error) {
 	var state State
 	var kept, replaced bool
-	var attendance []byte
+	var l line
 	// What a later version has replaced must not be put before the clinician again.
-	there, err := t.get(`SELECT state, body IS NOT NULL, attendance, EXISTS (SELECT 1 FROM outbox l
+	there, err := t.get(`SELECT state, body IS NOT NULL, attendance, patient, EXISTS (SELECT 1 FROM outbox l
 		WHERE l.attendance = o.attendance AND l.outbox = o.outbox AND l.id > o.id AND l.alert IS o.alert AND (l.alert IS NOT NULL OR l.state = 0 AND l.control IS o.control))
-		FROM outbox o WHERE id = ?`, []any{f.id}, &state, &kept, &attendance, &replaced)
+		FROM outbox o WHERE id = ?`, []any{f.id}, &state, &kept, &l.attendance, &l.patient, &replaced)
 	if err != nil || !there {
 		return gone, err
 	}
@@ -143,11 +143,11 @@ func (o *operation) applyItem(t *tx, f found) (skipped string, err error) {
 	if o.Do == PutOff {
 		return "", t.endItem(ItemID(f.id), SetAside, t.stamp(o.now()), f.code, true)
 	}
-	if _, err := t.exec(`UPDATE outbox SET head = 0 WHERE attendance = ? AND outbox = ? AND state = 0`, attendance, f.name); err != nil {
+	if _, err := t.exec(`UPDATE outbox SET head = 0 WHERE outbox = ?1 AND state = 0 AND (attendance = ?2 OR patient = ?3)`, f.name, l.attendance, l.patient); err != nil {
 		return "", err
 	}
 	if _, err := t.exec(`UPDATE outbox SET state = 0, due = 0, tries = 0, settled = NULL WHERE id = ?`, f.id); err != nil {
 		return "", err
 	}
-	return "", t.advance(attendance, f.name)
+	return "", t.advance(f.name, l)
 }

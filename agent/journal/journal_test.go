@@ -256,49 +256,112 @@ func TestSettleRefusesWhatWasDecidedOnAnOldRecord(t *testing.T) {
 	}
 }
 
-func TestOutboxKeepsTheOrderOfAnAttendance(t *testing.T) {
+// alertFor settles an alert about a visit of the patient with that hospital number.
+func alertFor(t *testing.T, j *journal.Journal, visit, mrn string, version int) {
+	t.Helper()
+	a := attendance(t, visit)
+	a.Patient.MRN = safeguard.Hide(safeguard.Identifier{Value: mrn, Authority: "RX1", Type: "MR"})
+	o := outcome(0, a)
+	s := &o.Steps[0]
+	if record, known, err := j.Record(t.Context(), a.ID); err != nil {
+		t.Fatal(err)
+	} else if known {
+		s.Record = &record
+	}
+	s.Ask = time.Time{}
+	s.Alerts[0].Alert.Version = version
+	s.Alerts[0].Alert.ID = safeguard.AlertID(visit)
+	if err := j.Settle(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// nextIs wants that the first due item is that version of the visit's alert, or
+// none where the visit is empty.
+func nextIs(t *testing.T, j *journal.Journal, now time.Time, visit string, version int) journal.Item {
+	t.Helper()
+	item, _, err := j.Next(t.Context(), "epr", now)
+	if err != nil || string(item.Alert.ID) != visit || item.Alert.Version != version {
+		t.Fatalf("next is version %d for %q, want %d for %q: %v", item.Alert.Version, item.Alert.ID, version, visit, err)
+	}
+	return item
+}
+
+func TestOutboxKeepsTheOrderOfAPatient(t *testing.T) {
 	j := newBench(t).open(t)
-	settle := func(visit string, version int) {
-		a := attendance(t, visit)
-		o := outcome(0, a)
-		s := &o.Steps[0]
-		if record, known, err := j.Record(t.Context(), a.ID); err != nil {
-			t.Fatal(err)
-		} else if known {
-			s.Record = &record
-		}
-		s.Ask = time.Time{}
-		s.Alerts[0].Alert.Version = version
-		s.Alerts[0].Alert.ID = safeguard.AlertID(visit)
-		if err := j.Settle(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-	}
-	settle("V1", 1)
-	settle("V1", 2)
-	settle("V2", 1)
 	now := time.Now()
-	first, _, err := j.Next(t.Context(), "epr", now)
-	if err != nil || first.Alert.Version != 1 {
-		t.Fatal("first is not version 1", err)
+	done := func(i journal.Item) {
+		t.Helper()
+		if err := j.Done(t.Context(), i.ID, safeguard.Receipt{Outcome: safeguard.Delivered, At: now}); err != nil {
+			t.Fatal(err)
+		}
 	}
+	alertFor(t, j, "V1", "H1", 1)
+	alertFor(t, j, "V1", "H1", 2) // of the same attendance
+	alertFor(t, j, "V2", "H1", 1) // of another attendance of the same patient
+	alertFor(t, j, "V3", "H3", 1)
+	first := nextIs(t, j, now, "V1", 1)
+	done(first)
+	first = nextIs(t, j, now, "V1", 2)
 	if err := j.Postpone(t.Context(), first.ID, "AE", now.Add(time.Minute), true); err != nil {
 		t.Fatal(err)
 	}
-	next, _, err := j.Next(t.Context(), "epr", now)
-	if err != nil || next.Alert.ID != "V2" {
-		t.Fatalf("version 2 must wait for version 1, and the other attendance must not: got %s %v", next.Alert.ID, err)
+	done(nextIs(t, j, now, "V3", 1)) // another patient's does not wait
+	nextIs(t, j, now, "", 0)
+	if _, due, err := j.Next(t.Context(), "epr", now); err != nil || due.Sub(now) < 59*time.Second {
+		t.Errorf("want nothing before a minute has gone: due in %v, %v", due.Sub(now), err)
 	}
-	if err := j.Done(t.Context(), next.ID, safeguard.Receipt{Outcome: safeguard.Delivered, At: now}); err != nil {
+	again := nextIs(t, j, now.Add(time.Minute), "V1", 2)
+	if again.ID != first.ID || again.Tries != 1 {
+		t.Errorf("the postponed one must come first, with one try: %d %d", again.ID, again.Tries)
+	}
+	done(again)
+	done(nextIs(t, j, now, "V2", 1))
+	nextIs(t, j, now, "", 0)
+}
+
+// While an alert is tried, a newer version comes; when the try has failed, the
+// newer must not wait for the pause that the older was given.
+func TestNewerVersionDoesNotWaitForTheOldersPause(t *testing.T) {
+	j := newBench(t).open(t)
+	now := time.Now()
+	alertFor(t, j, "V1", "H1", 1)
+	tried := nextIs(t, j, now, "V1", 1)
+	alertFor(t, j, "V1", "H1", 2)
+	if err := j.Postpone(t.Context(), tried.ID, "AE", now.Add(time.Minute), true); err != nil {
 		t.Fatal(err)
 	}
-	none, due, err := j.Next(t.Context(), "epr", now)
-	if err != nil || none.ID != 0 || due.Sub(now) < 59*time.Second {
-		t.Errorf("want nothing before a minute has gone: item %d, due in %v, %v", none.ID, due.Sub(now), err)
+	if old := nextIs(t, j, now, "V1", 1); !old.Superseded {
+		t.Error("the older is not known to be superseded")
+	} else if err := j.End(t.Context(), old.ID, journal.Ignored, "superseded"); err != nil {
+		t.Fatal(err)
 	}
-	again, _, err := j.Next(t.Context(), "epr", now.Add(time.Minute))
-	if err != nil || again.ID != first.ID || again.Tries != 1 {
-		t.Errorf("the postponed one must come first, with one try: %d %d %v", again.ID, again.Tries, err)
+	nextIs(t, j, now, "V1", 2)
+}
+
+// An operator's replay puts an alert back to where it was in its patient's order,
+// and a merge of two numbers' alerts waits for both.
+func TestReplayedAlertGoesBeforeThePatientsLater(t *testing.T) {
+	j := newBench(t).open(t)
+	now := time.Now()
+	alertFor(t, j, "V1", "H1", 1)
+	first := nextIs(t, j, now, "V1", 1)
+	if err := j.Done(t.Context(), first.ID, safeguard.Receipt{Outcome: safeguard.Refused, Code: "AR", At: now}); err != nil {
+		t.Fatal(err)
+	}
+	alertFor(t, j, "V2", "H1", 1)
+	alertFor(t, j, "V3", "H3", 1)
+	alertFor(t, j, "V3", "H1", 2) // the patient of V3 turns out to be that of V2
+	nextIs(t, j, now, "V2", 1)
+	operate(t, j, journal.Request{Do: journal.Release, Filter: journal.Filter{IDs: []string{fmt.Sprint("i", first.ID)}}})
+	for _, want := range []struct {
+		visit   string
+		version int
+	}{{"V1", 1}, {"V2", 1}, {"V3", 1}, {"V3", 2}} {
+		item := nextIs(t, j, now, want.visit, want.version)
+		if err := j.Done(t.Context(), item.ID, safeguard.Receipt{Outcome: safeguard.Delivered, At: now}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

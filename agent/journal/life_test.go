@@ -321,7 +321,7 @@ func TestRepeatIsKnownAmongManyThousands(t *testing.T) {
 	repeats("opened again")
 	refilled(false)
 	repeats("opened again and filled")
-	each(t, 2*4096, func(n int) error { // moves what has been in memory
+	each(t, 4096+1000, func(n int) error { // moves what has been in memory
 		_, err := j.Append(t.Context(), message(fmt.Sprint("D", n), "FERNSBY"))
 		return err
 	})
@@ -334,7 +334,7 @@ func TestRepeatIsKnownAmongManyThousands(t *testing.T) {
 func TestRepeatIsKnownWhileTheFilterIsFilled(t *testing.T) {
 	b := newBench(t)
 	j := b.open(t)
-	const many = 2*4096 + 2000
+	const many = 4096 + 1000
 	acks := make([]feed.Ack, 2*many)
 	send := func(from int) error {
 		ack, err := j.Append(t.Context(), message(fmt.Sprint("C", from), "FERNSBY"))

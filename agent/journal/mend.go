@@ -192,8 +192,7 @@ func (t *tx) finish(l *losses, now time.Time) error {
 		`INSERT INTO origins (origin, seq) SELECT origin, seq FROM entries WHERE origin IS NOT NULL ORDER BY origin, seq`,
 		`UPDATE about SET indexed = COALESCE((SELECT MAX(seq) FROM entries), 0)`,
 		`UPDATE about SET given = MAX(given, COALESCE((SELECT MAX(turn) FROM entries WHERE state = 0), 0))`,
-		`UPDATE outbox SET head = 0 WHERE state = 0`,
-		`UPDATE outbox SET head = 1 WHERE id IN (SELECT MIN(id) FROM outbox WHERE state = 0 GROUP BY attendance, outbox)`,
+		`UPDATE outbox AS o SET head = ` + isFirst + ` WHERE state = 0`,
 	} {
 		if _, err := t.exec(change); err != nil {
 			return err

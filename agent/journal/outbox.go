@@ -65,7 +65,7 @@ func (j *Journal) queueAlert(t *tx, entry Seq, a Addressed, now int64) error {
 	return j.queue(t, row{
 		outbox: a.Sink, entry: entry, due: 0, now: now, body: plain,
 		label: label{a.Alert.Attendance.ID, a.Alert.Action, a.Alert.Content.Kind, a.Alert.ID}, version: a.Alert.Version,
-		alert: alert, control: j.controlKey(a.Alert.ControlID(a.Sink)),
+		patient: j.patientKey(a.Alert.Attendance.Patient), alert: alert, control: j.controlKey(a.Alert.ControlID(a.Sink)),
 	})
 }
 
@@ -189,9 +189,10 @@ type row struct {
 	entry          Seq
 	due, now       int64
 	version        int
-	alert, control []byte // keys
 	label          label
 	body           []byte
+	alert, control []byte // keys
+	patient        []byte // key; nil where no order among the patient's attendances is needed
 }
 
 func (j *Journal) queue(t *tx, r row) error {
@@ -204,11 +205,21 @@ func (j *Journal) queue(t *tx, r row) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`INSERT INTO outbox (id, outbox, attendance, entry, state, due, tries, queued, alert, version, control, code, label, body, head)
-		VALUES (?1, ?2, ?3, ?4, 0, ?5, 0, ?6, ?7, ?8, ?9, '', ?10, ?11,
-			NOT EXISTS (SELECT 1 FROM outbox WHERE attendance = ?3 AND outbox = ?2 AND state = 0))`,
-		t.item, r.outbox, j.attendanceKey(r.label.attendance), r.entry, r.due, r.now, r.alert, r.version, r.control, mark, body)
+	_, err = t.exec(`INSERT INTO outbox (id, outbox, attendance, entry, state, due, tries, queued, patient, alert, version, control, code, label, body, head)
+		VALUES (?1, ?2, ?3, ?4, 0, ?5, 0, ?6, ?7, ?8, ?9, ?10, '', ?11, ?12,
+			NOT EXISTS (SELECT 1 FROM outbox WHERE attendance = ?3 AND outbox = ?2 AND state = 0)
+			AND NOT EXISTS (SELECT 1 FROM outbox WHERE patient = ?7 AND outbox = ?2 AND state = 0))`,
+		t.item, r.outbox, j.attendanceKey(r.label.attendance), r.entry, r.due, r.now, r.patient, r.alert, r.version, r.control, mark, body)
 	return err
+}
+
+// patientKey is whose alerts stay in order, also those of different attendances:
+// by the hospital's own number, else by the NHS number. Nil where there is neither.
+func (j *Journal) patientKey(p safeguard.Patient) []byte {
+	if names := j.names(p); len(names) > 0 {
+		return names[0]
+	}
+	return nil
 }
 
 func (j *Journal) controlKey(control string) []byte { return j.key("control", []byte(control)) }
@@ -238,8 +249,9 @@ func itemIdentity(column string, id ItemID) []byte {
 	return strconv.AppendInt([]byte("journal item "+column+" "), int64(id), 10)
 }
 
-// Due reads the first items of the outbox that are due, at most limit, in order
-// for each attendance: an item waits for the earlier ones of its attendance. It
+// Due reads the first items of the outbox that are due, at most limit, in order:
+// an item waits for the earlier ones of its attendance, an alert also for those
+// about the same patient. It
 // tells when the next will be due; zero for never.
 func (j *Journal) Due(ctx context.Context, outbox string, now time.Time, limit int) (items []Item, next time.Time, err error) {
 	ready, err := j.candidates(ctx, dueAtOnce, outbox, limit)
@@ -270,11 +282,14 @@ func (j *Journal) Due(ctx context.Context, outbox string, now time.Time, limit i
 // are the first rows of an index, however many there are.
 const (
 	dueColumns = `SELECT id, due, tries, queued, label, body, COALESCE((SELECT open FROM attendances a WHERE a.key = o.attendance), 0),
-		EXISTS (SELECT 1 FROM outbox l WHERE l.attendance = o.attendance AND l.outbox = o.outbox AND l.id > o.id AND l.state = 0 AND l.alert = o.alert)
+		` + superseded + `
 		FROM outbox o WHERE state = 0 AND head AND outbox = ? AND `
 	dueAtOnce = dueColumns + `due = 0 ORDER BY id LIMIT ?`
 	dueLater  = dueColumns + `due > 0 ORDER BY due, id LIMIT ?`
 )
+
+// superseded tells whether a later version of the alert of an item o waits.
+const superseded = `EXISTS (SELECT 1 FROM outbox l WHERE l.attendance = o.attendance AND l.outbox = o.outbox AND l.id > o.id AND l.state = 0 AND l.alert = o.alert)`
 
 // candidate is an item that is not opened yet.
 type candidate struct {
@@ -364,12 +379,11 @@ func (t *tx) endItems(id ItemID, state State, now int64) error {
 	return err
 }
 
-// endItem takes an item out of its outbox, and lets the next of its attendance
-// come to the head. An item that does not wait stays as it is.
+// endItem takes an item out of its outbox, and lets the next come to the head. An item that does not wait stays as it is.
 func (t *tx) endItem(id ItemID, state State, now int64, code string, keep bool) error {
 	var outbox string
-	var attendance []byte
-	waits, err := t.get(`SELECT outbox, attendance FROM outbox WHERE id = ? AND state = 0`, []any{id}, &outbox, &attendance)
+	var l line
+	waits, err := t.get(`SELECT outbox, attendance, patient FROM outbox WHERE id = ? AND state = 0`, []any{id}, &outbox, &l.attendance, &l.patient)
 	if err != nil || !waits {
 		return err
 	}
@@ -378,21 +392,32 @@ func (t *tx) endItem(id ItemID, state State, now int64, code string, keep bool) 
 		state, now, code, keep, id); err != nil {
 		return err
 	}
-	return t.advance(attendance, outbox)
+	return t.advance(outbox, l)
 }
 
-// advance puts the first waiting item of the attendance at the head.
-func (t *tx) advance(attendance []byte, outbox string) error {
-	_, err := t.exec(`UPDATE outbox SET head = 1 WHERE head = 0
-		AND id = (SELECT MIN(id) FROM outbox WHERE attendance = ? AND outbox = ? AND state = 0)`, attendance, outbox)
+// line is what an item is in order with: what is about the same attendance, and
+// if it is an alert, what is about the same patient.
+type line struct{ attendance, patient []byte } // keys
+
+// advance puts the first waiting items of the line at the head, unless they wait
+// in another line too.
+func (t *tx) advance(outbox string, l line) error {
+	_, err := t.exec(`UPDATE outbox AS o SET head = 1 WHERE head = 0
+		AND id IN ((SELECT MIN(id) FROM outbox WHERE attendance = ?1 AND outbox = ?2 AND state = 0), (SELECT MIN(id) FROM outbox WHERE patient = ?3 AND outbox = ?2 AND state = 0))
+		AND `+isFirst, l.attendance, outbox, l.patient)
 	return err
 }
 
-// Postpone makes the item due later. A try that counts brings it nearer to being
-// set aside.
+// isFirst tells whether a waiting item o has none before it.
+const isFirst = `NOT EXISTS (SELECT 1 FROM outbox e WHERE e.attendance = o.attendance AND e.outbox = o.outbox AND e.state = 0 AND e.id < o.id)
+	AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.patient = o.patient AND e.outbox = o.outbox AND e.state = 0 AND e.id < o.id)`
+
+// Postpone makes the item due later, unless a later version took its place while
+// it was tried. A try that counts brings it nearer to being set aside.
 func (j *Journal) Postpone(ctx context.Context, id ItemID, code string, until time.Time, counts bool) error {
 	err := j.writer.write(ctx, func(t *tx) error {
-		_, err := t.exec(`UPDATE outbox SET tries = tries + ?, code = ?, due = ? WHERE id = ? AND state = 0`, counts, code, until.UnixMilli(), id)
+		_, err := t.exec(`UPDATE outbox AS o SET tries = tries + ?, code = ?, due = CASE WHEN `+superseded+` THEN 0 ELSE ? END WHERE id = ? AND state = 0`,
+			counts, code, until.UnixMilli(), id)
 		return err
 	})
 	if err != nil {

@@ -94,11 +94,12 @@ CREATE TABLE outbox (
 	attendance BLOB    NOT NULL, -- key
 	entry      INTEGER NOT NULL, -- the entry it follows from; 0 for none
 	state      INTEGER NOT NULL,
-	head       INTEGER NOT NULL, -- no earlier one of its attendance waits in this outbox
+	head       INTEGER NOT NULL, -- no earlier one of its attendance or patient waits in this outbox
 	due        INTEGER NOT NULL, -- 0 for at once
 	tries      INTEGER NOT NULL,
 	queued     INTEGER NOT NULL,
 	settled    INTEGER,
+	patient    BLOB,             -- key of whom an alert is about; null for what is no alert
 	alert      BLOB,             -- key of the alert's id; null for what is no alert
 	version    INTEGER NOT NULL,
 	control    BLOB,             -- key of MSH-10 of what is sent, or of the lookup that is corrected; else null
@@ -109,6 +110,7 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_ready ON outbox (outbox, due, id) WHERE state = 0 AND head;
 CREATE INDEX outbox_waiting ON outbox (outbox, id) WHERE state = 0;
 CREATE INDEX outbox_attendance ON outbox (attendance, outbox, id);
+CREATE INDEX outbox_patient ON outbox (patient, outbox, id) WHERE state = 0 AND patient IS NOT NULL;
 CREATE INDEX outbox_entry ON outbox (entry);
 CREATE INDEX outbox_control ON outbox (control) WHERE control IS NOT NULL;
 CREATE INDEX outbox_ended ON outbox (state, settled) WHERE state <> 0;

@@ -149,7 +149,7 @@ func TestSinkIsGivenAsManyAtOnceAsItTakes(t *testing.T) {
 		w.answer(toby, held(safeguard.FromCentre))
 		start := time.Now()
 		for n := range 12 {
-			w.adt("A04", toby, fmt.Sprint("V", n))
+			w.adt("A04", toby, fmt.Sprint("V", n), "H1^", fmt.Sprintf("H%d^", n+1))
 		}
 		for {
 			time.Sleep(100 * time.Millisecond)
@@ -217,4 +217,39 @@ func TestMessageThatMakesTheProgramFailIsSetAside(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.setAside(1)
 	})
+}
+
+// Two attendances of one patient: what is about the first is said first, also where
+// the EPR does not take it at once.
+func TestAlertsOfOnePatientStayInOrderAfterAFailedTry(t *testing.T) {
+	for name, fail := range map[string]func() (safeguard.Receipt, error){
+		"answered with an error":   func() (safeguard.Receipt, error) { return safeguard.Receipt{Code: "AE"}, nil },
+		"the connection is broken": func() (safeguard.Receipt, error) { return safeguard.Receipt{}, errors.New("connection reset") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(w *ward) {
+				w.answer(toby, held(safeguard.FromCentre))
+				w.mu.Lock()
+				fails := 3
+				w.refuse = func(a safeguard.Alert) (safeguard.Receipt, error) {
+					if a.Attendance.Visit.Reveal().Value == "V1" && fails > 0 {
+						fails--
+						return fail()
+					}
+					return delivered, nil
+				}
+				w.mu.Unlock()
+				w.adt("A04", toby, "V1")
+				w.adt("A04", toby, "V2")
+				w.adt("A04", maya, "V3", "H1^", "H3^")
+				time.Sleep(10 * time.Second)
+				w.want("raise 1 flags held", "raise 1 flags held")
+				for i, visit := range []string{"V1", "V2"} {
+					if got := w.shown[i].Attendance.Visit.Reveal().Value; got != visit {
+						t.Errorf("alert %d is about %s, want %s", i+1, got, visit)
+					}
+				}
+			})
+		})
+	}
 }
