@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
 	"os"
@@ -70,16 +69,14 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	}
 	defer closing(&err, operators.Close)
 
-	sinks, err := c.OpenSinks(log)
+	sinks, err := c.openLiveSinks(log)
 	if err != nil {
 		return err
 	}
 	defer closing(&err, sinks.Close)
-	handlers["epr"] = c.operateSinks(sinks) // before operators runs
 	flags := lookup.New(centre, answers, c.Central.Deadline, log)
 	p := &pipeline.Pipeline{
 		Journal:     entries,
-		ADT:         c.parsers(zone),
 		Flags:       flags,
 		Centre:      centre,
 		Sinks:       sinks.pipeline(),
@@ -106,14 +103,22 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	}
 
 	// Feeds bind last, so that nothing is taken on by an agent that can not start.
-	feeds, err := open(c, log)
+	feeds, err := openFeeds(c, zone, log)
 	if err != nil {
 		return err
 	}
-	handlers["feeds"] = operateFeeds(c.Feeds, feeds) // before operators runs
+	p.ADT = feeds
+	if err := c.keepLastGood(); err != nil {
+		log.Warn("last good configuration not kept for the next start", "err", err)
+	}
+	settings := newLive(c, feeds, sinks, log)
+	handlers["feeds"] = operateFeeds(feeds) // before operators runs
+	handlers["epr"] = operateSinks(settings)
+	handlers["config"] = settings.operate
 	handlers["attendances"] = p.Operate
 	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, tls: tls}
 	reporter := status.New(c.reportOn(zone), all.sources(), centre, log)
+	settings.taken = reporter.Configured
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return entries.Run(ctx) })
 	g.Go(func() error { return operators.Run(ctx) })
@@ -125,9 +130,8 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g.Go(func() error { return follower.Run(ctx) })
 	g.Go(func() error { return refresher.Run(ctx) })
 	g.Go(func() error { return reporter.Run(ctx) })
-	for _, f := range feeds {
-		g.Go(func() error { return f.Run(ctx, entries.Append) })
-	}
+	g.Go(func() error { return settings.Run(ctx) })
+	g.Go(func() error { return feeds.Run(ctx, entries.Append) })
 	if c.Observe.Enabled {
 		log.Warn("the site observes: nothing is delivered", "lookups_silent", c.Observe.silent())
 	}
@@ -157,24 +161,6 @@ func isOpen(j *journal.Journal) func(context.Context, safeguard.AttendanceID) bo
 		record, known, err := j.Record(ctx, id)
 		return err == nil && known && record.Attendance.State == safeguard.Open
 	}
-}
-
-// open binds every feed, or none.
-func open(c Config, log *slog.Logger) ([]transport, error) {
-	var feeds []transport
-	for _, f := range c.Feeds {
-		t, err := f.open(log)
-		if err != nil {
-			for _, t := range feeds {
-				if closer, ok := t.(io.Closer); ok {
-					_ = closer.Close()
-				}
-			}
-			return nil, fmt.Errorf("feed %s: %w", f.Name, err)
-		}
-		feeds = append(feeds, t)
-	}
-	return feeds, nil
 }
 
 func (c Config) parsers(zone *time.Location) parsers {

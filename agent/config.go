@@ -37,6 +37,10 @@ type Config struct {
 
 	Digest  string `yaml:"-"` // of the file, as configs.Digest gives it
 	Version string `yaml:"-"` // of the program
+
+	file  string // that it was read from
+	text  []byte // what stood in it
+	aside string // why the file was not taken, and what was kept of it was
 }
 
 // Accountable is the person who answers for the agent's lookups.
@@ -98,10 +102,20 @@ func DefaultConfig() Config {
 
 // LoadConfig reads and checks the file. Paths in it are relative to its folder.
 func LoadConfig(file string) (Config, error) {
-	c := DefaultConfig()
-	if err := configs.Load(file, &c); err != nil {
+	text, err := configs.Read(file)
+	if err != nil {
 		return Config{}, err
 	}
+	return parseConfig(file, text)
+}
+
+// parseConfig reads text as if it stood in the file.
+func parseConfig(file string, text []byte) (Config, error) {
+	c := DefaultConfig()
+	if err := configs.Parse(file, text, &c); err != nil {
+		return Config{}, err
+	}
+	c.file, c.text = file, text
 	beside(file, &c.Data, &c.MasterKey, &c.Central.Certificate, &c.Central.Key, &c.Central.CA)
 	for i := range c.Feeds {
 		c.Feeds[i].beside(file, c.Data)
@@ -114,9 +128,8 @@ func LoadConfig(file string) (Config, error) {
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
 	}
-	var err error
-	c.Digest, err = configs.Digest(file)
-	return c, err
+	c.Digest = configs.Digest(text)
+	return c, nil
 }
 
 // beside makes paths relative to the configuration file's folder.

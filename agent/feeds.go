@@ -135,6 +135,14 @@ func (c Config) ownSession(f Feed) error {
 
 // open binds the feed's address or folder.
 func (f Feed) open(log *slog.Logger) (transport, error) {
+	t, err := f.bind(log)
+	if err != nil {
+		return nil, fmt.Errorf("feed %s: %w", f.Name, err) // and no transport that is a nil of its type
+	}
+	return t, nil
+}
+
+func (f Feed) bind(log *slog.Logger) (transport, error) {
 	switch {
 	case f.MLLP != nil:
 		return mllp.Listen(*f.MLLP, log)

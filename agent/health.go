@@ -18,9 +18,9 @@ import (
 // parts are those that the report on the agent is gathered from.
 type parts struct {
 	config   Config
-	feeds    []transport
+	feeds    *liveFeeds
 	pipeline *pipeline.Pipeline
-	sinks    Sinks
+	sinks    *liveSinks
 	lookup   *lookup.Lookup
 	cache    *cache.Cache
 	tls      *tls.Config
@@ -42,11 +42,11 @@ func (p parts) sources() status.Sources {
 }
 
 func (p parts) feedHealth() []safeguard.FeedHealth {
-	out := make([]safeguard.FeedHealth, len(p.feeds))
-	for i, f := range p.feeds {
-		s, configured := f.Stats(), p.config.Feeds[i]
+	reports := p.feeds.reports()
+	out := make([]safeguard.FeedHealth, len(reports))
+	for i, s := range reports {
 		out[i] = safeguard.FeedHealth{
-			Name: configured.Name, Transport: configured.section(), Connections: s.Open, LastMessage: s.LastMessage,
+			Name: s.Name, Transport: s.Transport, Connections: s.Open, LastMessage: s.LastMessage,
 			Messages: s.Frames, Errors: s.Unreadable + s.Rejected, HeldSince: s.HeldSince,
 		}
 		for _, n := range s.Framing {
@@ -81,14 +81,15 @@ func (p parts) journalHealth(ctx context.Context) (status.Journal, error) {
 }
 
 // sinkHealth tells, from one look to the next, since when a sink has not answered.
-func sinkHealth(sinks Sinks) func() []safeguard.SinkHealth {
+func sinkHealth(live *liveSinks) func() []safeguard.SinkHealth {
 	type last struct {
 		answered time.Time
 		failed   int
 		down     time.Time
 	}
-	before := make([]last, len(sinks))
+	before := make([]last, len(live.all))
 	return func() []safeguard.SinkHealth {
+		sinks := live.now()
 		out := make([]safeguard.SinkHealth, len(sinks))
 		for i, g := range sinks {
 			s, b := g.State(), &before[i]

@@ -12,16 +12,17 @@ import (
 // nothing about a patient in it.
 type FeedReport struct {
 	Name      string `json:"name"`
-	Transport string `json:"transport"` // the key of its section in the configuration
+	Transport string `json:"transport"`       // the key of its section in the configuration
+	Fault     string `json:"fault,omitempty"` // why it does not work
 	feed.Stats
 }
 
 // operateFeeds answers with a report of each feed. It is a handler of the control
 // channel.
-func operateFeeds(configured []Feed, feeds []transport) control.Handler {
+func operateFeeds(feeds *liveFeeds) control.Handler {
 	return func(_ context.Context, _ string, _ json.RawMessage, send func(any) error) error {
-		for i, f := range feeds {
-			if err := send(FeedReport{configured[i].Name, configured[i].section(), f.Stats()}); err != nil {
+		for _, r := range feeds.reports() {
+			if err := send(r); err != nil {
 				return err
 			}
 		}

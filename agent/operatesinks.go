@@ -31,12 +31,13 @@ type TestReport struct {
 	Took    string `json:"took"`
 }
 
-func (c Config) operateSinks(sinks Sinks) control.Handler {
+func operateSinks(l *live) control.Handler {
 	return func(ctx context.Context, _ string, args json.RawMessage, send func(any) error) error {
 		var r SinkRequest
 		if err := json.Unmarshal(args, &r); err != nil {
 			return &control.Error{Code: control.CodeRequest, Text: "want a request as JSON"}
 		}
+		c, sinks := l.current(), l.sinks.now()
 		switch r.Do {
 		case "states":
 			for _, g := range sinks {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent/journal"
-	"github.com/safeguard-edge/safeguard/agent/pipeline"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr/fhir"
 	"github.com/safeguard-edge/safeguard/hl7adapter/mllp"
@@ -125,6 +124,23 @@ func (p TestPatient) validate() error {
 // Sinks are the open sinks of a configuration, in its order.
 type Sinks []*epr.Guard
 
+// CheckMessages tries what each sink would send, with a template where it has one.
+func (c Config) CheckMessages() error {
+	zone, err := c.zone()
+	if err != nil {
+		return err
+	}
+	for _, s := range c.Sinks {
+		if s.FHIR != nil {
+			continue // which has a form of its own
+		}
+		if _, err := s.format(c.Wording, zone); err != nil {
+			return fmt.Errorf("sink %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
 // OpenSinks makes every sink, or none. None connects before it has something to
 // send.
 func (c Config) OpenSinks(log *slog.Logger) (Sinks, error) {
@@ -134,8 +150,7 @@ func (c Config) OpenSinks(log *slog.Logger) (Sinks, error) {
 	}
 	var sinks Sinks
 	for _, s := range c.Sinks {
-		s.Delivery.SiteObserves = c.Observe.Enabled
-		guard, err := s.open(c.Wording, zone, log)
+		guard, err := c.openSink(s, zone, log)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("sink %s: %w", s.Name, err), sinks.Close())
 		}
@@ -144,8 +159,10 @@ func (c Config) OpenSinks(log *slog.Logger) (Sinks, error) {
 	return sinks, nil
 }
 
-func (s Sink) open(w epr.Wording, zone *time.Location, log *slog.Logger) (*epr.Guard, error) {
-	sink, err := s.carrier(w, zone)
+// openSink makes one sink. Where the site observes, so does it.
+func (c Config) openSink(s Sink, zone *time.Location, log *slog.Logger) (*epr.Guard, error) {
+	s.Delivery.SiteObserves = c.Observe.Enabled
+	sink, err := s.carrier(c.Wording, zone)
 	if err != nil {
 		return nil, err
 	}
@@ -196,12 +213,4 @@ func (s Sinks) Close() error {
 		err = errors.Join(err, g.Close())
 	}
 	return err
-}
-
-func (s Sinks) pipeline() []pipeline.Sink {
-	out := make([]pipeline.Sink, len(s))
-	for i, g := range s {
-		out[i] = g
-	}
-	return out
 }

@@ -72,6 +72,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return who.Run(ctx) })
+	g.Go(func() error { return (&reloader{c, held, log}).Run(ctx) })
 	g.Go(func() error { return pusher.Run(ctx) })
 	if c.Uploads.Folder != "" {
 		folder := &inbox.Inbox{Folder: c.Uploads.Folder, Poll: c.Uploads.Poll, Settle: c.Uploads.Settle,

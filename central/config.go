@@ -42,6 +42,8 @@ type Config struct {
 	// moves to another stage.
 	Sites       []Site      `yaml:"sites"`
 	Authorities []Authority `yaml:"authorities"` // the local authorities that may upload flags, and are notified
+
+	file string // that it was read from
 }
 
 // Uploads is what the centre decides about local authorities' uploads.
@@ -108,6 +110,7 @@ func DefaultConfig() Config {
 // Load reads the file at path over the defaults, and checks what comes of it.
 func Load(path string) (Config, error) {
 	c := DefaultConfig()
+	c.file = path
 	if err := configs.Load(path, &c); err != nil {
 		return Config{}, err
 	}

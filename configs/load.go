@@ -20,30 +20,38 @@ import (
 
 // Load reads the YAML file into v, a pointer to a struct that holds the
 // defaults. Keys that v does not have are refused, with the nearest key that it
-// has, and so are numbers that YAML reads as others than they look. Errors are
-// one line, with line and column.
+// has, and so are secrets, and numbers that YAML reads as others than they look.
+// Errors are one line, with line and column, and repeat no secret.
 func Load(path string, v any) error {
+	text, err := Read(path)
+	if err != nil {
+		return err
+	}
+	return Parse(path, text, v)
+}
+
+// Read gives the text of the file at path.
+func Read(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("configuration %s: no such file", path)
+		return nil, fmt.Errorf("configuration %s: no such file", path)
 	}
 	if err != nil {
-		return fmt.Errorf("read configuration: %w", err)
+		return nil, fmt.Errorf("read configuration: %w", err)
 	}
+	return text, nil
+}
+
+// Parse does with text what Load does with the file at path.
+func Parse(path string, text []byte, v any) error {
 	if fault := decode(text, v); fault != "" {
 		return fmt.Errorf("configuration %s%s", path, fault)
 	}
 	return nil
 }
 
-// Digest is the SHA-256 of the file in hexadecimal, as sha256sum gives it.
-func Digest(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read configuration: %w", err)
-	}
-	return fmt.Sprintf("%x", sha256.Sum256(text)), nil
-}
+// Digest is the SHA-256 of a file's text in hexadecimal, as sha256sum gives it.
+func Digest(text []byte) string { return fmt.Sprintf("%x", sha256.Sum256(text)) }
 
 // decode reads text into v, and says where and why it can not; nothing when it
 // can.
@@ -65,12 +73,18 @@ func decode(text []byte, v any) (fault string) {
 		return "" // decoding nothing would clear the defaults
 	}
 	body := file.Docs[0].Body
+	root := reflect.TypeOf(v).Elem()
+	secrets := secrets{known: pathsOf(root, "", nil)}
+	if ast.Walk(&secrets, body); secrets.fault != "" {
+		return secrets.fault
+	}
 	var numbers numbers
 	if ast.Walk(&numbers, body); numbers.fault != "" {
 		return numbers.fault
 	}
 	if err := yaml.NodeToValue(body, v, yaml.Strict()); err != nil {
-		c, err := blame(body, reflect.TypeOf(v).Elem(), "", err)
+		c, err := blame(body, root, "", err)
+		c.root = root
 		return describe(err, c)
 	}
 	return ""
@@ -108,6 +122,9 @@ func (n *numbers) Visit(node ast.Node) ast.Visitor {
 // how that fails, given how the whole does.
 func blame(node ast.Node, t reflect.Type, path string, whole error) (*culprit, error) {
 	try := func(part ast.Node, t reflect.Type, path string) (*culprit, error) {
+		for t.Kind() == reflect.Pointer {
+			t = t.Elem() // the library is not strict about what a pointer to a pointer points to
+		}
 		err := yaml.NodeToValue(part, reflect.New(t).Interface(), yaml.Strict())
 		if err == nil {
 			return nil, nil
@@ -133,7 +150,7 @@ func blame(node ast.Node, t reflect.Type, path string, whole error) (*culprit, e
 			}
 		}
 	}
-	return &culprit{path, node.GetToken().Position, t}, whole
+	return &culprit{path: path, at: node.GetToken().Position, as: t}, whole
 }
 
 // culprit is what could not be read.
@@ -141,6 +158,7 @@ type culprit struct {
 	path string // of keys
 	at   *token.Position
 	as   reflect.Type
+	root reflect.Type
 }
 
 func fieldOf(t reflect.Type, key string) (reflect.Type, bool) {
@@ -151,8 +169,15 @@ func fieldOf(t reflect.Type, key string) (reflect.Type, bool) {
 		return nil, false
 	}
 	for i := range t.NumField() {
-		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name == key {
-			return t.Field(i).Type, true
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if f.Anonymous && name == "" {
+			if inner, ok := fieldOf(f.Type, key); ok {
+				return inner, true
+			}
+		}
+		if name == key {
+			return f.Type, true
 		}
 	}
 	return nil, false
@@ -166,7 +191,7 @@ func describe(err error, c *culprit) string {
 	case errors.As(err, &unknown):
 		key, _ := quoted(unknown.GetMessage())
 		text := fmt.Sprintf("unknown key %q", key)
-		if near := nearest(key, keysOf(c.as, nil)); near != "" {
+		if near := c.nearest(key); near != "" {
 			text += fmt.Sprintf(", did you mean %q?", near)
 		}
 		return position(unknown.GetToken().Position) + text
@@ -196,29 +221,58 @@ func quoted(s string) (string, bool) {
 	return key, ok
 }
 
-// keysOf collects every YAML key of a type.
-func keysOf(t reflect.Type, keys []string) []string {
+// nearest is the known key that was most likely meant: one of the same section,
+// or else one that stands elsewhere, with the path to it.
+func (c *culprit) nearest(key string) string {
+	own := pathsOf(c.as, "", nil)
+	var here []string
+	for _, path := range own {
+		if !strings.Contains(path, ".") {
+			here = append(here, path)
+		}
+	}
+	if near := nearest(key, here); near != "" {
+		return near
+	}
+	if near := nearest(key, own); near != "" {
+		return near
+	}
+	for _, path := range pathsOf(c.root, "", nil) {
+		if strings.HasSuffix(path, "."+key) {
+			return path
+		}
+	}
+	return ""
+}
+
+// pathsOf collects the paths of every key of a type, such as central.address and
+// feeds.name.
+func pathsOf(t reflect.Type, prefix string, paths []string) []string {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:
-		return keysOf(t.Elem(), keys)
+		return pathsOf(t.Elem(), prefix, paths)
 	case reflect.Struct:
 		for i := range t.NumField() {
 			f := t.Field(i)
-			if key, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); key != "" && key != "-" {
-				keys = keysOf(f.Type, append(keys, key))
+			key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			switch {
+			case f.Anonymous && key == "":
+				paths = pathsOf(f.Type, prefix, paths)
+			case key != "" && key != "-":
+				paths = pathsOf(f.Type, prefix+key+".", append(paths, prefix+key))
 			}
 		}
 	}
-	return keys
+	return paths
 }
 
-// nearest is the key that takes the fewest edits to write instead; none when it
-// would take more than half of them.
-func nearest(key string, keys []string) string {
+// nearest is the path whose last key takes the fewest edits to write instead;
+// none when it would take more than half of them.
+func nearest(key string, paths []string) string {
 	best, distance := "", len(key)/2+1
-	for _, k := range keys {
-		if d := edits(key, k); d < distance {
-			best, distance = k, d
+	for _, path := range paths {
+		if d := edits(key, path[strings.LastIndexByte(path, '.')+1:]); d < distance {
+			best, distance = path, d
 		}
 	}
 	return best

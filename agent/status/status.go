@@ -126,6 +126,13 @@ func (r *Reporter) Run(ctx context.Context) error {
 	return nil
 }
 
+// Configured says that another configuration is in force, by its digest.
+func (r *Reporter) Configured(digest string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Config = digest
+}
+
 // Report is the last one.
 func (r *Reporter) Report() safeguard.Heartbeat {
 	r.mu.Lock()

@@ -20,7 +20,7 @@ type feedCounters struct {
 	running
 }
 
-// exitHeld says that a feed is on hold, so that a script can tell.
+// exitHeld says that a feed is on hold, or does not listen, so that a script can tell.
 const exitHeld = 5
 
 func (c feedCounters) Run() error {
@@ -58,6 +58,9 @@ func (p *feedPrinter) take(raw json.RawMessage) error {
 	if !r.HeldSince.IsZero() {
 		p.held = true
 		state = fmt.Sprintf("on hold since %s, %d waiting", clock(r.HeldSince), r.Waiting)
+	}
+	if r.Fault != "" {
+		p.held, state = true, "NOT LISTENING: "+r.Fault
 	}
 	if p.json {
 		_, err := fmt.Fprintf(p.out, "%s\n", raw)

@@ -31,8 +31,9 @@ var service = installer.Service{
 type commands struct {
 	Run     run             `cmd:"" help:"Run the agent until it is stopped."`
 	Check   check           `cmd:"" help:"Read the configuration and say what is wrong with it."`
+	Config  configCommands  `cmd:"" help:"Look at the configuration file, write one, and have the running agent take it."`
 	HL7     hl7Commands     `cmd:"" name:"hl7" help:"Look at HL7 messages as the agent reads them."`
-	Feeds   feedCounters    `cmd:"" help:"Show what each feed of the running agent has counted since it started: messages, acknowledgements by code, framing errors by kind, connections. Exit code 0: all take messages, 1: failed, 4: no agent runs or it does not let this user in, 5: a feed is on hold."`
+	Feeds   feedCounters    `cmd:"" help:"Show what each feed of the running agent has counted since it started: messages, acknowledgements by code, framing errors by kind, connections. Exit code 0: all take messages, 1: failed, 4: no agent runs or it does not let this user in, 5: a feed is on hold or does not listen."`
 	Journal journalCommands `cmd:"" help:"Look at the journal of the running agent, and act on what is in it."`
 	Keys    keyCommands     `cmd:"" help:"Look after the keys that seal what the agent keeps."`
 	EPR     eprCommands     `cmd:"" name:"epr" help:"Try what is put into the EPR, and see how its sinks are."`
@@ -55,7 +56,7 @@ type run struct {
 func (r run) Run() error {
 	log := slog.New(service.Log(r.Service))
 	return service.Run(context.Background(), r.Service, log, func(ctx context.Context, ready installer.Ready) error {
-		config, err := agent.LoadConfig(r.Config)
+		config, err := agent.LoadOrLastGood(r.Config, log)
 		if err != nil {
 			return err
 		}

@@ -48,6 +48,8 @@ type commands struct {
 		Service bool   `hidden:"" help:"A service manager has started this."`
 	} `cmd:"" help:"Run the flag service until it is told to stop."`
 
+	Config configCommands `cmd:"" help:"Look at the configuration file, or write one. A running centre takes new and changed sites and authorities from it at a SIGHUP."`
+
 	Upload  uploadCommand  `cmd:"" help:"Upload a local authority's flags. Exit code 0: all rows loaded, 3: some were rejected, 5: it waits for a person at the centre, 1: failed, nothing is changed."`
 	Report  reportCommand  `cmd:"" help:"Get the report of an earlier upload again. Exit codes as for upload."`
 	Uploads uploadsCommand `cmd:"" help:"What local authorities have uploaded, and what waits for a person."`
@@ -135,6 +137,8 @@ func do(ctx context.Context, command string, c *commands) (code int, err error) 
 			}
 			return central.Run(ctx, config, log, ready)
 		})
+	case "config":
+		return 0, c.Config.run(strings.Join(strings.Fields(command)[:2], " "))
 	case "upload":
 		return c.Upload.run(ctx)
 	case "report":

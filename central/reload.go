@@ -1,0 +1,128 @@
+package central
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/safeguard-edge/safeguard/central/audit"
+	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/configs"
+)
+
+// reloader takes the configuration file again at a SIGHUP: new and changed sites
+// and authorities take part at once. It is checked whole before anything changes,
+// and what needs a restart is said by name.
+type reloader struct {
+	in    Config
+	store store.Store
+	log   *slog.Logger
+}
+
+// live are the sections that a running centre takes.
+var live = []string{"sites", "authorities"}
+
+// Run waits for SIGHUP until ctx ends.
+func (r *reloader) Run(ctx context.Context) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			applied, restart, err := r.reload(ctx)
+			if err != nil {
+				r.log.Error("configuration not taken, the last good one stays in force", "err", err)
+				continue
+			}
+			r.log.Info("configuration taken", "applied", applied, "needs_restart", restart)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// reload takes what can be taken. An error means that nothing has changed.
+func (r *reloader) reload(ctx context.Context) (applied, restart []string, err error) {
+	next, err := Load(r.in.file)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := next.targets(); err != nil {
+		return nil, nil, fmt.Errorf("configuration %s: %w", r.in.file, err)
+	}
+	for _, key := range configs.Diff(r.in, next) {
+		if slices.Contains(live, key) {
+			applied = append(applied, key)
+		} else {
+			restart = append(restart, key)
+		}
+	}
+	if len(applied) > 0 {
+		sites, authorities, err := next.participants()
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := r.store.Import(ctx, sites, authorities, audit.Who{Caller: "configuration"}); err != nil {
+			return nil, nil, err
+		}
+		r.in.Sites, r.in.Authorities = next.Sites, next.Authorities
+	}
+	return applied, restart, nil
+}
+
+// Initial is what a new configuration file is told. What is empty is that of the
+// sample.
+type Initial struct {
+	Listen           string // host:port
+	Data             string // folder
+	MasterKey        string // file
+	Certificate, Key string // files
+	ClientsCA        string // file
+}
+
+// Write writes a file that loads, at path, and not over one that is there. Nobody
+// takes part yet: who does is an operator's to say.
+func (i Initial) Write(path string) error {
+	text, err := configs.Sample("central", "")
+	if err != nil {
+		return err
+	}
+	for _, set := range []struct{ path, value string }{
+		{"listen", i.Listen},
+		{"data", i.Data},
+		{"master_key", i.MasterKey},
+		{"tls.certificate", i.Certificate},
+		{"tls.key", i.Key},
+		{"tls.clients_ca", i.ClientsCA},
+	} {
+		if set.value == "" {
+			continue
+		}
+		changed, ok := configs.Set(text, set.path, set.value)
+		if !ok {
+			return errors.New("the sample has no " + set.path)
+		}
+		text = changed
+	}
+	if i.Data != "" {
+		text, _ = configs.Set(text, "uploads.folder", i.Data+"/uploads")
+	}
+	text, _, found := strings.Cut(text, "\nsites:")
+	if !found {
+		return errors.New("the sample has no sites")
+	}
+	_, rest, _ := strings.Cut(text, "\n")
+	text = "# Written by safeguard-central config init. Paths are relative to this file's folder.\n" + rest +
+		"\n# Who takes part is told to the running centre: safeguard-central site add, safeguard-central authority add.\n"
+	return configs.WriteNew(path, text, func(path string) error {
+		_, err := Load(path)
+		return err
+	})
+}

@@ -1,0 +1,67 @@
+package central
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/safeguard-edge/safeguard/configs"
+)
+
+// TestReloadTakesParticipants: a site and an authority that were added to the file
+// take part without a restart; the rest is said by name; a bad file changes nothing.
+func TestReloadTakesParticipants(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "central.yaml")
+	i := Initial{Data: filepath.Join(dir, "data"), MasterKey: filepath.Join(dir, "keys", "master.key")}
+	if err := i.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Sites)+len(c.Authorities) > 0 || c.Uploads.Folder != filepath.Join(dir, "data", "uploads") {
+		t.Errorf("a new file has %d sites, %d authorities, uploads in %s", len(c.Sites), len(c.Authorities), c.Uploads.Folder)
+	}
+	if err := os.MkdirAll(filepath.Dir(c.MasterKey), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	held, err := c.openStore(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &reloader{c, held, slog.New(slog.DiscardHandler)}
+	put(strings.Replace(string(text), "tail_months: 12", "tail_months: 6", 1) +
+		"sites: [{organisation: RX9, site: RX901, name: A, care_settings: [maternity]}]\nauthorities: [{code: \"906\", name: B, emergency_duty_phone: 01632 960001}]\n")
+	applied, restart, err := r.reload(t.Context())
+	if err != nil || !slices.Equal(applied, []string{"sites", "authorities"}) || !slices.Equal(restart, []string{"policy.tail_months"}) {
+		t.Fatalf("applied %v, restart for %v, %v", applied, restart, err)
+	}
+	d, err := held.Directory(t.Context(), 0)
+	if err != nil || len(d.Sites) != 1 || len(d.Authorities) != 1 {
+		t.Errorf("%d sites, %d authorities (%v), want one of each", len(d.Sites), len(d.Authorities), err)
+	}
+	before := r.in
+	put(string(text) + "sites: [{organisation: RX9, site: RX902, name: A, care_settings: [casualty]}]\n")
+	if _, _, err := r.reload(t.Context()); err == nil || !strings.Contains(err.Error(), "casualty") {
+		t.Errorf("got %v, want one that names the word", err)
+	}
+	if diff := configs.Diff(before, r.in); len(diff) > 0 {
+		t.Errorf("changed all the same: %v", diff)
+	}
+}
