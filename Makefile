@@ -14,7 +14,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test deps bench lint generate cross clean
+.PHONY: help build demo test deps bench interop lint generate cross clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,11 @@ deps: ## install what tests and generated code need beyond Go and make (Debian, 
 
 bench: build ## measure; prints a table and writes bench.json (ONLY=regexp runs a part)
 	@$(GO) run ./test/bench $(if $(ONLY),--only '$(ONLY)')
+
+interop: ## what is put into EPRs against peers and validators of others, which npm installs (needs Node 20 or later)
+	npm ci --prefix test/interop --silent
+	$(GO) vet -tags interop ./test/interop
+	$(GO) test -tags interop -count 1 ./test/interop
 
 lint: ## gofmt, go vet for both systems, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "not formatted by gofmt:"; gofmt -l .; exit 1; }
