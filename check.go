@@ -169,10 +169,10 @@ func (c *checking) quiet(h Heartbeat, f FeedHealth, l Limits, u *Usual) {
 	}
 	expected, learnt := known.Rhythm.Expected(last, c.now)
 	if learnt {
-		c.when(expected >= l.QuietExpected, FeedQuiet, f.Name, last, "nothing for %v, in which %.0f messages usually come", round(silent), expected)
+		c.when(expected >= l.QuietExpected, FeedQuiet, f.Name, time.Time{}, "nothing for %v, in which %.0f messages usually come", round(silent), expected)
 		return
 	}
-	c.when(silent >= l.QuietUnlearnt, FeedQuiet, f.Name, last, "nothing for %v", round(silent))
+	c.when(silent >= l.QuietUnlearnt, FeedQuiet, f.Name, time.Time{}, "nothing for %v", round(silent))
 }
 
 // certificate is of one that has ended or soon does. One of a short life is
@@ -223,6 +223,7 @@ type watched struct {
 
 type watching struct {
 	since, last time.Time
+	opened      bool
 	warning     Warning
 }
 
@@ -234,7 +235,7 @@ func (w *Watch) Resume(now time.Time, open []Warning) {
 	for _, o := range open {
 		key := watched{o.Code, o.Part}
 		if w.seen[key] == nil {
-			w.seen[key] = &watching{since: o.Since.Add(-key.code.Declared().Grace), last: now, warning: o}
+			w.seen[key] = &watching{since: o.Since, last: now, opened: true, warning: o}
 		}
 	}
 }
@@ -262,11 +263,11 @@ func (w *Watch) Open(now time.Time, found []Warning) (open []Warning) {
 		s.warning.Since = s.since
 	}
 	for key, s := range w.seen {
-		grace := key.code.Declared().Grace
+		s.opened = s.opened || now.Sub(s.since) >= key.code.Declared().Grace
 		switch {
-		case now.Sub(s.last) >= settles, s.last != now && now.Sub(s.since) < grace:
+		case now.Sub(s.last) >= settles, s.last != now && !s.opened:
 			delete(w.seen, key)
-		case now.Sub(s.since) >= grace:
+		case s.opened:
 			open = append(open, s.warning)
 		}
 	}

@@ -250,6 +250,20 @@ func TestWatch(t *testing.T) {
 	step("what began long ago is open at once", 0, []safeguard.Warning{{Code: safeguard.SinkDown, Part: "epr", Since: now.Add(-time.Hour)}}, 1)
 }
 
+// Another process goes on with what one has opened.
+func TestWatchResumes(t *testing.T) {
+	var w safeguard.Watch
+	open := []safeguard.Warning{{Code: safeguard.SinkDown, Part: "epr", Since: monday.Add(-time.Minute)}}
+	w.Resume(monday, open)
+	if got := w.Open(monday, nil); len(got) != 1 || !got[0].Since.Equal(open[0].Since) {
+		t.Errorf("got %v, want what was open", got)
+	}
+	w.Resume(monday.Add(50*time.Second), open)
+	if got := w.Open(monday.Add(time.Minute), nil); len(got) != 0 {
+		t.Errorf("got %v, want it closed after a minute", got)
+	}
+}
+
 func TestPeriodsAsOne(t *testing.T) {
 	a := safeguard.Period{Start: monday, Length: time.Hour, State: safeguard.Working, Waiting: 3, Delivered: 2, Begun: 5, Feeds: []safeguard.FeedPeriod{{Name: "pas", Messages: 10, Errors: 1}}}
 	b := safeguard.Period{Start: monday.Add(5 * time.Minute), State: safeguard.Failing, Severity: safeguard.Critical, Waiting: 9, Delivered: 1, Begun: 1, Feeds: []safeguard.FeedPeriod{{Name: "adt", Messages: 7}, {Name: "pas", Messages: 1, Errors: 1}}}

@@ -253,7 +253,7 @@ func TestTheLastDay(t *testing.T) {
 		if s.Report().Boot == r.Report().Boot {
 			t.Error("two runs have one name")
 		}
-		time.Sleep(20 * time.Minute)
+		time.Sleep(30 * time.Minute)
 		h = now(s)
 		if len(h.Warnings) != 1 || h.Warnings[0].Code != safeguard.FeedQuiet || !strings.Contains(h.Warnings[0].Detail, "messages usually come") {
 			t.Errorf("got %v, want the feed to be quiet as far as is known of the day before", h.Warnings)

@@ -15,10 +15,12 @@ type Counts struct {
 	Failed           int64 // calls
 	Uploads          int64
 	Told             int64 // changes told to those who follow
+	Beats            int64 // heartbeats taken
+	Replayed         int64 // heartbeats refused, as they or later ones were taken before
 }
 
 type counts struct {
-	held, none, mismatch, test, recorded, corrected, already, never, refused, failed, uploads, told atomic.Int64
+	held, none, mismatch, test, recorded, corrected, already, never, refused, failed, uploads, told, beats, replayed atomic.Int64
 }
 
 // Counts gives what the server did so far.
@@ -37,5 +39,7 @@ func (s *Server) Counts() Counts {
 		Failed:           c.failed.Load(),
 		Uploads:          c.uploads.Load(),
 		Told:             c.told.Load(),
+		Beats:            c.beats.Load(),
+		Replayed:         c.replayed.Load(),
 	}
 }

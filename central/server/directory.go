@@ -22,6 +22,8 @@ type participants struct {
 	sites       map[siteKey]store.Site
 	authorities map[safeguard.ODSCode]Authority
 	live        []safeguard.Authority // whose data are expected
+
+	organisations map[safeguard.ODSCode]bool // with a site
 }
 
 // Authority is a local authority, as it is to be called, at its stage.
@@ -45,8 +47,9 @@ func NewDirectory(sites []store.Site, authorities []Authority) *Directory {
 // Set puts others in the place of all that take part. Authorities that are
 // invited are known to clinicians, and may not call.
 func (d *Directory) Set(sites []store.Site, authorities []Authority) {
-	p := &participants{sites: map[siteKey]store.Site{}, authorities: map[safeguard.ODSCode]Authority{}}
+	p := &participants{sites: map[siteKey]store.Site{}, authorities: map[safeguard.ODSCode]Authority{}, organisations: map[safeguard.ODSCode]bool{}}
 	for _, s := range sites {
+		p.organisations[s.Organisation] = true
 		p.sites[siteKey{s.Organisation, s.Code}] = s
 	}
 	for _, a := range authorities {
@@ -81,6 +84,11 @@ func (d *Directory) AdmitUpload(authority safeguard.ODSCode) error {
 func (d *Directory) site(organisation, code safeguard.ODSCode) (store.Site, bool) {
 	s, ok := d.now.Load().sites[siteKey{organisation, code}]
 	return s, ok
+}
+
+// organisation tells whether any site of it is registered.
+func (d *Directory) organisation(code safeguard.ODSCode) bool {
+	return d.now.Load().organisations[code]
 }
 
 // Authority gives whom to call. A flag whose authority is not in the directory

@@ -2,3 +2,9 @@ package server
 
 // SendingOf is for tests.
 var SendingOf = sendingOf
+
+// ReportOf and PeriodOf are for tests.
+var (
+	ReportOf = reportOf
+	PeriodOf = periodOf
+)

@@ -41,10 +41,12 @@ type Policy struct {
 	ProductionChecks bool
 	Tails            safeguard.Tails // how long ended plans are shown
 
-	Cache    safeguard.CachePolicy // of sites for which nothing else is decided
-	DataAge  time.Duration         // after which an authority's data are overdue
-	Late     time.Duration         // after the attendance; then its notification says that it is late
-	OwedRate int                   // lookups per second that all agents together may add while they pay what they owe since an outage
+	Cache        safeguard.CachePolicy // of sites for which nothing else is decided
+	DataAge      time.Duration         // after which an authority's data are overdue
+	Late         time.Duration         // after the attendance; then its notification says that it is late
+	AgentVersion string                // that agents are to have; empty for any
+
+	OwedRate int // lookups per second that all agents together may add while they pay what they owe since an outage
 
 	// SnapshotShare is how much of its current flags an authority's snapshot may
 	// end or withdraw without a person, from 0 to 1.
@@ -74,6 +76,7 @@ type Server struct {
 	quiet     quiet
 	owing     owing
 	follows   *follows
+	beats     *beats
 	intake    *upload.Intake
 
 	listener net.Listener
@@ -109,6 +112,7 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 		server.counts.uploads.Add(1)
 		server.follows.changed()
 	}
+	server.beats = newBeats(s)
 	server.follows = newFollows(s, d, p.Cache, &server.counts, log)
 	server.grpc = grpc.NewServer(
 		grpc.Creds(handshakes{credentials.NewTLS(config), server}),
@@ -130,6 +134,7 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 	flagpb.RegisterUploadsServer(server.grpc, uploads{Server: server})
 	flagpb.RegisterNotificationsServer(server.grpc, notifications{Server: server})
 	flagpb.RegisterChangesServer(server.grpc, changes{Server: server})
+	flagpb.RegisterFleetServer(server.grpc, fleet{Server: server})
 	return server, nil
 }
 
@@ -143,6 +148,7 @@ func (s *Server) Intake() *upload.Intake { return s.intake }
 func (s *Server) Run(ctx context.Context) error {
 	following := make(chan struct{})
 	go func() { defer close(following); s.follows.run(ctx) }()
+	go s.beats.run(ctx)
 	served := make(chan error, 1)
 	go func() { served <- s.grpc.Serve(s.listener) }()
 	select {
@@ -151,6 +157,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	<-following
+	<-s.beats.ended
 	close(s.stopping)
 	impatient := time.AfterFunc(stopTime, s.grpc.Stop)
 	defer impatient.Stop()

@@ -19,9 +19,9 @@ import (
 // Fleet keeps how the agents are, and what is wrong with them. Nothing in it is
 // about a person. It is a part of Store.
 type Fleet interface {
-	// Beat takes heartbeats, in their order, and tells of each whether it was taken:
-	// ErrReplayed and ErrSuperseded say that it was not. Those that were are on disk.
-	Beat(ctx context.Context, beats []Beat) ([]error, error)
+	// Beat takes heartbeats, in their order, and tells what became of each. Those that
+	// were taken are on disk.
+	Beat(ctx context.Context, beats []Beat) ([]Taken, error)
 
 	// FleetAgents gives the agents that were heard from since then, or of which
 	// something was decided; the zero time is all.
@@ -102,6 +102,14 @@ type Beat struct {
 	Periods  []safeguard.Period
 }
 
+// Taken is what became of a heartbeat.
+type Taken struct {
+	Err         error // ErrReplayed or ErrSuperseded where it was not taken
+	Kept        time.Time
+	WantVersion string
+	WantConfig  string
+}
+
 // Why a heartbeat is not taken.
 var (
 	ErrReplayed   = errors.New("this heartbeat, or a later one of the same run, was taken already")
@@ -127,8 +135,8 @@ type FleetHour struct {
 }
 
 // Beat implements Fleet.
-func (s *DB) Beat(ctx context.Context, beats []Beat) ([]error, error) {
-	verdicts := make([]error, len(beats))
+func (s *DB) Beat(ctx context.Context, beats []Beat) ([]Taken, error) {
+	verdicts := make([]Taken, len(beats))
 	err := s.beside(ctx, func(ctx context.Context, tx transaction) error {
 		// By agent, so that two processes do not wait for each other.
 		order := make([]int, len(beats))
@@ -151,7 +159,7 @@ func (s *DB) Beat(ctx context.Context, beats []Beat) ([]error, error) {
 		for n, i := range order {
 			switch b := beats[i]; {
 			case touched[2*n] == 0:
-				verdicts[i], err = b.refused(ctx, tx)
+				verdicts[i].Err, err = b.refused(ctx, tx)
 			case len(b.Periods) > 0:
 				err = b.keep(ctx, tx)
 			}
@@ -159,12 +167,40 @@ func (s *DB) Beat(ctx context.Context, beats []Beat) ([]error, error) {
 				return err
 			}
 		}
-		return nil
+		return wanted(ctx, tx, beats, verdicts)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("take heartbeats: %w", err)
 	}
 	return verdicts, nil
+}
+
+// wanted reads what each agent is to be told.
+func wanted(ctx context.Context, tx transaction, beats []Beat, verdicts []Taken) error {
+	of := map[string]Taken{}
+	var queries []statement
+	for some := range slices.Chunk(beats, 500) {
+		marks, args := "?", []any{some[0].Agent.String()}
+		for _, b := range some[1:] {
+			marks, args = marks+", ?", append(args, b.Agent.String())
+		}
+		queries = append(queries, stmt(`SELECT agent, kept, want_version, want_config FROM fleet_agents WHERE agent IN (`+marks+`)`, args...))
+	}
+	err := tx.query(ctx, func(row scanner) error {
+		var agent string
+		var kept int64
+		var t Taken
+		err := row.Scan(&agent, &kept, &t.WantVersion, &t.WantConfig)
+		t.Kept = sometime(kept)
+		of[agent] = t
+		return err
+	}, queries...)
+	for i, b := range beats {
+		t := of[b.Agent.String()]
+		t.Err = verdicts[i].Err
+		verdicts[i] = t
+	}
+	return err
 }
 
 // statements take the heartbeat if it is the next, and note its run.

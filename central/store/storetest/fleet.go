@@ -42,8 +42,8 @@ func take(t *testing.T, s store.Store, beats ...store.Beat) string {
 		t.Fatal(err)
 	}
 	var words []string
-	for _, v := range verdicts {
-		switch {
+	for _, taken := range verdicts {
+		switch v := taken.Err; {
 		case v == nil:
 			words = append(words, "taken")
 		case errors.Is(v, store.ErrReplayed):
@@ -147,6 +147,9 @@ func intended(t *testing.T, open func() store.Store) {
 	}
 	wantAudited(t, s, audit.AgentIntended, 1)
 	take(t, s, beat(first, "x", 2, morning))
+	if taken, err := s.Beat(t.Context(), []store.Beat{beat(first, "x", 3, morning)}); err != nil || taken[0].WantVersion != "1.3" || taken[0].WantConfig != "abc" {
+		t.Errorf("got %+v, %v, want to be told what it is to have", taken, err)
+	}
 	if a := agents(t, s, time.Time{})[0]; a.WantVersion != "1.3" || a.WantConfig != "abc" {
 		t.Errorf("got %+v", a)
 	}
@@ -158,7 +161,7 @@ func intended(t *testing.T, open func() store.Store) {
 	if err := s.LearnUsual(t.Context(), first, u, morning); err != nil {
 		t.Fatal(err)
 	}
-	take(t, s, beat(first, "x", 3, morning))
+	take(t, s, beat(first, "x", 4, morning))
 	u, until, err = s.FleetUsual(t.Context(), first)
 	if expected, known := u.Feed("pas").Rhythm.Expected(morning.Truncate(time.Hour), morning.Truncate(time.Hour).Add(time.Hour)); err != nil || !known || expected != 60 || !until.Equal(morning) {
 		t.Errorf("got %v expected, until %v, %v", expected, until, err)
