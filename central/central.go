@@ -18,9 +18,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/central/alarm"
 	"github.com/safeguard-edge/safeguard/central/audit"
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/central/inbox"
+	"github.com/safeguard-edge/safeguard/central/metrics"
 	"github.com/safeguard-edge/safeguard/central/server"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/webhook"
@@ -69,11 +71,31 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if err != nil {
 		return err
 	}
+	watcher, err := c.watcher(held, holder(), log)
+	if err != nil {
+		return err
+	}
+	routes, err := c.Fleet.routes()
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	var shown *metrics.Server
+	if c.Fleet.Metrics != "" {
+		if shown, err = metrics.Listen(c.Fleet.Metrics, held, s.Counts, log); err != nil {
+			return err
+		}
+	}
+	teller := &alarm.Teller{Store: held, Holder: holder(), Routes: routes, Log: log}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return who.Run(ctx) })
 	g.Go(func() error { return (&reloader{c, held, log}).Run(ctx) })
 	g.Go(func() error { return pusher.Run(ctx) })
+	g.Go(func() error { return watcher.Run(ctx) })
+	g.Go(func() error { return teller.Run(ctx) })
+	if shown != nil {
+		g.Go(func() error { return shown.Run(ctx) })
+	}
 	if c.Uploads.Folder != "" {
 		folder := &inbox.Inbox{Folder: c.Uploads.Folder, Poll: c.Uploads.Poll, Settle: c.Uploads.Settle,
 			Intake: s.Intake(), Store: held, Contact: who.directory.Authority, Log: log}

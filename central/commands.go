@@ -32,6 +32,8 @@ func writeJSON(out io.Writer, v any) error {
 	return e.Encode(v)
 }
 
+func writeJSONLine(out io.Writer, v any) error { return json.NewEncoder(out).Encode(v) }
+
 // WriteDevelopmentCA makes certificates for development and tests, and writes
 // the paths of the files to out.
 func WriteDevelopmentCA(dir string, d identity.Development, out io.Writer) error {

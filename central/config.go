@@ -33,6 +33,8 @@ type Config struct {
 
 	Policy Policy `yaml:"policy"`
 
+	Fleet Fleet `yaml:"fleet"` // how agents are watched, and who is told of what is wrong
+
 	// Webhooks are for local authorities that want notifications pushed. Others
 	// pull.
 	Webhooks []Webhook `yaml:"webhooks"`
@@ -104,7 +106,7 @@ type Authority struct {
 // DefaultConfig listens on the port of the service, with production checks. It
 // names no files and nobody who may call.
 func DefaultConfig() Config {
-	return Config{Listen: ":7443", ProductionChecks: true, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy()}
+	return Config{Listen: ":7443", ProductionChecks: true, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Fleet: defaultFleet()}
 }
 
 // Load reads the file at path over the defaults, and checks what comes of it.
@@ -117,6 +119,7 @@ func Load(path string) (Config, error) {
 	for _, p := range []*string{&c.AddressFile, &c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientsCA, &c.Store.Postgres.DSNFile, &c.Uploads.Folder} {
 		*p = configs.Beside(path, *p)
 	}
+	c.Fleet.beside(path)
 	for i := range c.Webhooks {
 		c.Webhooks[i].beside(path)
 	}
@@ -153,6 +156,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("master_key: %s is within data, want it outside: whoever copies one must not have the other", c.MasterKey)
 	}
 	if err := c.Policy.validate(); err != nil {
+		return err
+	}
+	if err := c.Fleet.validate(); err != nil {
 		return err
 	}
 	_, _, err := c.participants()

@@ -2,7 +2,6 @@ package central
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -108,6 +107,7 @@ func (p Policy) cache() safeguard.CachePolicy {
 // serverPolicy is the policy as the server has it.
 func (c Config) serverPolicy() server.Policy {
 	p := server.DefaultPolicy()
+	p.AgentVersion = c.Fleet.AgentVersion
 	p.ProductionChecks, p.SnapshotShare = c.ProductionChecks, c.Uploads.SnapshotShare
 	p.Tails = safeguard.Tails{Months: c.Policy.TailMonths, Days: c.Policy.TailDaysUnborn, Adult: c.Policy.ChildUntil}
 	p.Cache, p.DataAge, p.Late, p.OwedRate = c.Policy.cache(), c.Policy.DataOverdue, c.Policy.Late, c.Policy.OwedRate
@@ -137,24 +137,26 @@ func (w Webhook) target() (t webhook.Target, err error) {
 	if t.Authority, err = safeguard.ParseODSCode(w.Authority); err != nil {
 		return t, fmt.Errorf("authority: %w", err)
 	}
-	if w.SecretFile == "" {
-		return t, errors.New("secret_file: missing, want a file that safeguard-central webhook secret made")
+	if err := withSecrets(&t, w.SecretFile, w.CA); err != nil {
+		return t, err
 	}
-	text, err := os.ReadFile(w.SecretFile)
+	return t, nil
+}
+
+// withSecrets gives a target its secrets and whom it trusts, and checks it.
+func withSecrets(t *webhook.Target, secretFile, ca string) (err error) {
+	if secretFile == "" {
+		return errors.New("secret_file: missing, want a file that safeguard-central webhook secret made")
+	}
+	text, err := os.ReadFile(secretFile)
 	if err != nil {
-		return t, fmt.Errorf("secret_file: %w", err)
+		return fmt.Errorf("secret_file: %w", err)
 	}
 	t.Secrets = strings.Fields(string(text))
-	if w.CA != "" {
-		pem, err := os.ReadFile(w.CA)
-		if err != nil {
-			return t, fmt.Errorf("ca: %w", err)
-		}
-		if t.CA = x509.NewCertPool(); !t.CA.AppendCertsFromPEM(pem) {
-			return t, fmt.Errorf("ca: %s holds no certificate, want PEM", w.CA)
-		}
+	if t.CA, err = vouching(ca); err != nil {
+		return err
 	}
-	return t, t.Check()
+	return t.Check()
 }
 
 // beside takes the paths from the folder of the configuration.

@@ -232,13 +232,19 @@ func keyOf(secret string) ([]byte, error) {
 	return raw, nil
 }
 
-// Test sends one request of the type test, about nobody, and gives what came of it.
-func (t Target) Test(ctx context.Context) error {
+// Send makes one request with the body, under an id that is the same when it is
+// sent again.
+func (t Target) Send(ctx context.Context, id string, body []byte) error {
 	made, err := newTarget(t)
 	if err != nil {
 		return err
 	}
 	defer made.client.CloseIdleConnections()
+	return made.post(ctx, id, body)
+}
+
+// Test sends one request of the type test, about nobody, and gives what came of it.
+func (t Target) Test(ctx context.Context) error {
 	var id safeguard.AttendanceID // for the form of its text
 	_, _ = rand.Read(id[:])
 	body, err := json.Marshal(struct {
@@ -249,5 +255,5 @@ func (t Target) Test(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return made.post(ctx, id.String(), body)
+	return t.Send(ctx, id.String(), body)
 }

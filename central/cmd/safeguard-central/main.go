@@ -73,6 +73,8 @@ type commands struct {
 	Authority authorityCommands `cmd:"" help:"Local authorities that hold flags."`
 	Audit     auditCommands     `cmd:"" help:"Who looked at whose flags, and who did what to the centre."`
 
+	Fleet fleetCommands `cmd:"" help:"How the agents, sites and local authorities are, and what is wrong with them."`
+
 	Demographics demographicsCommand `cmd:"" help:"What a demographic service says of NHS numbers."`
 	Erase        eraseCommand        `cmd:"" help:"Remove all that is kept about a person."`
 	Retain       retainCommand       `cmd:"" help:"Remove what is older than it is to be kept."`
@@ -147,6 +149,8 @@ func do(ctx context.Context, command string, c *commands) (code int, err error) 
 		return 0, c.Uploads.run(ctx, command)
 	case "inactive-numbers":
 		return 0, c.InactiveNumbers.run(ctx, command)
+	case "fleet":
+		return c.Fleet.run(ctx, command)
 	case "demographics":
 		return 0, c.Demographics.run(ctx)
 	case "erase":

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central"
+)
+
+// exitCritical says that a critical warning is open.
+const exitCritical = 7
+
+type fleetCommands struct {
+	List struct {
+		operator
+		Words string `arg:"" optional:"" help:"Only sites with these words in their name or codes."`
+		JSON  bool   `help:"Write JSON: all of every site, agent and local authority."`
+	} `cmd:"" help:"How the sites and local authorities are, what needs a person first. Exit code 0: nothing critical is open, 7: something is, 1: failed."`
+	Show struct {
+		operator
+		Name string `arg:"" help:"An agent such as RX1/a1, or a site such as RX1/RX101."`
+		JSON bool   `help:"Write JSON."`
+	} `cmd:"" help:"All of one agent, or of a site's agents: feeds, queues, sinks, versions, and the warnings of the last week."`
+	Watch struct {
+		operator
+		JSON  bool          `help:"Write JSON, a line each."`
+		Every time.Duration `default:"5s" help:"How often to look."`
+	} `cmd:"" help:"Write what is open, and then what opens and closes, until it is interrupted."`
+	Acknowledge struct {
+		operator
+		Warning int64  `arg:"" help:"Number of the warning."`
+		Note    string `help:"What is to be remembered; it names no patient."`
+	} `cmd:"" help:"Take a warning on. It is audited who did."`
+	Note struct {
+		operator
+		Warning int64  `arg:"" help:"Number of the warning."`
+		Text    string `arg:"" help:"What is to be remembered; it names no patient."`
+	} `cmd:"" help:"Note something about a warning. It is audited who did."`
+	Intend struct {
+		operator
+		Agent         string `arg:"" help:"An agent such as RX1/a1."`
+		AgentVersion  string `help:"The version it is to have; current for the one it has, empty for the centre's default."`
+		Configuration string `help:"SHA-256 of the configuration it is to have; current for the one it has, empty for any."`
+	} `cmd:"" help:"Say which version and configuration an agent is to have. It is audited who did."`
+}
+
+func (c *fleetCommands) run(ctx context.Context, command string) (code int, err error) {
+	verb := verb(command)
+	config := map[string]string{
+		"list": c.List.Config, "show": c.Show.Config, "watch": c.Watch.Config, "acknowledge": c.Acknowledge.Config, "note": c.Note.Config, "intend": c.Intend.Config,
+	}[verb]
+	o, err := central.OpenOperator(config)
+	if err != nil {
+		return 0, err
+	}
+	switch verb {
+	case "list":
+		worst, err := o.ListFleet(ctx, c.List.Words, c.List.JSON, os.Stdout)
+		if worst == safeguard.Critical {
+			code = exitCritical
+		}
+		return code, err
+	case "show":
+		return 0, o.ShowFleet(ctx, c.Show.Name, c.Show.JSON, os.Stdout)
+	case "watch":
+		return 0, o.WatchFleet(ctx, c.Watch.JSON, c.Watch.Every, os.Stdout)
+	case "acknowledge":
+		return 0, o.Acknowledge(ctx, c.Acknowledge.Warning, c.Acknowledge.Note, os.Stdout)
+	case "note":
+		return 0, o.Note(ctx, c.Note.Warning, c.Note.Text, os.Stdout)
+	}
+	return 0, o.Intend(ctx, c.Intend.Agent, c.Intend.AgentVersion, c.Intend.Configuration, os.Stdout)
+}
