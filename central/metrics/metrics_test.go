@@ -22,7 +22,7 @@ import (
 // fleet is a source of one agent, one site, and what is wrong with them.
 type fleet struct{ err error }
 
-var heard = time.Unix(1_800_000_000, 0)
+var heard = time.Unix(1_700_000_000, 0)
 
 func code(s string) safeguard.ODSCode {
 	c, err := safeguard.ParseODSCode(s)
@@ -91,7 +91,7 @@ func TestMetrics(t *testing.T) {
 	for _, line := range []string{
 		`safeguard_fleet_readable 1`,
 		`safeguard_agent_state{agent="RX1/a1",state="silent"} 1`,
-		`safeguard_agent_heard_seconds{agent="RX1/a1"} 1.8e+09`,
+		`safeguard_agent_heard_seconds{agent="RX1/a1"} 1.7e+09`,
 		`safeguard_agent_info{agent="RX1/a1",version="1.2"} 1`,
 		`safeguard_feed_messages_total{agent="RX1/a1",feed="pas"} 42`,
 		`safeguard_sink_down{agent="RX1/a1",sink="epr"} 1`,
@@ -101,7 +101,7 @@ func TestMetrics(t *testing.T) {
 		`safeguard_warnings_open{acknowledged="false",code="sink-down",kind="agent",severity="critical",subject="RX1/a1"} 1`,
 		`safeguard_warnings_open{acknowledged="true",code="disk-low",kind="agent",severity="critical",subject="RX1/a1"} 1`,
 		`safeguard_sites{stage="live",state="silent"} 1`,
-		`safeguard_authority_uploaded_seconds{authority="906"} 1.8e+09`,
+		`safeguard_authority_uploaded_seconds{authority="906"} 1.7e+09`,
 		`safeguard_lookups_total{answer="held"} 5`,
 		`safeguard_heartbeats_total{outcome="refused"} 1`,
 	} {
