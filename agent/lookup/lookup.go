@@ -39,8 +39,8 @@ const (
 	// After so many lookups in a row without an answer the centre is not asked for
 	// breakFor, give or take a fifth, and then by one lookup: whoever attends
 	// meanwhile is answered from the cache at once. With the connection's own
-	// attempts, which are at most some three seconds apart, the centre is asked
-	// again within five seconds of its return.
+	// attempts, which begin at most a second after one has failed, the centre is
+	// asked again within five seconds of its return.
 	breakAfter = 5
 	breakFor   = time.Second
 )

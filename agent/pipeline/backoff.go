@@ -5,11 +5,14 @@ import (
 	"time"
 )
 
-// A retry waits a quarter of a second, then twice as long each time, up to five
-// seconds: what was away is asked again within that.
+// A retry waits a quarter of a second, then twice as long each time. An EPR that
+// was away is tried again within longest of its return. The centre is asked again
+// within centres, because its connection has to come back first (1.2 s after an attempt has failed) and
+// the breaker to let a lookup through (1.2 s): all in all within five seconds.
 const (
 	shortest = 250 * time.Millisecond
-	longest  = 5 * time.Second
+	longest  = 4 * time.Second
+	centres  = 2 * time.Second
 )
 
 // backoff is how long to wait after that many failed tries, less up to a

@@ -15,7 +15,7 @@ type outlet struct {
 	parallel int                  // items of different attendances at the same time
 	pace     func() time.Duration // from one to the next; nil for at once
 	poison   int                  // after how many tries an item is set aside; 0 for never
-	asks     bool                 // about attendances, so in order with the messages about them
+	asks     bool                 // the centre about attendances, so in order with the messages about them
 	handle   func(ctx context.Context, item journal.Item) (try, error)
 }
 
@@ -47,6 +47,14 @@ func (p *Pipeline) outlets() []outlet {
 		all = append(all, outlet{sink.Name(), parallel, nil, tries, false, func(ctx context.Context, i journal.Item) (try, error) { return p.Deliver(ctx, sink, i) }})
 	}
 	return all
+}
+
+// backoff is how long to wait after so many tries that nobody answered.
+func (o outlet) backoff(tries int) time.Duration {
+	if o.asks {
+		return doubling(tries, centres)
+	}
+	return backoff(tries)
 }
 
 // ended is an item whose try is over.
@@ -125,7 +133,7 @@ func (p *Pipeline) drain(ctx context.Context, o outlet) error {
 			if away++; !e.try.away {
 				away = 0
 			} else {
-				resume = time.Now().Add(backoff(away - 1))
+				resume = time.Now().Add(o.backoff(away - 1))
 			}
 		case <-p.Journal.Queued(o.name):
 		case <-timer:
@@ -189,7 +197,7 @@ func (p *Pipeline) attempt(ctx context.Context, o outlet, item journal.Item, fai
 			after = doubling(fails, patience)
 		}
 		if t.away {
-			after = backoff(fails)
+			after = o.backoff(fails)
 		}
 		return p.Journal.Postpone(ctx, item.ID, t.code, time.Now().Add(after), counts)
 	})

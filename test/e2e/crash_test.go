@@ -2,12 +2,10 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,25 +25,7 @@ func TestKilledAgentLosesNothingAndRepeatsNothing(t *testing.T) {
 	defer cancel()
 	children := patients(t, w, senders)
 
-	ledger := newLedger()
-	sending, stopSending := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	for n := range senders {
-		wg.Go(func() {
-			pas := hospital.NewPAS(w.Feed, w.PAS.Facility)
-			defer pas.Close()
-			for i := 0; sending.Err() == nil; i++ {
-				visit := fmt.Sprintf("S%dV%d", n, i)
-				// The message goes out whole even when no more are to follow: what
-				// the agent acknowledges must be in the ledger.
-				if _, err := pas.Send(ctx, pas.Message("A04", children[n], visit, time.Now())); err != nil {
-					t.Errorf("register: %v", err)
-					return
-				}
-				ledger.acknowledged(visit)
-			}
-		})
-	}
+	ledger, stopSending := register(ctx, t, w, children, 0)
 	forced := 0
 	for kill := range kills {
 		killed := make(chan error, 1)
@@ -81,7 +61,6 @@ func TestKilledAgentLosesNothingAndRepeatsNothing(t *testing.T) {
 		}
 	}
 	stopSending()
-	wg.Wait()
 	visits := ledger.visits()
 	t.Logf("%d registrations acknowledged over %d kills", len(visits), kills)
 
@@ -175,46 +154,4 @@ func set(list []string) map[string]bool {
 		s[v] = true
 	}
 	return s
-}
-
-// ledger is what the hospital knows to be acknowledged.
-type ledger struct {
-	mu   sync.Mutex
-	list []string
-	news chan struct{} // one for each, as far as there is room
-}
-
-func newLedger() *ledger { return &ledger{news: make(chan struct{}, 1<<16)} }
-
-func (l *ledger) acknowledged(visit string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = append(l.list, visit)
-	l.news <- struct{}{}
-}
-
-func (l *ledger) visits() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.list
-}
-
-// wait waits for n more acknowledgements.
-func (l *ledger) wait(ctx context.Context, n int) error {
-	for {
-		select {
-		case <-l.news: // those of before do not count
-			continue
-		default:
-		}
-		break
-	}
-	for range n {
-		select {
-		case <-l.news:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
 }

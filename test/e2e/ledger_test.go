@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +41,82 @@ func patients(t *testing.T, w *world.World, n int) []hospital.Person {
 		t.Fatalf("upload of the children: %v %s", err, out)
 	}
 	return children
+}
+
+// register registers an attendance after the other for each of the children, over a
+// connection of its own, with a pause between two, until stop is called: it returns
+// when all that was sent is in the ledger.
+func register(ctx context.Context, t *testing.T, w *world.World, children []hospital.Person, pause time.Duration) (l *ledger, stop func()) {
+	l = &ledger{news: make(chan struct{}, 1<<16)}
+	sending, stopSending := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	for n, child := range children {
+		wg.Go(func() {
+			pas := hospital.NewPAS(w.Feed, w.PAS.Facility)
+			defer pas.Close()
+			for i := 0; sending.Err() == nil; i++ {
+				visit := fmt.Sprintf("S%dV%d", n, i)
+				// The message goes out whole even when no more are to follow: what
+				// the agent acknowledges must be in the ledger.
+				if _, err := pas.Send(ctx, pas.Message("A04", child, visit, time.Now())); err != nil {
+					t.Errorf("register: %v", err)
+					return
+				}
+				l.acknowledged(visit)
+				if pause == 0 {
+					continue
+				}
+				select {
+				case <-time.After(pause):
+				case <-sending.Done():
+				}
+			}
+		})
+	}
+	return l, func() {
+		stopSending()
+		wg.Wait()
+	}
+}
+
+// ledger is what the hospital knows to be acknowledged.
+type ledger struct {
+	mu   sync.Mutex
+	list []string
+	news chan struct{} // one for each, as far as there is room
+}
+
+func (l *ledger) acknowledged(visit string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, visit)
+	l.news <- struct{}{}
+}
+
+func (l *ledger) visits() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.list
+}
+
+// wait waits for n more acknowledgements.
+func (l *ledger) wait(ctx context.Context, n int) error {
+	for {
+		select {
+		case <-l.news: // those of before do not count
+			continue
+		default:
+		}
+		break
+	}
+	for range n {
+		select {
+		case <-l.news:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // told is what the EPR was told about one visit, repeats left out.

@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -82,27 +80,7 @@ func TestOutages(t *testing.T) {
 	}
 	faulty := errorCentre(t, w)
 
-	ledger := newLedger()
-	sending, stopSending := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	for n := range senders {
-		wg.Go(func() {
-			pas := hospital.NewPAS(w.Feed, w.PAS.Facility)
-			defer pas.Close()
-			for i := 0; sending.Err() == nil; i++ {
-				visit := fmt.Sprintf("S%dV%d", n, i)
-				if _, err := pas.Send(ctx, pas.Message("A04", children[n], visit, time.Now())); err != nil {
-					t.Errorf("register: %v", err)
-					return
-				}
-				ledger.acknowledged(visit)
-				select {
-				case <-time.After(pause):
-				case <-sending.Done():
-				}
-			}
-		})
-	}
+	ledger, stopSending := register(ctx, t, w, children, pause)
 	well := world.Fault{}
 	for _, outage := range []struct {
 		name        string
@@ -151,7 +129,6 @@ func TestOutages(t *testing.T) {
 		t.Logf("%s: %v, first answered alert %v after its end", outage.name, back.Sub(begin).Round(100*time.Millisecond), time.Since(back).Round(10*time.Millisecond))
 	}
 	stopSending()
-	wg.Wait()
 	visits := ledger.visits()
 	end := time.Now()
 	settled(ctx, t, w, visits)
