@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
+	"github.com/safeguard-edge/safeguard/test/hospital"
 	"github.com/safeguard-edge/safeguard/test/intake"
 	"github.com/safeguard-edge/safeguard/test/interleave"
 	"github.com/safeguard-edge/safeguard/test/world"
@@ -31,7 +33,62 @@ func BenchmarkAgent(b *testing.B) {
 	}
 }
 
-var backlogMeasured bool
+// BenchmarkAlert measures the time from sending a registration until its alert is
+// in the EPR, at 50 registrations a second of children who all have a plan, whatever
+// is not answered yet.
+func BenchmarkAlert(b *testing.B) {
+	const children, each = 50, 20 // one registration a second of each child
+	if alertMeasured {
+		b.Skip("measured already")
+	}
+	alertMeasured = true
+	w := newWorld(b)
+	people := patients(b, w, children)
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
+	var mu sync.Mutex
+	sent := map[string]time.Time{} // by visit
+	var wg sync.WaitGroup
+	for n, child := range people {
+		wg.Go(func() {
+			pas := hospital.NewPAS(w.Feed, w.PAS.Facility)
+			defer pas.Close()
+			next := time.Now().Add(time.Duration(n) * time.Second / children)
+			for i := range each {
+				<-time.After(time.Until(next))
+				next = next.Add(time.Second)
+				visit := fmt.Sprintf("S%dV%d", n, i)
+				mu.Lock()
+				sent[visit] = time.Now()
+				mu.Unlock()
+				if _, err := pas.Send(ctx, pas.Message("A04", child, visit, time.Now())); err != nil {
+					b.Errorf("register: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var took []time.Duration
+	for from := 0; len(took) < children*each; {
+		r, next, err := w.EPR.Wait(ctx, from, func(hospital.Received) bool { return true })
+		if err != nil {
+			b.Fatalf("%d of %d registrations have an alert: %v", len(took), children*each, err)
+		}
+		from = next
+		if at, first := sent[visitOf(r)]; first {
+			took = append(took, r.At.Sub(at))
+			delete(sent, visitOf(r))
+		}
+	}
+	slices.Sort(took)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(took[len(took)/2].Seconds()*1e3, "p50-ms")
+	b.ReportMetric(took[len(took)*99/100].Seconds()*1e3, "p99-ms")
+	b.ReportMetric(memory(b, w, "VmRSS:"), "MB")
+}
+
+var alertMeasured, backlogMeasured bool
 
 // BenchmarkBacklog measures an agent that was away while so many registrations
 // waited in its journal: how long from its start until its feed accepts, its

@@ -15,7 +15,7 @@ import (
 
 // patients uploads a protection plan for each of so many made-up children, and
 // gives the children.
-func patients(t *testing.T, w *world.World, n int) []hospital.Person {
+func patients(t testing.TB, w *world.World, n int) []hospital.Person {
 	t.Helper()
 	var children []hospital.Person
 	rows := "nhs_number,date_of_birth,plan,start,end\n"
