@@ -116,8 +116,8 @@ func BenchmarkBacklog(b *testing.B) {
 			if waiting > 0 {
 				b.ReportMetric(float64(workedOff(b, w)-before)/time.Since(begun).Seconds(), "settled/s")
 			}
-			b.ReportMetric(memory(b, w, "VmRSS:"), "MB")
-			b.ReportMetric(memory(b, w, "VmHWM:"), "MB-peak")
+			b.ReportMetric(memory(b, w.AgentProcess(), "VmRSS:"), "MB")
+			b.ReportMetric(memory(b, w.AgentProcess(), "VmHWM:"), "MB-peak")
 		})
 	}
 }
@@ -165,8 +165,8 @@ func workedOff(b *testing.B, w *world.World) int {
 }
 
 // memory is that of the agent's process, in MB.
-func memory(b *testing.B, w *world.World, field string) float64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.AgentProcess()))
+func memory(b *testing.B, pid int, field string) float64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		b.Skipf("no memory figures on this system: %v", err)
 	}

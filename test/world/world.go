@@ -147,6 +147,9 @@ func (w *World) StopAgent() error {
 // AgentProcess is the number of the agent's process.
 func (w *World) AgentProcess() int { return w.agent.Process.Pid }
 
+// CentralProcess is the number of the centre's process.
+func (w *World) CentralProcess() int { return w.central.Process.Pid }
+
 // KillAgent ends the agent as a power cut does: kill -9.
 func (w *World) KillAgent() error {
 	cmd := w.agent
