@@ -85,7 +85,7 @@ func BenchmarkAlert(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(took[len(took)/2].Seconds()*1e3, "p50-ms")
 	b.ReportMetric(took[len(took)*99/100].Seconds()*1e3, "p99-ms")
-	b.ReportMetric(memory(b, w, "VmRSS:"), "MB")
+	b.ReportMetric(memory(b, w.AgentProcess(), "VmRSS:"), "MB")
 }
 
 var alertMeasured, backlogMeasured bool

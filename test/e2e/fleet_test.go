@@ -50,7 +50,9 @@ func TestOperationsSeeTheAgent(t *testing.T) {
 	if _, err := w.PAS.Send(t.Context(), w.PAS.Message("A04", hospital.Plan, "F1", time.Now())); err != nil {
 		t.Fatal(err)
 	}
-	until("a message came", func(a fleet.Agent) bool { return a.Report.Feeds[0].Messages == 1 && !a.Report.Feeds[0].LastMessage.IsZero() })
+	until("a message came", func(a fleet.Agent) bool {
+		return a.Report.Feeds[0].Messages == 1 && !a.Report.Feeds[0].LastMessage.IsZero()
+	})
 
 	run := func(args ...string) (string, error) {
 		return w.Run(t.Context(), "safeguard-central", append(append([]string{"fleet"}, args...), "--config", w.Path("central.yaml"))...)
