@@ -52,6 +52,13 @@ func (s changes) Follow(request *flagpb.FollowRequest, stream grpc.ServerStreami
 		}
 		f.sites[code] = true
 	}
+	select { // who comes while the centre starts need not come again
+	case <-s.follows.started:
+	case <-s.stopping:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(unaryTime):
+	}
 	from, settled, err := s.follows.join(f)
 	if err != nil {
 		return err
@@ -156,6 +163,7 @@ type follows struct {
 	log       *slog.Logger
 	counts    *counts
 	wake      chan struct{} // a change is likely
+	started   chan struct{} // closed once begun for the first time
 
 	mu        sync.Mutex // guards the fields below
 	followers map[*follower]bool
@@ -205,7 +213,7 @@ const (
 const maxFollow = 90 * 24 * time.Hour
 
 func newFollows(s store.Store, d *Directory, ages safeguard.CachePolicy, c *counts, log *slog.Logger) *follows {
-	return &follows{store: s, directory: d, ages: ages, counts: c, log: log, wake: make(chan struct{}, 1), followers: map[*follower]bool{}}
+	return &follows{store: s, directory: d, ages: ages, counts: c, log: log, wake: make(chan struct{}, 1), started: make(chan struct{}), followers: map[*follower]bool{}}
 }
 
 // run reads the log until ctx ends, and then ends every stream.
@@ -283,6 +291,11 @@ func (f *follows) begin(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.begun, f.read, f.settled, f.again = true, last, last, nil
+	select {
+	case <-f.started:
+	default:
+		close(f.started)
+	}
 	return nil
 }
 

@@ -98,11 +98,11 @@ func (d *Directory) overdue(uploaded map[safeguard.ODSCode]time.Time, after time
 // historyLength is how many past accesses a site is shown.
 const historyLength = 25
 
-// history is who asked before for unscheduled care about a person whose flags are
-// shown, without the attendance that asks now. Only a site that may see it gets
-// it, and not with a refresh, which nobody looks at.
-func (s *Server) history(ctx context.Context, q safeguard.Query, site store.Site, visible []store.Flag) ([]safeguard.PastAccess, error) {
-	if !site.Policy.History || len(visible) == 0 || q.Purpose == safeguard.Refresh {
+// history is who asked before for unscheduled care about a person, without the
+// attendance that asks now. Only a site that may see it gets it, and not with a
+// refresh, which nobody looks at.
+func (s *Server) history(ctx context.Context, q safeguard.Query, site store.Site) ([]safeguard.PastAccess, error) {
+	if !site.Policy.History || q.Purpose == safeguard.Refresh {
 		return nil, nil
 	}
 	accesses, err := s.store.Accesses(ctx, q.Number, historyLength+1)

@@ -17,20 +17,40 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 
+	"github.com/safeguard-edge/safeguard/central/flagpb"
 	"github.com/safeguard-edge/safeguard/central/identity"
 )
 
-// guardUnary stands before every call: nothing is done without a deadline, no
-// panic ends the program, and what is refused or fails is logged without what
-// was asked.
+// bounded are the calls of one message each, by method.
+var bounded = map[string]bool{}
+
+func init() {
+	for _, service := range []grpc.ServiceDesc{
+		flagpb.Flags_ServiceDesc, flagpb.Uploads_ServiceDesc, flagpb.Notifications_ServiceDesc, flagpb.Changes_ServiceDesc,
+	} {
+		for _, m := range service.Methods {
+			bounded["/"+service.ServiceName+"/"+m.MethodName] = true
+		}
+	}
+}
+
+// bound gives each of these calls a deadline from its first byte on, whatever the
+// caller's: one that sends no message, or half of one, is not waited for longer.
+func bound(ctx context.Context, call *tap.Info) (context.Context, error) {
+	if at, ok := ctx.Deadline(); !bounded[call.FullMethodName] || ok && time.Until(at) <= unaryTime {
+		return ctx, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, unaryTime)
+	_ = cancel // the call's own end ends it
+	return ctx, nil
+}
+
+// guardUnary stands before every call: no panic ends the program, and what is
+// refused or fails is logged without what was asked.
 func (s *Server) guardUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
 	defer func() { err = s.outcome(ctx, info.FullMethod, recover(), err) }()
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, unaryTime)
-		defer cancel()
-	}
 	return handler(ctx, request)
 }
 
@@ -42,6 +62,9 @@ func (s *Server) guardStream(server any, stream grpc.ServerStream, info *grpc.St
 // outcome turns how a call ended into a status, and logs it where operations
 // should know.
 func (s *Server) outcome(ctx context.Context, method string, panicked any, err error) error {
+	if panicked == nil && err == nil {
+		return nil
+	}
 	who := "unknown"
 	if id, err := peerIdentity(ctx); err == nil {
 		who = id.String()
@@ -50,9 +73,6 @@ func (s *Server) outcome(ctx context.Context, method string, panicked any, err e
 		s.counts.failed.Add(1)
 		s.log.Error("call panicked", "method", method, "caller", who, "panic", describe(panicked), "stack", string(debug.Stack()))
 		return status.Error(codes.Internal, "the centre has a fault; it is logged there")
-	}
-	if err == nil {
-		return nil
 	}
 	if st, ok := status.FromError(err); ok {
 		switch st.Code() {
@@ -100,11 +120,28 @@ func peerIdentity(ctx context.Context) (identity.Identity, error) {
 	if !ok {
 		return identity.Identity{}, errors.New("no peer")
 	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(info.State.VerifiedChains) == 0 {
+	info, ok := p.AuthInfo.(identified)
+	if !ok {
 		return identity.Identity{}, errors.New("no verified certificate")
 	}
-	return identity.Of(info.State.VerifiedChains[0][0])
+	return info.id, info.err
+}
+
+// identified is a connection with who is at its other end, which the calls on it
+// need not read from the certificate again.
+type identified struct {
+	credentials.TLSInfo
+	id  identity.Identity
+	err error
+}
+
+func identify(info credentials.AuthInfo) credentials.AuthInfo {
+	t, ok := info.(credentials.TLSInfo)
+	if !ok || len(t.State.VerifiedChains) == 0 {
+		return info
+	}
+	id, err := identity.Of(t.State.VerifiedChains[0][0])
+	return identified{t, id, err}
 }
 
 // handshakes says in the log whose certificate was refused. The caller often
@@ -119,7 +156,9 @@ func (h handshakes) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthIn
 	secured, info, err := h.TransportCredentials.ServerHandshake(conn)
 	var network net.Error
 	switch {
-	case err == nil, errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &network) && network.Timeout():
+	case err == nil:
+		info = identify(info)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &network) && network.Timeout():
 		// Load balancers and port scans connect, and say nothing.
 	default:
 		host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())

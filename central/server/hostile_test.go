@@ -185,6 +185,17 @@ func TestSlowClients(t *testing.T) {
 		silent = append(silent, conn)
 	}
 	begun := time.Now()
+	stalled := make(chan error, 2)
+	for name, kind := range map[string]identity.Kind{"agent-RX1": identity.Agent, "authority-806": identity.Authority} {
+		// A call that never says what it asks, for which the caller has all day.
+		method := map[identity.Kind]string{identity.Agent: "Flags/Lookup", identity.Authority: "Notifications/Acknowledge"}[kind]
+		conn := c.raw(name, kind)
+		call, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, "/safeguard.v1."+method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { stalled <- call.RecvMsg(new([]byte)) }()
+	}
 	if _, err := c.agent().Lookup(t.Context(), query(alice, "visit 1")); err != nil {
 		t.Errorf("beside silent clients: %v", err)
 	}
@@ -192,6 +203,16 @@ func TestSlowClients(t *testing.T) {
 		_ = conn.SetReadDeadline(begun.Add(60 * time.Second))
 		if _, err := io.ReadAll(conn); err != nil && strings.Contains(err.Error(), "timeout") {
 			t.Fatal("a client that says nothing is still connected after a minute")
+		}
+	}
+	for range cap(stalled) {
+		select {
+		case err := <-stalled:
+			if status.Code(err) != codes.DeadlineExceeded {
+				t.Errorf("a call that asks nothing ended with %v, want %v", err, codes.DeadlineExceeded)
+			}
+		case <-time.After(time.Until(begun.Add(60 * time.Second))):
+			t.Fatal("a call that asks nothing is still waited for after a minute")
 		}
 	}
 }

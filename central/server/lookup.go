@@ -46,32 +46,38 @@ func (s flags) Lookup(ctx context.Context, request *flagpb.LookupRequest) (*flag
 			"a test number (999) is not looked up as unscheduled by a live centre; for a demonstration, set production_checks: false there")
 	}
 
-	all, err := s.store.Flags(ctx, q.Number)
+	history, err := s.history(ctx, q, site)
 	if err != nil {
 		return nil, err
 	}
-	visible, confirmed := s.policy.visible(safeguard.DateOf(now), q.Born.Reveal(), all)
-	answer := safeguard.NoneHeld.String()
-	switch {
-	case !confirmed:
-		answer = safeguard.IdentityNotConfirmed.String()
-	case len(visible) > 0:
-		answer = safeguard.Held.String()
-	}
-	history, err := s.history(ctx, q, site, visible)
-	if err != nil {
-		return nil, err
-	}
+	var visible []store.Flag
+	var confirmed bool
+	access := false
 	// On disk before the answer leaves: whoever was shown a flag was recorded.
-	look := lookOf(id, q, now, answer, visible)
-	look.History = len(history)
-	if confirmed && q.Purpose == safeguard.Unscheduled && notifies(site) {
-		if err := s.store.Settle(ctx, look, s.owed(q, site, visible, now)); err != nil {
-			return nil, err
+	err = s.store.Look(ctx, q.Number, func(all []store.Flag) store.Decision {
+		visible, confirmed = s.policy.visible(safeguard.DateOf(now), q.Born.Reveal(), all)
+		answer := safeguard.NoneHeld.String()
+		switch {
+		case !confirmed:
+			answer = safeguard.IdentityNotConfirmed.String()
+		case len(visible) > 0:
+			answer = safeguard.Held.String()
 		}
-		s.counts.recorded.Add(1)
-	} else if err := s.store.Record(ctx, look); err != nil {
+		if len(visible) == 0 {
+			history = nil // it is shown beside flags only
+		}
+		d := store.Decision{Look: lookOf(id, q, now, answer, visible)}
+		d.Look.History = len(history)
+		if access = confirmed && q.Purpose == safeguard.Unscheduled && notifies(site); access {
+			d.Access, d.Owed = true, s.owed(q, site, visible, now)
+		}
+		return d
+	})
+	if err != nil {
 		return nil, err
+	}
+	if access {
+		s.counts.recorded.Add(1)
 	}
 	if !confirmed {
 		s.counts.mismatch.Add(1)

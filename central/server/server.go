@@ -26,11 +26,15 @@ import (
 const (
 	maxMessage  = 1 << 20          // bytes of one message
 	maxStreams  = 128              // calls at the same time on one connection
-	unaryTime   = 10 * time.Second // for a call whose caller sets no deadline
+	unaryTime   = 10 * time.Second // for a call of one message, at most
 	handshake   = 10 * time.Second
 	stopTime    = 10 * time.Second // for calls in progress when the server stops
 	uploadPause = 30 * time.Second // between two messages of an upload
 	maxAcks     = 10_000           // ids of one acknowledgement
+
+	// streamWorkers answer calls one after the other, so that the stack of each need
+	// grow once only. When all are busy, calls have a goroutine of their own.
+	streamWorkers = 64
 )
 
 // Policy is what central operations decide.
@@ -102,7 +106,7 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 		intake: &upload.Intake{
 			Store:        s,
 			Demographics: upload.List{Store: s},
-			Policy:       upload.Policy{RefuseTest: p.ProductionChecks, Share: p.SnapshotShare},
+			Policy:       upload.Policy{RefuseTest: p.ProductionChecks, Share: p.SnapshotShare, Adult: p.Tails.Adult},
 			Log:          log,
 			Admit:        d.AdmitUpload,
 			Testing:      d.testing,
@@ -127,6 +131,8 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 			MaxConnectionAge:      30 * time.Minute,
 			MaxConnectionAgeGrace: 5 * time.Minute,
 		}),
+		grpc.InTapHandle(bound),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ChainUnaryInterceptor(server.guardUnary),
 		grpc.ChainStreamInterceptor(server.guardStream),
 	)

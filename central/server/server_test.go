@@ -689,7 +689,13 @@ type broken struct {
 	flags func() ([]store.Flag, error)
 }
 
-func (b broken) Flags(context.Context, safeguard.NHSNumber) ([]store.Flag, error) { return b.flags() }
+func (b broken) Look(ctx context.Context, _ safeguard.NHSNumber, decide func([]store.Flag) store.Decision) error {
+	held, err := b.flags()
+	if err != nil {
+		return err
+	}
+	return b.Record(ctx, decide(held).Look)
+}
 
 func TestStoreInTrouble(t *testing.T) {
 	for name, flags := range map[string]func() ([]store.Flag, error){

@@ -11,25 +11,51 @@ import (
 
 // Record implements Store.
 func (s *DB) Record(ctx context.Context, look Look) error {
-	entry, err := s.entryOf(look)
-	if err != nil {
-		return fmt.Errorf("record look: %w", err)
-	}
-	asked, err := s.asking(look)
-	if err != nil {
-		return fmt.Errorf("record look: %w", err)
-	}
-	if err := s.commit(ctx, &work{entry: &entry, asked: asked}); err != nil {
+	if err := s.record(ctx, Decision{Look: look}); err != nil {
 		return fmt.Errorf("record look: %w", err)
 	}
 	return nil
 }
 
-// entryOf is a look as the audit has it.
-func (s *DB) entryOf(look Look) (audit.Entry, error) {
-	if err := s.sameKeys(); err != nil {
-		return audit.Entry{}, err
+// Settle implements Store.
+func (s *DB) Settle(ctx context.Context, look Look, owed []safeguard.Notification) error {
+	if err := s.record(ctx, Decision{Look: look, Access: true, Owed: owed}); err != nil {
+		return fmt.Errorf("settle lookup: %w", err)
 	}
+	return nil
+}
+
+func (s *DB) record(ctx context.Context, d Decision) error {
+	w := newWork(ctx)
+	var err error
+	if w.person, err = s.person(d.Look.Number); err != nil {
+		return err
+	}
+	if err := s.fill(w, d); err != nil {
+		return err
+	}
+	return s.commit(ctx, w)
+}
+
+// fill says what is to be written of a look.
+func (s *DB) fill(w *work, d Decision) error {
+	entry := s.entryOf(d.Look)
+	w.entry = &entry
+	w.asked = &asking{person: w.person, organisation: d.Look.Organisation.String(), site: d.Look.Site.String(), at: millis(d.Look.Recorded)}
+	if !d.Access {
+		return nil
+	}
+	c, err := s.candidateOf(w.person, d.Look.Number)
+	if err != nil {
+		return err
+	}
+	w.candidate = &c
+	w.write = func(k dataKey) ([]statement, error) { return s.access(k, w.person, d.Look.Access, d.Owed) }
+	return nil
+}
+
+// entryOf is a look as the audit has it.
+func (s *DB) entryOf(look Look) audit.Entry {
 	shown := make([]int64, len(look.Shown))
 	for i, f := range look.Shown {
 		shown[i] = f.Row
@@ -51,28 +77,7 @@ func (s *DB) entryOf(look Look) (audit.Entry, error) {
 		Flags:      shown,
 		Details:    details,
 		Token:      s.subject(look.Number.Reveal()),
-	}, nil
-}
-
-// Settle implements Store.
-func (s *DB) Settle(ctx context.Context, look Look, owed []safeguard.Notification) error {
-	entry, err := s.entryOf(look)
-	if err != nil {
-		return fmt.Errorf("settle lookup: %w", err)
 	}
-	c, err := s.candidate(look.Number)
-	if err != nil {
-		return fmt.Errorf("settle lookup: %w", err)
-	}
-	asked, err := s.asking(look)
-	if err != nil {
-		return fmt.Errorf("settle lookup: %w", err)
-	}
-	write := func(k dataKey) ([]statement, error) { return s.access(k, c.person, look.Access, owed) }
-	if err := s.commit(ctx, &work{person: &c, write: write, entry: &entry, asked: asked}); err != nil {
-		return fmt.Errorf("settle lookup: %w", err)
-	}
-	return nil
 }
 
 // access is what an access writes, sealed by the person's key.

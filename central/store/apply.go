@@ -236,9 +236,9 @@ func (a *applying) persons(ctx context.Context) error {
 
 // strangers makes candidates of the persons that have no row.
 func (a *applying) strangers(ctx context.Context, some []item) ([]candidate, error) {
-	selects := make([]statement, len(some))
+	tokens := make([][]byte, len(some))
 	for i, s := range some {
-		selects[i] = stmt(`SELECT token FROM persons WHERE token = ?`, s.person)
+		tokens[i] = s.person
 	}
 	known := map[string]bool{}
 	err := a.engine.query(ctx, func(row scanner) error {
@@ -246,7 +246,7 @@ func (a *applying) strangers(ctx context.Context, some []item) ([]candidate, err
 		err := row.Scan(&person)
 		known[string(person)] = true
 		return err
-	}, selects...)
+	}, among(`SELECT token FROM persons WHERE token IN`, "", tokens)...)
 	if err != nil {
 		return nil, err
 	}
@@ -337,24 +337,51 @@ func (a *applying) some(ctx context.Context, tx transaction, some []item) error 
 	if err != nil {
 		return err
 	}
-	var statements []statement
+	var writes writing
 	now := millis(time.Now())
 	for _, i := range some {
 		i.Flag.Authority, i.Flag.Row = a.upload.Authority, 0
 		was := before[nameOf(i.person, i.Flag)]
-		effect, own, err := a.change(i, known, was, now)
+		effect, err := a.change(i, known, was, &writes)
 		if err != nil {
 			return err
 		}
-		if len(own) > 0 {
+		switch effect {
+		case Added, Replaced, Withdrawn:
 			a.changed[string(i.person)] = true
 		}
-		a.effects, statements = append(a.effects, byte(effect)), append(statements, own...)
+		a.effects = append(a.effects, byte(effect))
 		if was.held && a.current(was.flag) && (effect == Withdrawn || effect == Replaced && !a.current(i.Flag)) {
 			a.kept.Closing++
 		}
 	}
-	_, err = tx.exec(ctx, statements...)
+	return a.writeAll(ctx, tx, writes, now)
+}
+
+// writing is what becomes of some flags.
+type writing struct {
+	added                 []addedFlag
+	superseded, withdrawn []int64 // rows
+}
+
+// addedFlag is a row of flags to be.
+type addedFlag struct {
+	person    []byte
+	authority string
+	content   []byte
+}
+
+// writeAll writes it, what is closed before what is added.
+func (a *applying) writeAll(ctx context.Context, tx transaction, w writing, now int64) error {
+	closing := func(as string, rows []int64) []statement {
+		return among(`UPDATE flags SET closed_at = ?, closed_by = ?, closed_as = ? WHERE id IN`, "", rows, now, a.upload.ID, as)
+	}
+	statements := append(closing("superseded", w.superseded), closing("withdrawn", w.withdrawn)...)
+	statements = append(statements, inserts(`INSERT INTO flags (person, authority, content, recorded_at, recorded_by) VALUES `, "", w.added,
+		func(args []any, f addedFlag) []any {
+			return append(args, f.person, f.authority, f.content, now, a.upload.ID)
+		})...)
+	_, err := tx.exec(ctx, statements...)
 	return err
 }
 
@@ -370,11 +397,6 @@ type found struct {
 // find gives the keys of the persons that have one, and the flags of theirs that
 // the authority holds, or held.
 func (a *applying) find(ctx context.Context, tx transaction, persons [][]byte) (map[string]dataKey, map[one]found, error) {
-	selects := make([]statement, len(persons))
-	for i, p := range persons {
-		selects[i] = stmt(`SELECT p.token, p.key, f.id, f.content, f.recorded_at, f.closed_at, f.closed_as
-			FROM persons p LEFT JOIN flags f ON f.person = p.token AND f.authority = ? WHERE p.token = ? ORDER BY f.id`, a.upload.Authority.String(), p)
-	}
 	known, out := make(map[string]dataKey, len(persons)), map[one]found{}
 	err := tx.query(ctx, func(row scanner) error {
 		var person, wrapped, content []byte
@@ -409,43 +431,41 @@ func (a *applying) find(ctx context.Context, tx transaction, persons [][]byte) (
 		was.withdrawn = closed != nil && *closed == "withdrawn"
 		out[name] = was
 		return nil
-	}, selects...)
+	}, among(`SELECT p.token, p.key, f.id, f.content, f.recorded_at, f.closed_at, f.closed_as
+		FROM persons p LEFT JOIN flags f ON f.person = p.token AND f.authority = ? WHERE p.token IN`, ` ORDER BY f.id`, persons, a.upload.Authority.String())...)
 	return known, out, err
 }
 
-// change decides what one change does, and gives how.
-func (a *applying) change(i item, known map[string]dataKey, before found, now int64) (Effect, []statement, error) {
+// change decides what one change does, and puts that among the writes.
+func (a *applying) change(i item, known map[string]dataKey, before found, w *writing) (Effect, error) {
 	k, there := known[string(i.person)]
 	switch {
 	case a.released && before.touched > millis(a.upload.Received):
-		return Later, nil, nil
+		return Later, nil
 	case i.Withdraw && before.held:
-		return Withdrawn, []statement{a.close(before.id, "withdrawn", now)}, nil
+		w.withdrawn = append(w.withdrawn, before.id)
+		return Withdrawn, nil
 	case i.Withdraw && before.withdrawn:
-		return Unchanged, nil, nil
+		return Unchanged, nil
 	case i.Withdraw:
-		return NotHeld, nil, nil
+		return NotHeld, nil
 	case before.held && before.flag == i.Flag:
-		return Unchanged, nil, nil
+		return Unchanged, nil
 	case !there:
-		return NoEffect, nil, fmt.Errorf("person's key: it was erased during the upload")
+		return NoEffect, fmt.Errorf("person's key: it was erased during the upload")
 	}
-	insert, err := a.add(i.person, k, i.Flag, now)
-	if err != nil {
-		return NoEffect, nil, err
+	if err := a.add(w, i.person, k, i.Flag); err != nil {
+		return NoEffect, err
 	}
 	if before.held {
-		return Replaced, []statement{a.close(before.id, "superseded", now), insert}, nil
+		w.superseded = append(w.superseded, before.id)
+		return Replaced, nil
 	}
-	return Added, []statement{insert}, nil
+	return Added, nil
 }
 
-func (a *applying) add(person []byte, k dataKey, f Flag, now int64) (statement, error) {
+func (a *applying) add(w *writing, person []byte, k dataKey, f Flag) error {
 	content, err := k.sealFlag(person, f)
-	return stmt(`INSERT INTO flags (person, authority, content, recorded_at, recorded_by) VALUES (?, ?, ?, ?, ?)`,
-		person, f.Authority.String(), content, now, a.upload.ID), err
-}
-
-func (a *applying) close(id int64, as string, now int64) statement {
-	return stmt(`UPDATE flags SET closed_at = ?, closed_by = ?, closed_as = ? WHERE id = ?`, now, a.upload.ID, as, id)
+	w.added = append(w.added, addedFlag{person, f.Authority.String(), content})
+	return err
 }

@@ -79,7 +79,7 @@ func auditRecords(ctx context.Context, tx transaction) iter.Seq2[audit.Record, e
 // ExportAudit implements Store.
 func (s *DB) ExportAudit(ctx context.Context, out io.Writer, by audit.Who) (int, error) {
 	entry := audit.Entry{At: time.Now(), Act: audit.Exported, Who: by}
-	if err := s.commit(ctx, &work{entry: &entry}); err != nil {
+	if err := s.audited(ctx, entry); err != nil {
 		return 0, fmt.Errorf("export audit: %w", err)
 	}
 	n := 0

@@ -26,7 +26,7 @@ func (s *DB) Backup(ctx context.Context, path string, by audit.Who) error {
 		return fmt.Errorf("back up: %w", ErrOwnBackup)
 	}
 	entry := audit.Entry{At: time.Now(), Act: audit.BackedUp, Who: by}
-	if err := s.commit(ctx, &work{entry: &entry}); err != nil {
+	if err := s.audited(ctx, entry); err != nil {
 		return fmt.Errorf("back up: %w", err)
 	}
 	if err := e.backup(ctx, path); err != nil {

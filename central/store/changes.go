@@ -1,11 +1,14 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
@@ -37,25 +40,20 @@ type Asker struct {
 
 // asking is the note that a site asked about a person.
 type asking struct {
-	person []byte
-	note   statement
+	person             []byte
+	organisation, site string
+	at                 int64
 }
 
-func (s *DB) asking(look Look) (*asking, error) {
-	person, err := s.person(look.Number)
-	if err != nil {
-		return nil, err
-	}
-	return &asking{person, stmt(`INSERT INTO asked (person, organisation, site, at) VALUES (?, ?, ?, ?)
-		ON CONFLICT (person, organisation, site) DO UPDATE SET at = excluded.at WHERE asked.at < excluded.at`,
-		person, look.Organisation.String(), look.Site.String(), millis(look.Recorded))}, nil
-}
-
-func (a *asking) statements() []statement {
-	if a == nil {
-		return nil
-	}
-	return []statement{a.note}
+// oncePer gives the notes by person, organisation and site, in that order, of
+// several the latest.
+func oncePer(notes []asking) []asking {
+	slices.SortFunc(notes, func(a, b asking) int {
+		return cmp.Or(bytes.Compare(a.person, b.person), strings.Compare(a.organisation, b.organisation), strings.Compare(a.site, b.site), cmp.Compare(b.at, a.at))
+	})
+	return slices.CompactFunc(notes, func(a, b asking) bool {
+		return bytes.Equal(a.person, b.person) && a.organisation == b.organisation && a.site == b.site
+	})
 }
 
 // logChanges is the last that a transaction does. The log is locked until it has
@@ -70,11 +68,9 @@ func (s *DB) logChanges(ctx context.Context, tx transaction, persons map[string]
 	}
 	now := millis(time.Now())
 	for some := range slices.Chunk(slices.Sorted(maps.Keys(persons)), together) {
-		statements := make([]statement, len(some))
-		for i, person := range some {
-			statements[i] = stmt(`INSERT INTO changes (person, at) VALUES (?, ?)`, []byte(person), now)
-		}
-		if _, err := tx.exec(ctx, statements...); err != nil {
+		_, err := tx.exec(ctx, inserts(`INSERT INTO changes (person, at) VALUES `, "", some,
+			func(args []any, person string) []any { return append(args, []byte(person), now) })...)
+		if err != nil {
 			return fmt.Errorf("log changes: %w", err)
 		}
 	}

@@ -14,11 +14,11 @@ type DB struct {
 	engine engine
 	trail  trail // the writer's alone
 
-	work    chan *work
-	asked   chan *question
+	looks   chan *work   // that are to be read and decided
+	work    chan []*work // that is to be written
 	closing chan struct{}
 	closed  chan struct{}
-	readers sync.WaitGroup
+	lookers sync.WaitGroup
 	once    sync.Once
 	err     error // of closing; the writer's first
 }
@@ -27,13 +27,13 @@ var _ Store = (*DB)(nil)
 
 // start makes a store of an engine whose tables are up to date.
 func start(ctx context.Context, e engine, v vault) (*DB, error) {
-	s := &DB{vault: v, engine: e, work: make(chan *work), asked: make(chan *question), closing: make(chan struct{}), closed: make(chan struct{})}
+	s := &DB{vault: v, engine: e, looks: make(chan *work), work: make(chan []*work), closing: make(chan struct{}), closed: make(chan struct{})}
 	if err := s.checkRing(ctx); err != nil {
 		return nil, err
 	}
 	go s.writer()
-	for range heldReaders {
-		s.readers.Go(s.reader)
+	for range lookers {
+		s.lookers.Go(s.looker)
 	}
 	return s, nil
 }
@@ -65,7 +65,7 @@ func (s *DB) Close() error {
 	s.once.Do(func() {
 		close(s.closing)
 		<-s.closed
-		s.readers.Wait()
+		s.lookers.Wait()
 		s.err = errors.Join(s.err, s.engine.close())
 	})
 	return s.err

@@ -2,6 +2,9 @@ package store
 
 import (
 	"context"
+	"iter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/safeguard-edge/safeguard/central/audit"
@@ -28,6 +31,10 @@ type engine interface {
 
 	// insertAudit is how records are appended to the audit.
 	insertAudit(records []audit.Record) []statement
+
+	// noteAsked is how notes are kept, each of its own person, organisation and
+	// site, of which the latest counts.
+	noteAsked(notes []asking) []statement
 
 	// lock keeps other transactions that lock the same name waiting until tx
 	// has ended.
@@ -91,3 +98,51 @@ func scanHeld(row scanner) (heldRow, error) {
 func millis(t time.Time) int64 { return t.UnixMilli() }
 
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// largest is how many rows or values one statement is for, at most.
+const largest = 256
+
+// sizes cuts rows into parts of few different sizes, so that the statement for
+// each is prepared once.
+func sizes[T any](rows []T) iter.Seq[[]T] {
+	return func(yield func([]T) bool) {
+		for len(rows) > 0 {
+			size := largest
+			for size > len(rows) {
+				size /= 4
+			}
+			if !yield(rows[:size]) {
+				return
+			}
+			rows = rows[size:]
+		}
+	}
+}
+
+// inserts are statements for several rows each, between head and tail.
+func inserts[T any](head, tail string, rows []T, values func(args []any, row T) []any) []statement {
+	var statements []statement
+	for some := range sizes(rows) {
+		var args []any
+		for _, r := range some {
+			args = values(args, r)
+		}
+		one := "(?" + strings.Repeat(", ?", len(args)/len(some)-1) + ")"
+		statements = append(statements, stmt(head+one+strings.Repeat(", "+one, len(some)-1)+tail, args...))
+	}
+	return statements
+}
+
+// among are statements about several values each, which stand as a list in
+// parentheses between head and tail, after the first arguments.
+func among[T any](head, tail string, values []T, first ...any) []statement {
+	var statements []statement
+	for some := range sizes(values) {
+		args := slices.Clone(first)
+		for _, v := range some {
+			args = append(args, v)
+		}
+		statements = append(statements, stmt(head+" (?"+strings.Repeat(", ?", len(some)-1)+")"+tail, args...))
+	}
+	return statements
+}

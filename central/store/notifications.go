@@ -90,7 +90,7 @@ func (s *DB) Notified(ctx context.Context, which Which, by string, each func(Not
 	if !which.Until.IsZero() {
 		where, args = where+` AND n.recorded_at < ?`, append(args, millis(which.Until))
 	}
-	if err := s.commit(ctx, &work{entry: &entry}); err != nil {
+	if err := s.audited(ctx, entry); err != nil {
 		return fmt.Errorf("read access history: %w", err)
 	}
 	query := notifiedColumns + where + ` AND n.position > ? ORDER BY n.position LIMIT ?`

@@ -14,13 +14,12 @@ func (s *DB) write(ctx context.Context, tx transaction, candidates []candidate) 
 	candidates = slices.Clone(candidates)
 	slices.SortFunc(candidates, func(a, b candidate) int { return bytes.Compare(a.person, b.person) })
 	candidates = slices.CompactFunc(candidates, func(a, b candidate) bool { return bytes.Equal(a.person, b.person) })
-	inserts := make([]statement, len(candidates))
 	tokens = make([][]byte, len(candidates))
 	for i, c := range candidates {
-		inserts[i] = stmt(`INSERT INTO persons (token, key, number) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, c.person, c.key, c.number)
 		tokens[i] = c.person
 	}
-	_, err = tx.exec(ctx, inserts...)
+	_, err = tx.exec(ctx, inserts(`INSERT INTO persons (token, key, number) VALUES `, ` ON CONFLICT DO NOTHING`, candidates,
+		func(args []any, c candidate) []any { return append(args, c.person, c.key, c.number) })...)
 	return tokens, err
 }
 
@@ -45,10 +44,6 @@ func (s *DB) ensure(ctx context.Context, tx transaction, candidates []candidate)
 
 // keysOf gives the keys of the persons that have one.
 func (s *DB) keysOf(ctx context.Context, tx transaction, persons [][]byte) (map[string]dataKey, error) {
-	selects := make([]statement, len(persons))
-	for i, p := range persons {
-		selects[i] = stmt(`SELECT token, key FROM persons WHERE token = ?`, p)
-	}
 	found := make(map[string]dataKey, len(persons))
 	err := tx.query(ctx, func(row scanner) error {
 		var person, wrapped []byte
@@ -58,6 +53,6 @@ func (s *DB) keysOf(ctx context.Context, tx transaction, persons [][]byte) (map[
 		k, err := s.unwrap(person, wrapped)
 		found[string(person)] = k
 		return err
-	}, selects...)
+	}, among(`SELECT token, key FROM persons WHERE token IN`, "", persons)...)
 	return found, err
 }

@@ -51,13 +51,27 @@ func OpenPostgres(ctx context.Context, dsn string, ring *keys.Ring) (*DB, error)
 }
 
 // postgres is the engine that many processes share.
-type postgres struct{ pool *pgxpool.Pool }
+type postgres struct {
+	pool    *pgxpool.Pool
+	lookups *pgxpool.Pool // what lookups are made with, whatever else goes on
+}
 
 func (e *postgres) open(ctx context.Context, config *pgxpool.Config, ring *keys.Ring) (_ *DB, err error) {
 	if e.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, err
 	}
 	if err := e.migrate(ctx); err != nil {
+		return nil, err
+	}
+	config = config.Copy()
+	config.MinConns, config.MaxConns = 0, lookers+1 // and the writer
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		// Otherwise each group of lookups is planned anew, since others might come
+		// to be planned for more persons; which takes longer than the reading.
+		_, err := conn.Exec(ctx, `SET plan_cache_mode = force_generic_plan`)
+		return err
+	}
+	if e.lookups, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, err
 	}
 	return start(ctx, e, newVault(ring))
@@ -181,7 +195,7 @@ func (e *postgres) query(ctx context.Context, each func(row scanner) error, stat
 }
 
 func (e *postgres) atomically(ctx context.Context, statements ...statement) error {
-	_, err := send(ctx, e.pool, statements)
+	_, err := send(ctx, e.lookups, statements)
 	return err
 }
 
@@ -234,6 +248,20 @@ func (e *postgres) insertAudit(records []audit.Record) []statement {
 		chains, seqs, ats, bodies, hashes, tokens, salts)}
 }
 
+// noteAsked is one statement, too.
+func (e *postgres) noteAsked(notes []asking) []statement {
+	if len(notes) == 0 {
+		return nil
+	}
+	n := len(notes)
+	persons, organisations, sites, ats := make([][]byte, n), make([]string, n), make([]string, n), make([]int64, n)
+	for i, a := range notes {
+		persons[i], organisations[i], sites[i], ats[i] = a.person, a.organisation, a.site, a.at
+	}
+	return []statement{stmt(`INSERT INTO asked (person, organisation, site, at) SELECT * FROM unnest(?::bytea[], ?::text[], ?::text[], ?::bigint[])
+		ON CONFLICT (person, organisation, site) DO UPDATE SET at = excluded.at WHERE asked.at < excluded.at`, persons, organisations, sites, ats)}
+}
+
 // scrub has the rows removed that nobody can see any more. The server's own log
 // and backups hold them for as long as they are kept.
 func (e *postgres) scrub(ctx context.Context) error {
@@ -246,8 +274,10 @@ func (e *postgres) scrub(ctx context.Context) error {
 }
 
 func (e *postgres) close() error {
-	if e.pool != nil {
-		e.pool.Close()
+	for _, pool := range []*pgxpool.Pool{e.pool, e.lookups} {
+		if pool != nil {
+			pool.Close()
+		}
 	}
 	return nil
 }
@@ -304,7 +334,7 @@ func (t *postgresTransaction) rollback() {
 }
 
 func (e *postgres) held(ctx context.Context, persons [][]byte) ([]heldRow, error) {
-	rows, err := e.pool.Query(ctx, `SELECT f.person, f.id, p.key, f.authority, f.content FROM flags f JOIN persons p ON p.token = f.person
+	rows, err := e.lookups.Query(ctx, `SELECT f.person, f.id, p.key, f.authority, f.content FROM flags f JOIN persons p ON p.token = f.person
 		WHERE f.person = ANY($1) AND f.closed_at IS NULL ORDER BY f.id`, persons)
 	if err != nil {
 		return nil, plain(err)

@@ -2,52 +2,52 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/safeguard-edge/safeguard"
 )
 
 const (
-	heldReaders  = 2                // that ask the database at the same time: one that meets a slow disk is not all
+	lookers      = 2                // groups that are read at the same time: one that meets a slow disk is not all
 	heldTogether = 64               // persons asked about at a time, at most
 	heldTime     = 10 * time.Second // for what is asked for several
 )
 
-// question is one caller of Flags.
-type question struct {
-	person []byte
-	rows   []heldRow
-	done   chan error
+// Look implements Store.
+func (s *DB) Look(ctx context.Context, number safeguard.NHSNumber, decide func(held []Flag) Decision) error {
+	w := newWork(ctx)
+	w.person, w.looking = s.token(number), &looking{number, decide}
+	err := submit(ctx, s, s.looks, w, w)
+	if p, ok := err.(*panicked); ok {
+		panic(p.with) // here, not where all wait
+	}
+	if err != nil {
+		return fmt.Errorf("look at flags: %w", err)
+	}
+	return nil
 }
 
-// held shares a query with whoever asks at the same time: on a busy day the way
-// to the database costs more than what is fetched.
-func (s *DB) held(ctx context.Context, person []byte) ([]heldRow, error) {
-	q := &question{person: person, done: make(chan error, 1)}
-	select {
-	case s.asked <- q:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-s.closing:
-		return nil, errClosed
-	}
-	select {
-	case err := <-q.done:
-		return q.rows, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+// looking is what one caller of Look wants.
+type looking struct {
+	number safeguard.NHSNumber
+	decide func(held []Flag) Decision
 }
 
-// reader answers what is waiting, together.
-func (s *DB) reader() {
+// panicked is what a decision ended with, if so.
+type panicked struct{ with any }
+
+func (*panicked) Error() string { return "the decision panicked" }
+
+// looker reads for whoever asks at the same time together, has each of them
+// decide, and hands them on to the writer: on a busy day the way to the database
+// costs more than what is fetched.
+func (s *DB) looker() {
 	for {
 		select {
-		case q := <-s.asked:
-			group := append(take(s.asked, heldTogether-1), q)
-			err := s.answer(group)
-			for _, q := range group {
-				q.done <- err
-			}
+		case w := <-s.looks:
+			s.look(append([]*work{w}, take(s.looks, heldTogether-1)...))
 		case <-s.closing:
 			return
 		}
@@ -71,23 +71,67 @@ func take[T any](from <-chan T, most int) []T {
 	return taken
 }
 
-func (s *DB) answer(group []*question) error {
+func (s *DB) look(group []*work) {
+	found, err := s.findHeld(group)
+	var decided []*work
+	for _, w := range group {
+		failure := err
+		if failure == nil {
+			failure = s.decided(w, found[string(w.person)])
+		}
+		if failure != nil {
+			w.done <- failure
+			continue
+		}
+		decided = append(decided, w)
+	}
+	if len(decided) == 0 {
+		return
+	}
+	select {
+	case s.work <- decided:
+	case <-s.closing:
+		for _, w := range decided {
+			w.done <- errClosed
+		}
+	}
+}
+
+// findHeld gives the rows of all, by person.
+func (s *DB) findHeld(group []*work) (map[string][]heldRow, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), heldTime)
 	defer cancel()
 	persons := make([][]byte, len(group))
-	for i, q := range group {
-		persons[i] = q.person
+	for i, w := range group {
+		persons[i] = w.person
+	}
+	// The persons' tokens are made, and so are the keys looked at.
+	if err := s.sameKeys(); err != nil {
+		return nil, err
 	}
 	rows, err := s.engine.held(ctx, persons)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	found := map[string][]heldRow{}
+	found := make(map[string][]heldRow, len(rows))
 	for _, r := range rows {
 		found[string(r.person)] = append(found[string(r.person)], r)
 	}
-	for _, q := range group {
-		q.rows = found[string(q.person)]
+	return found, nil
+}
+
+// decided has the caller say what is to be recorded of its look.
+func (s *DB) decided(w *work, rows []heldRow) (err error) {
+	flags, err := s.flagsOf(w.person, rows)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer func() {
+		if with := recover(); with != nil {
+			err = &panicked{with}
+		}
+	}()
+	d := w.looking.decide(flags)
+	d.Look.Number = w.looking.number
+	return s.fill(w, d)
 }

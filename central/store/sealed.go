@@ -25,8 +25,13 @@ func markOf(ring *keys.Ring) []byte { return ring.Token("central mark", nil) }
 
 // person is the keyed hash under which a number is found.
 func (v vault) person(number safeguard.NHSNumber) ([]byte, error) {
-	person := v.ring.Token("central person", []byte(number.Reveal()))
+	person := v.token(number)
 	return person, v.sameKeys()
+}
+
+// token is person for whoever sees to the keys.
+func (v vault) token(number safeguard.NHSNumber) []byte {
+	return v.ring.Token("central person", []byte(number.Reveal()))
 }
 
 // sameKeys is asked whenever a token was made. Under keys that are no more the

@@ -82,15 +82,13 @@ func (a *applying) closeMissing(ctx context.Context, tx transaction) error {
 			return err
 		}
 		after = some[len(some)-1].id
-		var statements []statement
+		var writes writing
 		for _, h := range some {
-			own, err := a.closeOne(h)
-			if err != nil {
+			if err := a.closeOne(h, &writes); err != nil {
 				return err
 			}
-			statements = append(statements, own...)
 		}
-		if _, err := tx.exec(ctx, statements...); err != nil {
+		if err := a.writeAll(ctx, tx, writes, millis(time.Now())); err != nil {
 			return err
 		}
 	}
@@ -119,27 +117,27 @@ func (a *applying) holding(ctx context.Context, tx transaction, after, last int6
 	return some, err
 }
 
-func (a *applying) closeOne(h heldFlag) ([]statement, error) {
+func (a *applying) closeOne(h heldFlag, w *writing) error {
 	if !a.current(h.flag) {
-		return nil, nil
+		return nil
 	}
 	k := &a.kept
 	k.Current++
 	if _, listed := a.listed[nameOf(h.person, h.flag)]; listed || h.later || a.spared.has(h.person, h.flag.Born.Reveal()) {
-		return nil, nil
+		return nil
 	}
 	k.Closing++
 	a.changed[string(h.person)] = true
-	now := millis(time.Now())
 	if a.day.Before(h.flag.Start) {
 		k.Withdrawn++
-		return []statement{a.close(h.id, "withdrawn", now)}, nil
+		w.withdrawn = append(w.withdrawn, h.id)
+		return nil
 	}
 	k.Ended++
 	ended := h.flag
 	ended.End = a.day
-	insert, err := a.add(h.person, h.key, ended, now)
-	return []statement{a.close(h.id, "superseded", now), insert}, err
+	w.superseded = append(w.superseded, h.id)
+	return a.add(w, h.person, h.key, ended)
 }
 
 // stage keeps a snapshot until a person has decided.
@@ -170,16 +168,21 @@ func (a *applying) stage(ctx context.Context, tx transaction) error {
 		if err != nil {
 			return err
 		}
-		for _, i := range some {
+		type row struct {
+			position        int64
+			person, content []byte
+		}
+		rows := make([]row, len(some))
+		for n, i := range some {
 			position++
 			content, err := known[string(i.person)].sealChange(i, stagedAD(k.ID, position))
 			if err != nil {
 				return err
 			}
-			statements = append(statements, stmt(`INSERT INTO upload_changes (upload, position, person, content) VALUES (?, ?, ?, ?)`,
-				k.ID, position, i.person, content))
+			rows[n] = row{position, i.person, content}
 		}
-		_, err = tx.exec(ctx, statements...)
+		_, err = tx.exec(ctx, append(statements, inserts(`INSERT INTO upload_changes (upload, position, person, content) VALUES `, "", rows,
+			func(args []any, r row) []any { return append(args, k.ID, r.position, r.person, r.content) })...)...)
 		candidates, some, statements = candidates[:0], some[:0], statements[:0]
 		return err
 	}

@@ -227,21 +227,15 @@ func (e *sqlite) atomically(ctx context.Context, statements ...statement) error 
 }
 
 func (e *sqlite) insertAudit(records []audit.Record) []statement {
-	var statements []statement
-	for len(records) > 0 {
-		size := batch // few different ones, that each is prepared once
-		for size > len(records) {
-			size /= 4
-		}
-		args := make([]any, 0, 7*size)
-		for _, r := range records[:size] {
-			args = append(args, r.Chain, int64(r.Seq), millis(r.At), r.Body, r.Hash, r.Token, r.Salt)
-		}
-		statements = append(statements, stmt(`INSERT INTO audit (chain, seq, at, body, hash, subject, salt) VALUES (?, ?, ?, ?, ?, ?, ?)`+
-			strings.Repeat(`, (?, ?, ?, ?, ?, ?, ?)`, size-1), args...))
-		records = records[size:]
-	}
-	return statements
+	return inserts(`INSERT INTO audit (chain, seq, at, body, hash, subject, salt) VALUES `, "", records, func(args []any, r audit.Record) []any {
+		return append(args, r.Chain, int64(r.Seq), millis(r.At), r.Body, r.Hash, r.Token, r.Salt)
+	})
+}
+
+func (e *sqlite) noteAsked(notes []asking) []statement {
+	return inserts(`INSERT INTO asked (person, organisation, site, at) VALUES `,
+		` ON CONFLICT (person, organisation, site) DO UPDATE SET at = excluded.at WHERE asked.at < excluded.at`,
+		notes, func(args []any, a asking) []any { return append(args, a.person, a.organisation, a.site, a.at) })
 }
 
 // lock has nothing to do where transactions follow one another.

@@ -25,6 +25,12 @@ type Store interface {
 	// an empty slice.
 	Flags(ctx context.Context, number safeguard.NHSNumber) ([]Flag, error)
 
+	// Look has decide say what is to be recorded of a look at the flags that are held
+	// for the number, which are those that Flags gives, and records that as Record
+	// or Settle does. All of it is shared with looks at the same time. decide must
+	// not wait for anything; the number of its Look need not be given.
+	Look(ctx context.Context, number safeguard.NHSNumber, decide func(held []Flag) Decision) error
+
 	// Record writes into the audit that someone looked, and notes that the site
 	// asked. It is on disk before whoever looked is answered; looks at the same
 	// time share a commit.
@@ -205,6 +211,14 @@ type Look struct {
 	Answer  string // what was said, such as "held"
 	History int    // how many past accesses were shown
 	Shown   []Flag // the flags that were shown
+}
+
+// Decision is what is to be recorded of a look: as Settle has it when it is an
+// access too, else as Record.
+type Decision struct {
+	Look   Look
+	Access bool
+	Owed   []safeguard.Notification // of an access
 }
 
 // Which says which of an authority's notifications: those of persons for whom it

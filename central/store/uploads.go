@@ -288,7 +288,7 @@ func (s *DB) Release(ctx context.Context, id, reason string, by audit.Who) (Kept
 	}
 	// Before it is done: whatever becomes of it, who wanted it is written down.
 	entry := decision(audit.UploadReleased, k, reason, by)
-	if err := s.commit(ctx, &work{entry: &entry}); err != nil {
+	if err := s.audited(ctx, entry); err != nil {
 		return Kept{}, fmt.Errorf("release upload: %w", err)
 	}
 	a := &applying{DB: s, released: true, kept: k, upload: Upload{

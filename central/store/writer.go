@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -21,25 +22,33 @@ type work struct {
 	done chan error
 
 	// Either all of these, of which any may be missing ...
-	person *candidate                           // whose key write needs
-	write  func(k dataKey) ([]statement, error) // what to write
-	entry  *audit.Entry                         // what to append to the audit
-	asked  *asking                              // what to note besides
+	person    []byte                               // whom it is about
+	looking   *looking                             // what comes before, and gives what follows
+	candidate *candidate                           // for the person's key, which write needs
+	write     func(k dataKey) ([]statement, error) // what to write
+	entry     *audit.Entry                         // what to append to the audit
+	asked     *asking                              // what to note besides
 	// ... or a transaction of its own.
 	alone func(ctx context.Context, tx transaction) ([]audit.Entry, error)
 }
 
+func newWork(ctx context.Context) *work { return &work{ctx: ctx, done: make(chan error, 1)} }
+
 const (
-	batch     = 64               // callers that share a commit, at most
+	batch     = 64               // callers that share a commit, about at most
 	writeTime = 30 * time.Second // for what is written for several
 )
 
 // commit has w done, possibly in one transaction with that of other callers, and
 // returns when it is on disk. When ctx ends first, it may or may not be done.
 func (s *DB) commit(ctx context.Context, w *work) error {
-	w.ctx, w.done = ctx, make(chan error, 1)
+	return submit(ctx, s, s.work, []*work{w}, w)
+}
+
+// submit sends what holds w, and waits until that is done.
+func submit[T any](ctx context.Context, s *DB, to chan<- T, what T, w *work) error {
 	select {
-	case s.work <- w:
+	case to <- what:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.closing:
@@ -53,10 +62,19 @@ func (s *DB) commit(ctx context.Context, w *work) error {
 	}
 }
 
+// audited appends an entry to the audit.
+func (s *DB) audited(ctx context.Context, entry audit.Entry) error {
+	w := newWork(ctx)
+	w.entry = &entry
+	return s.commit(ctx, w)
+}
+
 // alone has do done in a transaction of the writer, with the audit entries that
 // it gives.
 func (s *DB) alone(ctx context.Context, do func(ctx context.Context, tx transaction) ([]audit.Entry, error)) error {
-	return s.commit(ctx, &work{alone: do})
+	w := newWork(ctx)
+	w.alone = do
+	return s.commit(ctx, w)
 }
 
 // beside has do done in a transaction that may take long: beside the writer's
@@ -88,8 +106,17 @@ func (s *DB) writer() {
 	defer close(s.closed)
 	for {
 		select {
-		case w := <-s.work:
-			s.settle(append([]*work{w}, take(s.work, batch-1)...))
+		case group := <-s.work:
+			runtime.Gosched() // as take does
+			for more := true; more && len(group) < batch; {
+				select {
+				case g := <-s.work:
+					group = append(group, g...)
+				default:
+					more = false
+				}
+			}
+			s.settle(group)
 		case <-s.closing:
 			s.err = s.endTrail()
 			return
@@ -136,68 +163,56 @@ func (s *DB) together(group []*work) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), writeTime)
 	defer cancel()
+	if err := s.sameKeys(); err != nil {
+		return err
+	}
 	var candidates []candidate
 	var entries []audit.Entry
+	var notes []asking
 	for _, w := range group {
-		if w.person != nil {
-			candidates = append(candidates, *w.person)
+		if w.candidate != nil {
+			candidates = append(candidates, *w.candidate)
 		}
 		if w.entry != nil {
 			entries = append(entries, *w.entry)
 		}
-	}
-	group = inOrder(group)
-	if len(candidates) == 0 && s.trail.ready() {
-		// As for most lookups: nothing to read first.
-		var first []statement
-		for _, w := range group {
-			first = append(first, w.asked.statements()...)
+		if w.asked != nil {
+			notes = append(notes, *w.asked)
 		}
+	}
+	// First of all: erasing takes the person's row last.
+	first := s.engine.noteAsked(oncePer(notes))
+	if len(candidates) == 0 && s.trail.ready() {
+		// As for most lookups: nothing to read.
 		return s.appendTrail(entries, func(last []statement) error { return s.engine.atomically(ctx, append(first, last...)...) })
 	}
 	return s.turn(ctx, func(tx transaction) ([]statement, []audit.Entry, error) {
 		statements, err := s.gather(ctx, tx, group, candidates)
-		return statements, entries, err
+		return append(first, statements...), entries, err
 	})
 }
 
-// gather gives what a group writes, under its persons' keys.
+// gather gives what a group writes under its persons' keys, by person, so that
+// two processes do not wait for each other.
 func (s *DB) gather(ctx context.Context, tx transaction, group []*work, candidates []candidate) ([]statement, error) {
 	known, err := s.ensure(ctx, tx, candidates)
 	if err != nil {
 		return nil, err
 	}
+	group = slices.Clone(group)
+	slices.SortStableFunc(group, func(a, b *work) int { return bytes.Compare(a.person, b.person) })
 	var statements []statement
 	for _, w := range group {
-		// First of all: erasing takes the person's row last.
-		statements = append(statements, w.asked.statements()...)
 		if w.write == nil {
 			continue
 		}
-		own, err := w.write(known[string(w.token())])
+		own, err := w.write(known[string(w.person)])
 		if err != nil {
 			return nil, err
 		}
 		statements = append(statements, own...)
 	}
 	return statements, nil
-}
-
-// inOrder is by person, so that two processes do not wait for each other.
-func inOrder(group []*work) []*work {
-	group = slices.Clone(group)
-	slices.SortStableFunc(group, func(a, b *work) int { return bytes.Compare(a.token(), b.token()) })
-	return group
-}
-
-func (w *work) token() []byte {
-	switch {
-	case w.person != nil:
-		return w.person.person
-	case w.asked != nil:
-		return w.asked.person
-	}
-	return nil
 }
 
 // turn is one transaction of the writer: what do does in it, the statements that

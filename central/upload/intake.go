@@ -31,6 +31,7 @@ type Demographics interface {
 type Policy struct {
 	RefuseTest bool    // numbers of the 999 range
 	Share      float64 // of an authority's current flags that a snapshot may end or withdraw by itself
+	Adult      int     // age in years at which CPP and LAC end; 0 is safeguard.Adulthood
 }
 
 // DefaultShare is how much a snapshot may end or withdraw without a person.

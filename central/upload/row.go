@@ -1,6 +1,8 @@
 package upload
 
 import (
+	"cmp"
+	"fmt"
 	"strings"
 
 	"github.com/safeguard-edge/safeguard"
@@ -40,14 +42,12 @@ const (
 // oldest is the earliest date of birth that is believed.
 var oldest = safeguard.Date{Year: 1900, Month: 1, Day: 1}
 
-// adulthood is the age in years at which CPP and LAC end.
-const adulthood = 18
-
 // Rules are what a row is held against.
 type Rules struct {
 	Today      safeguard.Date
 	RefuseTest bool // numbers of the 999 range, in production
 	OnlyTest   bool // no others, while the local authority tests
+	Adult      int  // age in years at which CPP and LAC end; 0 is safeguard.Adulthood
 }
 
 // reading is what came of a row.
@@ -126,15 +126,15 @@ func (rules Rules) read(row Row) reading {
 // readDates reads the plan's own dates.
 func (rules Rules) readDates(r reading, row Row, born safeguard.Date) reading {
 	f := &r.change.Flag
-	start := readDay(row.Start)
+	start, adult := readDay(row.Start), cmp.Or(rules.Adult, safeguard.Adulthood)
 	r.take(columnStart, start)
 	switch {
 	case start.wrong != "":
 		return r.reject(Rejected, columnStart, start.wrong)
 	case start.Before(born):
 		return r.reject(Rejected, columnStart, "is before the date of birth; a plan for an unborn child is UCPP, with the mother's number and date of birth")
-	case f.Plan != safeguard.UnbornChild && born.YearsAt(start.Date) >= adulthood:
-		return r.reject(Rejected, columnStart, "is after the 18th birthday, when CPP and LAC end; a plan for an unborn child is UCPP")
+	case f.Plan != safeguard.UnbornChild && born.YearsAt(start.Date) >= adult:
+		return r.reject(Rejected, columnStart, fmt.Sprintf("is after the %dth birthday, when CPP and LAC end; a plan for an unborn child is UCPP", adult))
 	}
 	f.Start = start.Date
 

@@ -49,7 +49,7 @@ func (i *Intake) newBatch(authority safeguard.ODSCode, s Sending, received time.
 	testing := i.Testing != nil && i.Testing(authority)
 	b := &Batch{
 		intake:   i,
-		rules:    Rules{Today: safeguard.DateOf(received), RefuseTest: i.Policy.RefuseTest && !testing, OnlyTest: testing},
+		rules:    Rules{Today: safeguard.DateOf(received), RefuseTest: i.Policy.RefuseTest && !testing, OnlyTest: testing, Adult: i.Policy.Adult},
 		upload:   store.Upload{ID: rand.Text(), Authority: authority, By: s.By, Received: received, Sequence: s.Sequence, File: s.File},
 		snapshot: s.Snapshot,
 		notices:  s.Notices,

@@ -23,6 +23,18 @@ const (
 
 var rules = Rules{Today: safeguard.Date{Year: 2026, Month: time.March, Day: 1}}
 
+// Up to which age a child's plan may begin is the centre's policy.
+func TestPlanAfterTheEndOfChildhood(t *testing.T) {
+	row := Row{Line: 7, NHSNumber: alice, DateOfBirth: "2007-06-07", Plan: "LAC", Start: "2025-07-01"} // at 18
+	for adult, want := range map[int]string{0: Rejected, 18: Rejected, 19: Loaded, 25: Loaded} {
+		rules := rules
+		rules.Adult = adult
+		if got := rules.read(row); got.code != want || want == Rejected && !strings.Contains(got.sentence, "18th birthday") {
+			t.Errorf("childhood until %d: %s, %q, want %s", adult, got.code, got.sentence, want)
+		}
+	}
+}
+
 func TestRows(t *testing.T) {
 	good := Row{Line: 7, NHSNumber: alice, DateOfBirth: "2015-06-07", Plan: "CPP", Start: "2025-01-02"}
 	with := func(change func(*Row)) Row {
