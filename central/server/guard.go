@@ -19,27 +19,13 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
-	"github.com/safeguard-edge/safeguard/central/flagpb"
 	"github.com/safeguard-edge/safeguard/central/identity"
 )
 
-// bounded are the calls of one message each, by method.
-var bounded = map[string]bool{}
-
-func init() {
-	for _, service := range []grpc.ServiceDesc{
-		flagpb.Flags_ServiceDesc, flagpb.Uploads_ServiceDesc, flagpb.Notifications_ServiceDesc, flagpb.Changes_ServiceDesc,
-	} {
-		for _, m := range service.Methods {
-			bounded["/"+service.ServiceName+"/"+m.MethodName] = true
-		}
-	}
-}
-
-// bound gives each of these calls a deadline from its first byte on, whatever the
-// caller's: one that sends no message, or half of one, is not waited for longer.
-func bound(ctx context.Context, call *tap.Info) (context.Context, error) {
-	if at, ok := ctx.Deadline(); !bounded[call.FullMethodName] || ok && time.Until(at) <= unaryTime {
+// bound gives each call of one message a deadline from its first byte on, whatever
+// the caller's: one that sends no message, or half of one, is not waited for longer.
+func (s *Server) bound(ctx context.Context, call *tap.Info) (context.Context, error) {
+	if at, ok := ctx.Deadline(); !s.bounded[call.FullMethodName] || ok && time.Until(at) <= unaryTime {
 		return ctx, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, unaryTime)

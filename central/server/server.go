@@ -85,7 +85,8 @@ type Server struct {
 
 	listener net.Listener
 	grpc     *grpc.Server
-	stopping chan struct{} // closed when Run begins to stop: streams that are kept open end
+	bounded  map[string]bool // methods with one message each way
+	stopping chan struct{}   // closed when Run begins to stop: streams that are kept open end
 }
 
 // Listen takes the address (host:port; port 0 is any free one) for a server
@@ -131,7 +132,7 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 			MaxConnectionAge:      30 * time.Minute,
 			MaxConnectionAgeGrace: 5 * time.Minute,
 		}),
-		grpc.InTapHandle(bound),
+		grpc.InTapHandle(server.bound),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ChainUnaryInterceptor(server.guardUnary),
 		grpc.ChainStreamInterceptor(server.guardStream),
@@ -141,6 +142,12 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 	flagpb.RegisterNotificationsServer(server.grpc, notifications{Server: server})
 	flagpb.RegisterChangesServer(server.grpc, changes{Server: server})
 	flagpb.RegisterFleetServer(server.grpc, fleet{Server: server})
+	server.bounded = map[string]bool{}
+	for service, info := range server.grpc.GetServiceInfo() {
+		for _, m := range info.Methods {
+			server.bounded["/"+service+"/"+m.Name] = !m.IsClientStream && !m.IsServerStream
+		}
+	}
 	return server, nil
 }
 
