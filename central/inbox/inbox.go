@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -69,6 +70,10 @@ func (b *Inbox) watch(ctx context.Context, all *sync.WaitGroup) {
 	failing := false
 	b.every(ctx, func() {
 		entries, err := os.ReadDir(b.Folder)
+		if errors.Is(err, fs.ErrNotExist) && os.Mkdir(b.Folder, 0o750) == nil {
+			b.Log.Info("upload folder made", "folder", b.Folder) // as at a first start
+			err = nil
+		}
 		if err != nil && !failing {
 			b.Log.Warn("upload folder not read, trying again", "err", err)
 		}

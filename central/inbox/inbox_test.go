@@ -165,6 +165,24 @@ const (
 	good = "9990000107,2015-06-07,CPP,2025-01-02\n"
 )
 
+// At a first start there is no folder yet, which is no fault.
+func TestFolderIsMade(t *testing.T) {
+	p := newPlace(t)
+	p.folder = filepath.Join(p.folder, "uploads")
+	p.run()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		if info, err := os.Stat(p.folder); err == nil && info.IsDir() {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no folder was made")
+		}
+	}
+	if strings.Contains(p.log.String(), "level=WARN") {
+		t.Errorf("a first start warns:\n%s", p.log.String())
+	}
+}
+
 func TestTaken(t *testing.T) {
 	p := newPlace(t)
 	p.run()

@@ -136,6 +136,9 @@ func TestChangesReachWhoAskedAndNoOther(t *testing.T) {
 	c.upload(sheffield, plan(alice, 1), plan(bob, 1))
 	other.want(alice)
 	elsewhere.want(bob)
+	if a, b := own.next().Number, own.next().Number; a == b || a != alice && a != bob || b != alice && b != bob {
+		t.Errorf("told of %q and %q, want of both", a.Reveal(), b.Reveal())
+	}
 	if told := c.server.Counts().Told; told != 6 {
 		t.Errorf("%d tellings, want 6: two sites of four that ask about each", told)
 	}

@@ -49,7 +49,7 @@ func (s *DB) fill(w *work, d Decision) error {
 	if err != nil {
 		return err
 	}
-	w.candidate = &c
+	w.candidate, w.owes = &c, len(d.Owed) > 0
 	w.write = func(k dataKey) ([]statement, error) { return s.access(k, w.person, d.Look.Access, d.Owed) }
 	return nil
 }

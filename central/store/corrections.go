@@ -35,6 +35,9 @@ func (s *DB) Correct(ctx context.Context, c Correction) (safeguard.Corrected, er
 }
 
 func (s *DB) correct(ctx context.Context, tx transaction, person []byte, c Correction) (safeguard.Corrected, []audit.Entry, error) {
+	if err := s.lockNotifications(ctx, tx); err != nil {
+		return safeguard.NotCorrected, nil, err
+	}
 	organisation, attendance := c.Author.Organisation.String(), c.Attendance[:]
 	// The marked row keeps a repeat of the lookup waiting, which could owe more
 	// meanwhile; after it, it sees the mark.

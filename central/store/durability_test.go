@@ -289,3 +289,54 @@ func TestPostgresConnectionsLost(t *testing.T) {
 		t.Errorf("audit: %d chains, %v", report.Chains, report.Problems)
 	}
 }
+
+// Who reads notifications on from the last position misses none, whatever process
+// owes them meanwhile.
+func TestWaitingMissesNothing(t *testing.T) {
+	for kind, create := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			open, _ := create(t)
+			authority := code(t, "206")
+			const processes, callers, visits = 2, 4, 25
+			var writing sync.WaitGroup
+			for process := range processes {
+				s := open()
+				for caller := range callers {
+					writing.Go(func() {
+						for i := range visits {
+							l := look(t, number(t, []string{"9990000107", "9990000115"}[i%2]), fmt.Sprint(process, "/", caller, "/", i))
+							l.Purpose = safeguard.Unscheduled
+							if err := s.Settle(t.Context(), l, []safeguard.Notification{{Authority: authority, Setting: l.Setting}}); err != nil {
+								t.Error(err)
+							}
+						}
+					})
+				}
+			}
+			written := make(chan struct{})
+			go func() { writing.Wait(); close(written) }()
+			s, after, got := open(), int64(0), 0
+			for last := false; ; {
+				list, err := s.Waiting(t.Context(), authority, after, 10)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(list) > 0 {
+					after, got = list[len(list)-1].Position, got+len(list)
+					continue
+				}
+				if last {
+					break
+				}
+				select {
+				case <-written:
+					last = true // and once more
+				default:
+				}
+			}
+			if want := processes * callers * visits; got != want {
+				t.Errorf("%d notifications read on from the last position, want %d", got, want)
+			}
+		})
+	}
+}

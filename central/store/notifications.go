@@ -10,6 +10,13 @@ import (
 	"github.com/safeguard-edge/safeguard/central/audit"
 )
 
+// lockNotifications comes before the first that a transaction owes, and before it
+// touches a lookup. Until it has ended no other owes any, so that positions become
+// visible in their order, and whoever has read up to one has missed none before it.
+func (s *DB) lockNotifications(ctx context.Context, tx transaction) error {
+	return s.engine.lock(ctx, tx, "notifications")
+}
+
 // Waiting implements Store.
 func (s *DB) Waiting(ctx context.Context, authority safeguard.ODSCode, after int64, limit int) ([]Waiting, error) {
 	var waiting []Waiting

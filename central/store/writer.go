@@ -26,6 +26,7 @@ type work struct {
 	looking   *looking                             // what comes before, and gives what follows
 	candidate *candidate                           // for the person's key, which write needs
 	write     func(k dataKey) ([]statement, error) // what to write
+	owes      bool                                 // a notification, among that
 	entry     *audit.Entry                         // what to append to the audit
 	asked     *asking                              // what to note besides
 	// ... or a transaction of its own.
@@ -198,6 +199,11 @@ func (s *DB) gather(ctx context.Context, tx transaction, group []*work, candidat
 	known, err := s.ensure(ctx, tx, candidates)
 	if err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(group, func(w *work) bool { return w.owes }) {
+		if err := s.lockNotifications(ctx, tx); err != nil {
+			return nil, err
+		}
 	}
 	group = slices.Clone(group)
 	slices.SortStableFunc(group, func(a, b *work) int { return bytes.Compare(a.person, b.person) })
