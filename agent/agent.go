@@ -84,6 +84,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 		Device:      c.Device,
 		Accountable: safeguard.Accountable(c.Accountable),
 		Silent:      c.Observe.silent(),
+		Released:    sinks.released,
 		Log:         log,
 	}
 	handlers["observed"], handlers["reconcile"] = p.Observed, p.Reconcile

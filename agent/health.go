@@ -36,7 +36,7 @@ func (c Config) reportOn(zone *time.Location) status.Agent {
 
 func (p parts) sources() status.Sources {
 	return status.Sources{
-		Feeds: p.feedHealth, Journal: p.journalHealth, Sinks: sinkHealth(p.sinks), Unreachable: p.lookup.Degraded,
+		Feeds: p.feedHealth, Journal: p.journalHealth, Sinks: p.sinkHealth, Unreachable: p.lookup.Degraded,
 		Cache: p.cacheHealth, Certificate: p.certificateHealth,
 	}
 }
@@ -80,33 +80,17 @@ func (p parts) journalHealth(ctx context.Context) (status.Journal, error) {
 	return out, nil
 }
 
-// sinkHealth tells, from one look to the next, since when a sink has not answered.
-func sinkHealth(live *liveSinks) func() []safeguard.SinkHealth {
-	type last struct {
-		answered time.Time
-		failed   int
-		down     time.Time
-	}
-	before := make([]last, len(live.all))
-	return func() []safeguard.SinkHealth {
-		sinks := live.now()
-		out := make([]safeguard.SinkHealth, len(sinks))
-		for i, g := range sinks {
-			s, b := g.State(), &before[i]
-			switch {
-			case !s.Answered.Equal(b.answered):
-				b.down = time.Time{}
-			case s.Failed > b.failed && b.down.IsZero():
-				b.down = time.Now()
-			}
-			b.answered, b.failed = s.Answered, s.Failed
-			out[i] = safeguard.SinkHealth{
-				Name: s.Name, Live: s.Live, DownSince: b.down, Answered: s.Answered,
-				Delivered: s.Delivered, Refused: s.Refused, Failed: s.Failed,
-			}
+func (p parts) sinkHealth() []safeguard.SinkHealth {
+	sinks := p.sinks.now()
+	out := make([]safeguard.SinkHealth, len(sinks))
+	for i, g := range sinks {
+		s := g.State()
+		out[i] = safeguard.SinkHealth{
+			Name: s.Name, Live: s.Live, DownSince: s.Down, Answered: s.Answered,
+			Delivered: s.Delivered, Refused: s.Refused, Failed: s.Failed,
 		}
-		return out
 	}
+	return out
 }
 
 // The cache's states in the words of the report.

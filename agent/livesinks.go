@@ -16,8 +16,9 @@ import (
 // liveSinks are the sinks of a running agent. Which there are is settled at the
 // start, since each has its outbox; how each works may change.
 type liveSinks struct {
-	log *slog.Logger
-	all []*liveSink
+	log      *slog.Logger
+	all      []*liveSink
+	released chan struct{} // ready when a sink may have become live
 }
 
 // liveSink hands alerts to the guard of now.
@@ -48,7 +49,7 @@ func (c Config) openLiveSinks(log *slog.Logger) (*liveSinks, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &liveSinks{log: log}
+	l := &liveSinks{log: log, released: make(chan struct{}, 1)}
 	for i, g := range guards {
 		u := newUse(g)
 		close(u.ready)
@@ -107,6 +108,12 @@ func (l *liveSinks) apply(old, c Config) (changed []string, err error) {
 	for i, s := range l.all {
 		if g := anew[s]; g != nil {
 			s.change(c.Sinks[i], g, l.log)
+		}
+	}
+	if len(changed) > 0 {
+		select {
+		case l.released <- struct{}{}:
+		default: // is to be looked at already
 		}
 	}
 	slices.Sort(changed)

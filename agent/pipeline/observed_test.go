@@ -60,6 +60,10 @@ func (d *desk) told() string {
 
 // sits puts the desk's EPR behind the pipeline.
 func (w *ward) sits(d *desk, change func(*epr.GuardConfig)) {
+	w.pipeline.Sinks = []pipeline.Sink{w.guard(d, change)}
+}
+
+func (w *ward) guard(d *desk, change func(*epr.GuardConfig)) *epr.Guard {
 	d.ward = w
 	c := epr.DefaultGuardConfig()
 	c.ReleaseConfirmedBy, c.Rate = "Dr Imogen Hale, 2 Nov 2026", 0
@@ -68,7 +72,7 @@ func (w *ward) sits(d *desk, change func(*epr.GuardConfig)) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.pipeline.Sinks = []pipeline.Sink{g}
+	return g
 }
 
 // restarted changes something while the pipeline does not run.
@@ -239,6 +243,51 @@ func TestAlertsOfOpenAttendancesAreSentOnceTheSinkIsLive(t *testing.T) {
 			t.Errorf("after a further start the EPR was told %q", got)
 		}
 	})
+}
+
+func TestSinkThatIsMadeLiveWhileTheAgentRuns(t *testing.T) {
+	d := &desk{name: "epr"}
+	var released chan struct{}
+	setting(t, func(w *ward) {
+		released = make(chan struct{}, 1) // within the bubble, else its time stands still
+		w.pipeline.Sinks = []pipeline.Sink{&turnable{Guard: w.guard(d, observes)}}
+		w.pipeline.Released = released
+	}, func(w *ward) {
+		w.answer(toby, held(safeguard.FromCentre))
+		w.adt("A04", toby, "V1")
+		if got := d.told(); got != "" {
+			t.Fatalf("the EPR was told %q", got)
+		}
+		w.pipeline.Sinks[0].(*turnable).turn(w.guard(d, func(*epr.GuardConfig) {}))
+		released <- struct{}{}
+		if got := d.told(); got != "raise" {
+			t.Errorf("the EPR was told %q", got)
+		}
+	})
+}
+
+// turnable is a sink whose guard changes while it is in use.
+type turnable struct {
+	mu sync.Mutex // guards Guard
+	*epr.Guard
+}
+
+func (s *turnable) turn(g *epr.Guard) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Guard = g
+}
+
+func (s *turnable) now() *epr.Guard {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Guard
+}
+
+func (s *turnable) Live() bool { return s.now().Live() }
+
+func (s *turnable) Deliver(ctx context.Context, a safeguard.Alert) (safeguard.Receipt, error) {
+	return s.now().Deliver(ctx, a)
 }
 
 func TestWithdrawalOfWhatAnObservingSinkHadShown(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 )
 
 // Pipeline processes and delivers from Run. All exported fields but
-// Silent are needed.
+// Silent and Released are needed.
 type Pipeline struct {
 	Journal     *journal.Journal
 	ADT         Parser
@@ -32,6 +32,7 @@ type Pipeline struct {
 	Device      string                // the author of lookups
 	Accountable safeguard.Accountable // who answers for them
 	Silent      bool                  // the site observes: nothing that is asked is recorded or notifies, and no lookup stays owed
+	Released    <-chan struct{}       // ready when a sink may have become live; nil for never
 	Log         *slog.Logger
 
 	order  fence

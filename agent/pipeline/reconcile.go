@@ -383,39 +383,49 @@ func (p *Pipeline) repair(ctx context.Context, b belief) (done string, err error
 // catchUp sends what was decided while a sink observed that is live now: for
 // attendances that are still open it is not in the EPR yet.
 func (p *Pipeline) catchUp(ctx context.Context) error {
-	return p.insist(ctx, func() error {
-		if some, err := p.Journal.WasCoded(ctx, epr.Observed); err != nil || !some {
+	for {
+		if err := p.insist(ctx, func() error { return p.sendObserved(ctx) }); err != nil {
 			return err
 		}
-		for after := int64(0); ; {
-			kept, err := p.Journal.Attendances(ctx, time.Time{}, time.Now().Add(time.Hour), after, page)
-			if err != nil {
-				return err
-			}
-			for _, k := range kept {
-				after = k.Row
-				for _, b := range believed(k) {
-					sink, configured := p.sink(b.sink)
-					if !configured || !live(sink) || !observed(b.last) {
-						continue
-					}
-					needs, _, err := p.needs(ctx, b)
-					if err != nil {
-						return err
-					}
-					if !needs.repairable {
-						continue
-					}
-					done, err := p.repair(ctx, b)
-					if err != nil {
-						return err
-					}
-					p.Log.Info("alert of the time when the sink observed", "sink", b.sink, "attendance", k.Attendance.ID, "outcome", done)
+		select {
+		case <-p.Released:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (p *Pipeline) sendObserved(ctx context.Context) error {
+	if some, err := p.Journal.WasCoded(ctx, epr.Observed); err != nil || !some {
+		return err
+	}
+	for after := int64(0); ; {
+		kept, err := p.Journal.Attendances(ctx, time.Time{}, time.Now().Add(time.Hour), after, page)
+		if err != nil {
+			return err
+		}
+		for _, k := range kept {
+			after = k.Row
+			for _, b := range believed(k) {
+				if sink, configured := p.sink(b.sink); !configured || !live(sink) || !observed(b.last) {
+					continue
 				}
-			}
-			if len(kept) < page {
-				return nil
+				needs, _, err := p.needs(ctx, b)
+				if err != nil {
+					return err
+				}
+				if !needs.repairable {
+					continue
+				}
+				done, err := p.repair(ctx, b)
+				if err != nil {
+					return err
+				}
+				p.Log.Info("alert of the time when the sink observed", "sink", b.sink, "attendance", k.Attendance.ID, "outcome", done)
 			}
 		}
-	})
+		if len(kept) < page {
+			return nil
+		}
+	}
 }

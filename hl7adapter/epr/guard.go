@@ -2,9 +2,12 @@ package epr
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -109,6 +112,27 @@ type State struct {
 	Failed    int       `json:"failed"`   // no answer
 	Answered  time.Time `json:"answered"` // last answer of the EPR
 	Code      string    `json:"code,omitempty"`
+	Took      time.Time `json:"took,omitzero"`       // when it last took an alert
+	Down      time.Time `json:"down_since,omitzero"` // no answer since then; zero while it answers
+	Error     string    `json:"error,omitempty"`     // why it does not, in a word of ours
+}
+
+// errorKind is why an EPR did not answer, with nothing of what it said.
+func errorKind(err error) string {
+	var later *Later
+	var dial *net.OpError
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &later):
+		return "asks for a pause"
+	case errors.As(err, &untrusted):
+		return "certificate not trusted"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return "no answer in time"
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return "can not be reached"
+	}
+	return "no answer that counts"
 }
 
 // NewGuard puts a guard before the sink.
@@ -272,7 +296,10 @@ func (g *Guard) count(r safeguard.Receipt, err error) {
 		g.paused = time.Now().Add(min(later.After, g.config.LongestPause))
 	}
 	if err != nil {
-		g.state.Failed++
+		if g.state.Failed++; g.state.Down.IsZero() {
+			g.state.Down = time.Now()
+		}
+		g.state.Error = errorKind(err)
 		g.breaker.RecordFailure()
 		return
 	}
@@ -282,9 +309,11 @@ func (g *Guard) count(r safeguard.Receipt, err error) {
 	}
 	g.breaker.RecordSuccess()
 	g.state.Answered, g.state.Code = r.At, r.Code
+	g.state.Down, g.state.Error = time.Time{}, ""
 	switch r.Outcome {
 	case safeguard.Delivered:
 		g.state.Delivered++
+		g.state.Took = r.At
 	case safeguard.Refused:
 		g.state.Refused++
 	default:

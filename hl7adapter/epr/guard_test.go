@@ -2,8 +2,11 @@ package epr_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -162,6 +165,35 @@ func TestGuardStopsWaitingWhenToldTo(t *testing.T) {
 		}
 		if len(s.at) != 1 {
 			t.Errorf("delivered %d times, want the pause kept", len(s.at))
+		}
+	})
+}
+
+func TestGuardTellsSinceWhenAndWhyAnEPRDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &scripted{}
+		g := guarded(t, sink, func(c *epr.GuardConfig) { c.RestAfter = 100 })
+		down := time.Now()
+		for err, want := range map[error]string{
+			context.DeadlineExceeded: "no answer in time",
+			&net.OpError{Op: "dial", Err: errors.New("refused 9990000344")}: "can not be reached",
+			&tls.CertificateVerificationError{Err: errors.New("x509")}:      "certificate not trusted",
+			&epr.Later{After: time.Second, Err: errors.New("503")}:          "asks for a pause",
+			errors.New("MSA-2 of 9990000344"):                               "no answer that counts",
+		} {
+			sink.err = []error{fmt.Errorf("send: %w", err)}
+			if _, got := g.Deliver(t.Context(), safeguard.Alert{}); got == nil {
+				t.Fatal("delivered")
+			}
+			if s := g.State(); s.Error != want || s.Down.Before(down) || s.Down.After(down) {
+				t.Errorf("%v: got %q since %v, want %q since %v", err, s.Error, s.Down, want, down)
+			}
+		}
+		if _, err := g.Deliver(t.Context(), safeguard.Alert{}); err != nil {
+			t.Fatal(err)
+		}
+		if s := g.State(); s.Error != "" || !s.Down.IsZero() || s.Took.IsZero() {
+			t.Errorf("after an answer: %+v", s)
 		}
 	})
 }

@@ -47,13 +47,24 @@ func Field(message []byte, segment string, n int) string {
 	return ""
 }
 
-// Texts reads OBX-5 of every OBX, decoded.
+// Texts reads OBX-5 of every OBX, decoded; not of one that takes away what was there
+// (OBX-11 is D, HL7 table 0085), unless all do: then it is what the message withdraws.
 func Texts(message []byte) []string {
-	var texts []string
+	var texts, gone []string
 	for _, line := range strings.Split(string(message), "\r") {
-		if fields := strings.Split(line, "|"); fields[0] == "OBX" && len(fields) > 5 {
-			texts = append(texts, strings.NewReplacer(`\F\`, "|", `\S\`, "^", `\T\`, "&", `\R\`, "~", `\E\`, `\`).Replace(fields[5]))
+		fields := strings.Split(line, "|")
+		if fields[0] != "OBX" || len(fields) <= 5 {
+			continue
 		}
+		text := strings.NewReplacer(`\F\`, "|", `\S\`, "^", `\T\`, "&", `\R\`, "~", `\E\`, `\`).Replace(fields[5])
+		if len(fields) > 11 && fields[11] == "D" {
+			gone = append(gone, text)
+		} else {
+			texts = append(texts, text)
+		}
+	}
+	if len(texts) == 0 {
+		return gone
 	}
 	return texts
 }

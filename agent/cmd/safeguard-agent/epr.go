@@ -174,6 +174,9 @@ func (c statesEPR) Run() error {
 		case s.Resting:
 			state = "rests, as the EPR does not answer"
 		}
+		if s.Error != "" {
+			state += " (" + s.Error + " since " + clock(s.Down) + ")"
+		}
 		_, err := fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s %s\n", s.Name, state, s.Delivered, s.Observed, s.Retried, s.Refused, s.Failed, clock(s.Answered), printable(s.Code))
 		return err
 	})
