@@ -328,6 +328,21 @@ func (o Operator) Intend(ctx context.Context, agent, version, config string, out
 	})
 }
 
+// Forget removes what is known of an agent that is no more.
+func (o Operator) Forget(ctx context.Context, agent string, out io.Writer) error {
+	key, err := store.ParseAgentKey(agent)
+	if err != nil {
+		return err
+	}
+	return o.with(ctx, func(s store.Store, by audit.Who) error {
+		if err := s.Forget(ctx, key, by); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(out, "%s: forgotten; its warnings close within minutes, and should it be heard from again it is there again\n", key)
+		return err
+	})
+}
+
 func orAny(s string) string {
 	if s == "" {
 		return "any"

@@ -38,6 +38,7 @@ const (
 	UploadRejected   Act = "upload rejected"
 
 	AgentIntended       Act = "agent intended" // its version and configuration
+	AgentForgotten      Act = "agent forgotten"
 	WarningAcknowledged Act = "warning acknowledged"
 	WarningNoted        Act = "warning noted"
 

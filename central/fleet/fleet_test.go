@@ -327,6 +327,19 @@ func TestQuietIsLearnt(t *testing.T) {
 	}
 }
 
+func TestAnAgentThatIsForgotten(t *testing.T) {
+	c := newCentre(t)
+	c.pass(time.Minute)
+	c.mute = true
+	c.pass(4 * time.Minute)
+	c.want("it is gone", "agent-silent")
+	if err := c.store.Forget(t.Context(), ashmere, audit.Who{}); err != nil {
+		t.Fatal(err)
+	}
+	c.pass(8 * time.Minute)
+	c.want("it is forgotten", "")
+}
+
 func TestASiteWithoutAnAgent(t *testing.T) {
 	c := newCentre(t)
 	c.mute, c.now = true, time.Now() // the site was added just now

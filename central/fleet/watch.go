@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -40,6 +41,7 @@ const (
 	silence     = 75 * time.Second // two heartbeats and a half: then an agent is silent, and its grace goes on
 	slack       = 5 * time.Second  // between the clocks of two processes
 	uploadsEach = 5 * time.Minute
+	wholeEach   = 5 * time.Minute  // how soon an agent is gone that was forgotten
 	learnAfter  = 10 * time.Minute // the end of an hour; until then its last periods come
 	sharedFor   = 10 * time.Minute
 	detailEach  = 5 * time.Minute // how often what is open has its figures brought up to date
@@ -58,7 +60,7 @@ type Watcher struct {
 	Log    *slog.Logger
 
 	began       time.Time // when this one began to watch; zero while another does
-	read        time.Time
+	read, whole time.Time // that all agents, and those heard from since, were read
 	directory   store.Directory
 	agents      map[store.AgentKey]*watched
 	subjects    map[store.Subject]*subject
@@ -128,19 +130,28 @@ func (w *Watcher) Pass(ctx context.Context, now time.Time) error {
 
 // begin forgets what is another's to know by now.
 func (w *Watcher) begin(now time.Time) {
-	w.began, w.read, w.uploadsRead, w.learnt = now, time.Time{}, time.Time{}, time.Time{}
+	w.began, w.read, w.whole, w.uploadsRead, w.learnt = now, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	w.directory, w.agents, w.subjects = store.Directory{}, map[store.AgentKey]*watched{}, map[store.Subject]*subject{}
 	w.Log.Info("watching the fleet")
 }
 
 func (w *Watcher) readAll(ctx context.Context, now time.Time) error {
-	since := w.read
-	if !since.IsZero() {
-		since = since.Add(-slack)
+	whole := now.Sub(w.whole) >= wholeEach
+	since := w.read.Add(-slack)
+	if whole {
+		since = time.Time{}
 	}
 	agents, err := w.Store.FleetAgents(ctx, since)
 	if err != nil {
 		return err
+	}
+	if whole {
+		w.whole = now
+		there := map[store.AgentKey]bool{}
+		for _, a := range agents {
+			there[a.Key] = true
+		}
+		maps.DeleteFunc(w.agents, func(k store.AgentKey, _ *watched) bool { return !there[k] })
 	}
 	for _, a := range agents {
 		known := w.agents[a.Key]

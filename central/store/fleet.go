@@ -35,6 +35,10 @@ type Fleet interface {
 	// any. One that was never heard from is ErrUnknown.
 	Intend(ctx context.Context, agent AgentKey, version, config string, by audit.Who) error
 
+	// Forget removes what is known of an agent that is no more. One that is heard
+	// from again is there again. One that is not there is ErrUnknown.
+	Forget(ctx context.Context, agent AgentKey, by audit.Who) error
+
 	// FleetUsual gives what has been learnt of an agent, and up to which hour.
 	FleetUsual(ctx context.Context, agent AgentKey) (safeguard.Usual, time.Time, error)
 
@@ -373,6 +377,24 @@ func (s *DB) Intend(ctx context.Context, agent AgentKey, version, config string,
 	})
 	if err != nil {
 		return fmt.Errorf("intend agent %s: %w", agent, err)
+	}
+	return nil
+}
+
+// Forget implements Fleet. The names of its runs stay, so that none comes again.
+func (s *DB) Forget(ctx context.Context, agent AgentKey, by audit.Who) error {
+	err := s.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
+		touched, err := tx.exec(ctx, stmt(`DELETE FROM fleet_agents WHERE agent = ?`, agent.String()), stmt(`DELETE FROM fleet_hours WHERE agent = ?`, agent.String()))
+		if err == nil && touched[0] == 0 {
+			err = ErrUnknown
+		}
+		return []audit.Entry{{
+			At: time.Now(), Act: audit.AgentForgotten, Who: by, Where: &audit.Where{Organisation: agent.Organisation.String()},
+			Details: map[string]string{"agent": agent.String()},
+		}}, err
+	})
+	if err != nil {
+		return fmt.Errorf("forget agent %s: %w", agent, err)
 	}
 	return nil
 }

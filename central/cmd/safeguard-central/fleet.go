@@ -44,12 +44,16 @@ type fleetCommands struct {
 		AgentVersion  string `help:"The version it is to have; current for the one it has, empty for the centre's default."`
 		Configuration string `help:"SHA-256 of the configuration it is to have; current for the one it has, empty for any."`
 	} `cmd:"" help:"Say which version and configuration an agent is to have. It is audited who did."`
+	Forget struct {
+		operator
+		Agent string `arg:"" help:"An agent such as RX1/a1."`
+	} `cmd:"" help:"Forget an agent that is no more. It is audited who did."`
 }
 
 func (c *fleetCommands) run(ctx context.Context, command string) (code int, err error) {
 	verb := verb(command)
 	config := map[string]string{
-		"list": c.List.Config, "show": c.Show.Config, "watch": c.Watch.Config, "acknowledge": c.Acknowledge.Config, "note": c.Note.Config, "intend": c.Intend.Config,
+		"list": c.List.Config, "show": c.Show.Config, "watch": c.Watch.Config, "acknowledge": c.Acknowledge.Config, "note": c.Note.Config, "intend": c.Intend.Config, "forget": c.Forget.Config,
 	}[verb]
 	o, err := central.OpenOperator(config)
 	if err != nil {
@@ -70,6 +74,8 @@ func (c *fleetCommands) run(ctx context.Context, command string) (code int, err 
 		return 0, o.Acknowledge(ctx, c.Acknowledge.Warning, c.Acknowledge.Note, os.Stdout)
 	case "note":
 		return 0, o.Note(ctx, c.Note.Warning, c.Note.Text, os.Stdout)
+	case "forget":
+		return 0, o.Forget(ctx, c.Forget.Agent, os.Stdout)
 	}
 	return 0, o.Intend(ctx, c.Intend.Agent, c.Intend.AgentVersion, c.Intend.Configuration, os.Stdout)
 }

@@ -16,6 +16,7 @@ var fleetTests = []test{
 	{"a heartbeat is taken once, and in order", beats},
 	{"what an agent saw is kept by the hour", hours},
 	{"what an agent is to have, and what is usual for it", intended},
+	{"an agent that is no more", forgotten},
 	{"a warning is opened once, and closed", warnings},
 	{"what a person says of a warning", noted},
 	{"a route is told of an opening and a closing once each", toldRoutes},
@@ -165,6 +166,25 @@ func intended(t *testing.T, open func() store.Store) {
 	u, until, err = s.FleetUsual(t.Context(), first)
 	if expected, known := u.Feed("pas").Rhythm.Expected(morning.Truncate(time.Hour), morning.Truncate(time.Hour).Add(time.Hour)); err != nil || !known || expected != 60 || !until.Equal(morning) {
 		t.Errorf("got %v expected, until %v, %v", expected, until, err)
+	}
+}
+
+func forgotten(t *testing.T, open func() store.Store) {
+	s := open()
+	who := audit.Who{Caller: "operator"}
+	take(t, s, beat(first, "x", 1, morning, safeguard.Period{Start: morning.Truncate(time.Hour), Length: 5 * time.Minute}), beat(second, "x", 1, morning))
+	if err := s.Forget(t.Context(), first, who); err != nil {
+		t.Fatal(err)
+	}
+	wantAudited(t, s, audit.AgentForgotten, 1)
+	if list := agents(t, s, time.Time{}); len(list) != 1 || list[0].Key != second {
+		t.Errorf("got %+v, want the other", list)
+	}
+	if kept, err := s.FleetHours(t.Context(), first, morning.Truncate(time.Hour)); err != nil || len(kept) != 0 {
+		t.Errorf("got %+v, %v", kept, err)
+	}
+	if err := s.Forget(t.Context(), first, who); !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("got %v for one that is not there", err)
 	}
 }
 
