@@ -34,7 +34,7 @@ func BenchmarkFleet(b *testing.B) {
 		b.Skip("measured already")
 	}
 	fleetMeasured = true
-	for _, agents := range []int{1, 1500} {
+	for _, agents := range []int{1500} {
 		b.Run(fmt.Sprintf("agents=%d", agents), func(b *testing.B) {
 			f := newFleet(b, agents)
 			f.settle(b)
