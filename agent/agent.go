@@ -116,6 +116,8 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	handlers["feeds"] = operateFeeds(feeds) // before operators runs
 	handlers["epr"] = operateSinks(settings)
 	handlers["config"] = settings.operate
+	look := checker{config: c, feeds: feeds, sinks: sinks, keys: func() (KeysStatus, error) { return operateKeys(ring, StatusOfKeys) }}
+	handlers["check"] = settings.operateCheck(look)
 	handlers["attendances"] = p.Operate
 	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, tls: tls}
 	reporter := status.New(c.reportOn(zone), all.sources(), centre, log)
@@ -138,6 +140,10 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	}
 	log.Info("agent started", "device", c.Device, "organisation", c.Organisation)
 	ready(entries.Alive)
+	g.Go(func() error {
+		look.atStart(ctx, log)
+		return nil
+	})
 	err = g.Wait()
 	log.Info("agent stopped")
 	return err

@@ -81,6 +81,12 @@ func (f *Feed) each(visit func(name *string, tls *feed.TLS)) {
 	}
 }
 
+// tls is what the feed's connections are secured with; nil for nothing.
+func (f Feed) tls() (found *feed.TLS) {
+	f.each(func(_ *string, tls *feed.TLS) { found = tls })
+	return found
+}
+
 // beside makes the feed's paths relative to the configuration file's folder, and
 // gives a dropped folder its memory in the data folder.
 func (f *Feed) beside(file, data string) {

@@ -11,6 +11,7 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr/fhir"
+	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/mllp"
 )
 
@@ -59,6 +60,19 @@ func (s *Sink) carriers() sections {
 		sectionOf("mqtt", &s.MQTT, epr.DefaultMQTTConfig),
 		sectionOf("fhir", &s.FHIR, fhir.DefaultConfig),
 	}
+}
+
+// tls is what the sink's connections are secured with; nil for nothing.
+func (s Sink) tls() *feed.TLS {
+	switch {
+	case s.MLLP != nil:
+		return s.MLLP.TLS
+	case s.MQTT != nil:
+		return s.MQTT.Broker.TLS
+	case s.FHIR != nil:
+		return s.FHIR.TLS
+	}
+	return nil
 }
 
 // beside makes the sink's paths relative to the configuration file's folder.

@@ -58,3 +58,6 @@ func (p Policy) Validate() error {
 	}
 	return nil
 }
+
+// Free is what may still be written on the disk of dir, in bytes.
+func Free(dir string) (uint64, error) { return freeSpace(dir) }

@@ -1,0 +1,310 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
+)
+
+// checkCentre goes the way to the centre a step at a time, so that the step that
+// fails is known: name, proxy, connection, TLS.
+func (k *checker) checkCentre(ctx context.Context) (reached bool) {
+	c := k.config.Central
+	host, _, _ := net.SplitHostPort(c.Address) // was checked
+	if !k.resolve(ctx, "central name", host) {
+		return false
+	}
+	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: c.Address}}); err == nil && proxy != nil {
+		k.add("central proxy", Warn, "HTTPS_PROXY sends the connection through "+proxy.Host, "the proxy must let CONNECT "+c.Address+" through and leave TLS alone; or add "+host+" to NO_PROXY")
+		return true // what follows would look past the proxy
+	}
+	k.add("central proxy", Pass, "none is set (HTTPS_PROXY): the connection is direct", "")
+	conn, ok := k.connect(ctx, "central connection", c.Address, "let this host out to "+c.Address+" (docs/firewall.md)")
+	if !ok {
+		return false
+	}
+	defer func() { _ = conn.Close() }()
+	return k.handshake(ctx, conn, host)
+}
+
+func (k *checker) resolve(ctx context.Context, check, host string) bool {
+	if net.ParseIP(host) != nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkWait)
+	defer cancel()
+	begun := time.Now()
+	found, err := net.DefaultResolver.LookupHost(ctx, host)
+	switch took := time.Since(begun); {
+	case err != nil:
+		k.add(check, Fail, err.Error(), "ask who runs DNS for "+host+", or look for a wrong name in the configuration")
+		return false
+	case took > time.Second:
+		k.add(check, Warn, fmt.Sprintf("%s is %s, and that took %v", host, strings.Join(found, ", "), took.Round(time.Millisecond)), "look at this host's DNS servers: one of them may not answer")
+	default:
+		k.add(check, Pass, host+" is "+strings.Join(found, ", "), "")
+	}
+	return true
+}
+
+func (k *checker) connect(ctx context.Context, check, address, do string) (net.Conn, bool) {
+	begun := time.Now()
+	conn, err := (&net.Dialer{Timeout: checkWait}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		text := err.Error()
+		var timeout net.Error
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED):
+			text += ": the host is there, and nothing listens on that port, or a firewall refuses"
+		case errors.As(err, &timeout) && timeout.Timeout():
+			text += ": nothing answers, as when a firewall drops it"
+		}
+		k.add(check, Fail, text, do)
+		return nil, false
+	}
+	k.add(check, Pass, fmt.Sprintf("%s answers in %v", address, time.Since(begun).Round(time.Millisecond)), "")
+	return conn, true
+}
+
+// handshake shows which certificates come, and whose they are, where they are not
+// the centre's.
+func (k *checker) handshake(ctx context.Context, conn net.Conn, host string) bool {
+	const check = "central TLS"
+	c := k.config.Central
+	own, err := identity.ClientTLS(identity.Files{Certificate: c.Certificate, Key: c.Key, CA: c.CA}, identity.Agent)
+	if err != nil {
+		k.add(check, Fail, err.Error(), "put the agent's certificate and key where the configuration says")
+		return false
+	}
+	// What comes is looked at here first, and then verified as in operation.
+	looking := own.Clone()
+	looking.ServerName, looking.NextProtos = host, []string{"h2"}
+	looking.InsecureSkipVerify, looking.VerifyConnection = true, nil
+	ctx, cancel := context.WithTimeout(ctx, checkWait)
+	defer cancel()
+	secured := tls.Client(conn, looking)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		k.add(check, Fail, err.Error(), "see that nothing between here and the centre answers in its place; the centre speaks TLS 1.3")
+		return false
+	}
+	state := secured.ConnectionState()
+	chain := describeChain(state.PeerCertificates)
+	options := x509.VerifyOptions{Roots: own.RootCAs, Intermediates: x509.NewCertPool(), DNSName: host}
+	for _, between := range state.PeerCertificates[1:] {
+		options.Intermediates.AddCert(between)
+	}
+	leaf := state.PeerCertificates[0]
+	_, err = leaf.Verify(options)
+	var foreign x509.UnknownAuthorityError
+	var name x509.HostnameError
+	switch {
+	case errors.As(err, &foreign):
+		k.add(check, Fail, fmt.Sprintf("the certificate that comes is issued by %q, which is not in central.ca: %s", issuer(leaf), chain),
+			"if that is a proxy or firewall that inspects TLS, exempt "+c.Address+" from inspection; if the centre has a new authority, install its certificate as central.ca")
+		return false
+	case errors.As(err, &name):
+		k.add(check, Fail, fmt.Sprintf("the certificate is for %v, not for %s", leaf.DNSNames, host), "use the name that the centre gave, in central.address")
+		return false
+	case err != nil:
+		k.add(check, Fail, fmt.Sprintf("%v: %s", err, chain), "tell those who run the centre, and look at this host's clock")
+		return false
+	}
+	if err := own.VerifyConnection(state); err != nil {
+		k.add(check, Fail, err.Error(), "tell those who run the centre: its certificate does not name a centre")
+		return false
+	}
+	if state.NegotiatedProtocol != "h2" {
+		k.add(check, Fail, "HTTP/2 is not spoken: "+chain, "something between speaks HTTP/1 only: exempt "+c.Address+" from it")
+		return false
+	}
+	k.add(check, Pass, chain, "")
+	if left := time.Until(leaf.NotAfter); left < expirySoon {
+		k.add("central certificate", Warn, "the centre's certificate ends on "+leaf.NotAfter.Format(time.DateOnly), "tell those who run the centre")
+	}
+	return true
+}
+
+func describeChain(chain []*x509.Certificate) string {
+	var all []string
+	for _, c := range chain {
+		all = append(all, subject(c))
+	}
+	return fmt.Sprintf("%s, issued by %s, until %s", strings.Join(all, " < "), issuer(chain[len(chain)-1]), chain[0].NotAfter.Format(time.DateOnly))
+}
+
+func subject(c *x509.Certificate) string {
+	if c.Subject.CommonName != "" {
+		return c.Subject.CommonName
+	}
+	return c.Subject.String()
+}
+
+func issuer(c *x509.Certificate) string {
+	if c.Issuer.CommonName != "" {
+		return c.Issuer.CommonName
+	}
+	return c.Issuer.String()
+}
+
+// expirySoon is when a certificate's end should be seen to.
+const expirySoon = 30 * 24 * time.Hour
+
+// checkCertificate looks at the time of every certificate in a file.
+func (k *checker) checkCertificate(check, path string) {
+	if path == "" {
+		return
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		k.add(check, Fail, err.Error(), "put the file there, readable by the service's user")
+		return
+	}
+	var ends time.Time
+	var which *x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			continue
+		}
+		if time.Now().Before(c.NotBefore) {
+			k.add(check, Fail, fmt.Sprintf("%s is not valid before %s", subject(c), c.NotBefore.Format(time.DateTime)), "look at this host's clock")
+			return
+		}
+		if which == nil || c.NotAfter.Before(ends) {
+			which, ends = c, c.NotAfter
+		}
+	}
+	switch left := time.Until(ends); {
+	case which == nil:
+		k.add(check, Fail, path+" holds no certificate", "want PEM, beginning with -----BEGIN CERTIFICATE-----")
+	case left < 0:
+		k.add(check, Fail, fmt.Sprintf("%s ended on %s", subject(which), ends.Format(time.DateTime)), "renew it")
+	case left < expirySoon:
+		k.add(check, Warn, fmt.Sprintf("%s ends on %s", subject(which), ends.Format(time.DateOnly)), "renew it")
+	default:
+		k.add(check, Pass, fmt.Sprintf("%s, until %s", subject(which), ends.Format(time.DateOnly)), "")
+	}
+}
+
+// probe connects to a peer, and shakes hands where it wants TLS.
+func (k *checker) probe(ctx context.Context, check, address string, secure *feed.TLS) bool {
+	host, _, _ := net.SplitHostPort(address)
+	if !k.resolve(ctx, check, host) {
+		return false
+	}
+	conn, ok := k.connect(ctx, check, address, "start the other side, or let this host through to "+address)
+	if !ok {
+		return false
+	}
+	defer func() { _ = conn.Close() }()
+	if secure == nil {
+		return true
+	}
+	config, err := secure.Dialling(host)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, checkWait)
+		defer cancel()
+		err = tls.Client(conn, config).HandshakeContext(ctx)
+	}
+	if err != nil {
+		k.add(check, Fail, "TLS with "+address+": "+err.Error(), "compare the certificates and names on both sides")
+		return false
+	}
+	k.add(check, Pass, "TLS with "+address+" is verified", "")
+	return true
+}
+
+// checkFeeds looks at what the running feeds have counted, and else whether each
+// could begin.
+func (k *checker) checkFeeds(ctx context.Context) {
+	if k.feeds != nil {
+		for _, r := range k.feeds.reports() {
+			k.feedState(r)
+		}
+	}
+	for _, f := range k.config.Feeds {
+		check := "feed " + f.Name
+		switch {
+		case f.MLLP != nil:
+			k.listens(ctx, check, f.MLLP.Address, k.feeds != nil)
+		case f.HTTP != nil:
+			k.listens(ctx, check, f.HTTP.Address, k.feeds != nil)
+		case f.MLLPClient != nil:
+			k.probe(ctx, check, f.MLLPClient.Address, f.MLLPClient.TLS)
+		case f.MQTT != nil:
+			k.probe(ctx, check, f.MQTT.Broker.Address, f.MQTT.Broker.TLS)
+		case f.Folder != nil:
+			if err := tryWrite(f.Folder.Folder); err != nil {
+				k.add(check, Fail, plainly(err), "make the folder; the service's user must be able to move and remove files there")
+				continue
+			}
+			k.add(check, Pass, f.Folder.Folder+" can be read and written", "")
+		}
+	}
+}
+
+func (k *checker) feedState(r FeedReport) {
+	check := "feed " + r.Name
+	switch {
+	case r.Fault != "":
+		k.add(check, Fail, r.Fault, "see the line below, and correct the section or free its port; it is tried again by itself")
+	case !r.HeldSince.IsZero():
+		k.add(check, Fail, fmt.Sprintf("on hold since %s, %d waiting", r.HeldSince.Format(time.DateTime), r.Waiting), "safeguard-agent journal stats tells why intake is stopped")
+	case r.LastMessage.IsZero():
+		k.add(check, Warn, "no message since the agent started", "ask the sender's side to start its connection, and to send one")
+	default:
+		k.add(check, Pass, fmt.Sprintf("%d connected, last message at %s, %d messages since the agent started, %d rejected, %d unreadable",
+			r.Open, r.LastMessage.Format(time.DateTime), r.Frames, r.Rejected, r.Unreadable), "")
+	}
+}
+
+func (k *checker) checkHooks(ctx context.Context) {
+	if h := k.config.CDSHooks; h != nil {
+		k.listens(ctx, "cds_hooks", h.Address, k.feeds != nil)
+	}
+}
+
+// listens tries an address that is listened on: by connecting where the agent
+// runs, and else by taking it for a moment.
+func (k *checker) listens(ctx context.Context, check, address string, running bool) {
+	if !running {
+		l, err := net.Listen("tcp", address)
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE):
+			k.add(check, Fail, address+" is in use by another program", "find it (ss -ltnp, netstat -abno), and stop it or choose another port")
+			return
+		case err != nil:
+			k.add(check, Fail, err.Error(), "use an address that this host has (ip address, ipconfig), and a port over 1023")
+			return
+		}
+		defer func() { _ = l.Close() }()
+	}
+	host, port, _ := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	conn, err := (&net.Dialer{Timeout: checkWait}).DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		k.add(check, Fail, "nothing can connect to "+address+": "+err.Error(), "let connections in on this host's own firewall (docs/firewall.md)")
+		return
+	}
+	_ = conn.Close()
+	state := "is free"
+	if running {
+		state = "listens"
+	}
+	k.add(check, Pass, address+" "+state+", and can be reached from this host", "")
+}
