@@ -49,6 +49,8 @@ type checker struct {
 	sinks *liveSinks
 	keys  func() (KeysStatus, error)
 
+	starting bool // no message can have come yet
+
 	err error // of say
 }
 
@@ -105,6 +107,7 @@ func (l *live) operateCheck(k checker) control.Handler {
 
 // atStart checks once, and logs what is wrong.
 func (k checker) atStart(ctx context.Context, log *slog.Logger) {
+	k.starting = true
 	counts := map[Result]int{}
 	k.say = func(f Finding) error {
 		counts[f.Result]++

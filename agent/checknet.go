@@ -263,6 +263,7 @@ func (k *checker) feedState(r FeedReport) {
 		k.add(check, Fail, r.Fault, "see the line below, and correct the section or free its port; it is tried again by itself")
 	case !r.HeldSince.IsZero():
 		k.add(check, Fail, fmt.Sprintf("on hold since %s, %d waiting", r.HeldSince.Format(time.DateTime), r.Waiting), "safeguard-agent journal stats tells why intake is stopped")
+	case r.LastMessage.IsZero() && k.starting:
 	case r.LastMessage.IsZero():
 		k.add(check, Warn, "no message since the agent started", "ask the sender's side to start its connection, and to send one")
 	default:
