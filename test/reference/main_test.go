@@ -37,9 +37,16 @@ func TestReferenceAndSchemaAreThoseOfTheProgram(t *testing.T) {
 // yamls are all files of a program that are there to begin with.
 func yamls(t *testing.T, program string) []string {
 	t.Helper()
-	all, err := filepath.Glob(filepath.Join(root, "configs", program+".*yaml"))
-	if err != nil || len(all) < 2 {
-		t.Fatalf("samples and reference of %s: %v, %v", program, all, err)
+	var all []string
+	for _, kind := range []string{".sample.yaml", ".*.sample.yaml", ".reference.yaml"} {
+		found, err := filepath.Glob(filepath.Join(root, "configs", program+kind))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, found...)
+	}
+	if len(all) < 2 {
+		t.Fatalf("samples and reference of %s: %v", program, all)
 	}
 	return all
 }
