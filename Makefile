@@ -14,10 +14,10 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test deps bench interop lint generate cross clean
+.PHONY: help build demo test deps bench interop lint generate cross packages packages-test clean
 
 help: ## show the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 build: ## build both programs into bin/
 	@mkdir -p bin
@@ -34,7 +34,8 @@ test: ## all tests, with the race detector; says what it skips and why
 
 deps: ## install what tests and generated code need beyond Go and make (Debian, as root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev protobuf-compiler libprotobuf-dev mosquitto poppler-utils postgresql e2fsprogs mount
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev protobuf-compiler libprotobuf-dev mosquitto poppler-utils postgresql e2fsprogs mount \
+	  cpio faketime msitools osslsigncode rpm rpm2cpio unzip wixl zip systemd procps util-linux
 
 bench: build ## measure; prints a table and writes bench.json (ONLY=regexp runs a part)
 	@$(GO) run ./test/bench $(if $(ONLY),--only '$(ONLY)')
@@ -49,6 +50,7 @@ lint: ## gofmt, go vet for both systems, staticcheck
 	$(GO) vet ./...
 	GOOS=windows $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	$(GO) vet -tags packages ./test/packages
 
 generate: ## make the generated code anew
 	central/flagpb/generate.sh
@@ -59,6 +61,12 @@ cross: ## build both programs for each platform
 	  out=dist/$${p/\//-}/safeguard-$$c; [[ $$p == windows/* ]] && out=$$out.exe; \
 	  GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $$out ./$$c/cmd/safeguard-$$c; echo $$out; \
 	done; done
+
+packages: ## deb, rpm, MSI and zip of each program into dist/packages, with checksums and bills of materials
+	VERSION=$(VERSION) PLATFORMS='$(PLATFORMS)' installer/packages/build.sh dist/packages
+
+packages-test: ## build packages of two versions; install, upgrade, run and remove them (Linux, as root)
+	$(GO) test -count 1 -timeout 15m -v -tags packages ./test/packages
 
 clean: ## remove what was built
 	rm -rf bin dist bench.json

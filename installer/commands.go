@@ -57,13 +57,20 @@ func (p placed) file(s Service) (string, error) {
 	return filepath.Abs(p.Config)
 }
 
-type installCommand struct{ placed }
+type installCommand struct {
+	placed
+	From string `name:"config-from" help:"Copy this file to where the configuration is expected, unless there is one." placeholder:"FILE"`
+}
 
 // Run is called by the command line, as are those of the other commands.
 func (c installCommand) Run(s Service) error {
 	config, err := c.file(s)
 	if err != nil {
 		return err
+	}
+	// The configuration first: then its folder is prepared, and it with it.
+	if err := c.adopt(config); err != nil {
+		return hint(fmt.Errorf("install service: configuration: %w", err))
 	}
 	if err := s.install(config); err != nil {
 		return hint(fmt.Errorf("install service: %w", err))
@@ -73,6 +80,22 @@ func (c installCommand) Run(s Service) error {
 		fmt.Printf("that file is not there yet: make it, then run: %s service start\n", s.Name)
 	}
 	return nil
+}
+
+// adopt makes the file the configuration. One that is there is an
+// administrator's, and stays as it is.
+func (c installCommand) adopt(config string) error {
+	if _, err := os.Lstat(config); c.From == "" || err == nil {
+		return nil
+	}
+	text, err := os.ReadFile(c.From)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(config), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(config, text, 0o640)
 }
 
 type uninstallCommand struct{}
@@ -91,12 +114,21 @@ func (uninstallCommand) Run(s Service) error {
 
 // waits says how long a start is waited for.
 type waits struct {
-	Wait time.Duration `help:"How long to wait until it does its work." default:"2m"`
+	Wait         time.Duration `help:"How long to wait until it does its work." default:"2m"`
+	IfConfigured bool          `help:"Do nothing while there is no configuration. For installers."`
+}
+
+func (w waits) start(s Service) error {
+	if _, err := os.Stat(s.DefaultConfig()); w.IfConfigured && errors.Is(err, os.ErrNotExist) {
+		fmt.Printf("service %s is not started: make %s first, then run: %s service start\n", s.managed(), s.DefaultConfig(), s.Name)
+		return nil
+	}
+	return s.launch(w.Wait)
 }
 
 type startCommand struct{ waits }
 
-func (c startCommand) Run(s Service) error { return s.start(c.Wait, s.manager().Start) }
+func (c startCommand) Run(s Service) error { return c.start(s) }
 
 type stopCommand struct{}
 
@@ -116,12 +148,13 @@ func (c restartCommand) Run(s Service) error {
 			return hint(s.failed("stop", err))
 		}
 	}
-	return s.start(c.Wait, s.manager().Start)
+	return c.start(s)
 }
 
-// start starts the service and waits for its own word. What the manager says is
+// launch starts the service and waits for its own word. What the manager says is
 // less: Windows holds a service for running before it listens.
-func (s Service) start(wait time.Duration, start func() error) error {
+func (s Service) launch(wait time.Duration) error {
+	start := s.begin
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	before, err := s.readState()

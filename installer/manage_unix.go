@@ -99,6 +99,8 @@ func (s Service) registered() (service.Status, error) {
 	return service.StatusUnknown, service.ErrNotInstalled
 }
 
+func (s Service) begin() error { return s.manager().Start() }
+
 func (s Service) install(config string) error {
 	for _, unit := range s.packaged() {
 		if _, err := os.Stat(unit); err == nil {

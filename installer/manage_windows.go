@@ -36,8 +36,9 @@ func (s Service) Log(managed bool) slog.Handler {
 func (s Service) managed() string { return s.WindowsName }
 
 func (s Service) configFolder() string {
-	folder := os.Getenv("ProgramData")
-	if folder == "" {
+	// Not the environment's word: a service's may be of another time or place.
+	folder, err := windows.KnownFolderPath(windows.FOLDERID_ProgramData, 0)
+	if err != nil {
 		folder = `C:\ProgramData`
 	}
 	return filepath.Join(folder, "Safeguard", strings.TrimPrefix(s.WindowsName, "Safeguard"))
@@ -81,6 +82,17 @@ func (s Service) manage(program, config string) service.Service {
 // service.ErrNotInstalled.
 func (s Service) registered() (service.Status, error) { return s.manager().Status() }
 
+// begin starts the service. The manager's database may be locked for a moment,
+// by an installer that is about to end, or by another service that starts.
+func (s Service) begin() error {
+	err := s.manager().Start()
+	for deadline := time.Now().Add(15 * time.Second); errors.Is(err, windows.ERROR_SERVICE_DATABASE_LOCKED) && time.Now().Before(deadline); {
+		time.Sleep(200 * time.Millisecond)
+		err = s.manager().Start()
+	}
+	return err
+}
+
 // virtualAccount has no password, no rights but those granted to it, and on the
 // network is nobody.
 func (s Service) virtualAccount() string { return `NT SERVICE\` + s.WindowsName }
@@ -95,32 +107,33 @@ func (s Service) install(config string) error {
 	if err := s.prepare(); err != nil {
 		return err
 	}
-	if _, err := s.registered(); errors.Is(err, service.ErrNotInstalled) {
-		if err := s.manage(program, config).Install(); err != nil {
-			return err
-		}
-	}
-	return s.configure(program, config)
-}
-
-// uninstall also forgets the event source.
-func (s Service) uninstall() error { return s.manager().Uninstall() }
-
-// configure sets what the library does not.
-func (s Service) configure(program, config string) error {
 	m, err := mgr.Connect()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = m.Disconnect() }()
 	registered, err := m.OpenService(s.WindowsName)
+	if errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST) {
+		if err := s.manage(program, config).Install(); err != nil {
+			return err
+		}
+		registered, err = m.OpenService(s.WindowsName)
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = registered.Close() }()
+	return s.configure(registered, program, config)
+}
 
+// uninstall also forgets the event source.
+func (s Service) uninstall() error { return s.manager().Uninstall() }
+
+// configure sets what the library does not.
+func (s Service) configure(registered *mgr.Service, program, config string) error {
 	command := windows.ComposeCommandLine([]string{program, "run", "--service", "--config", config})
 	text := make([]*uint16, 3)
+	var err error
 	for i, t := range []string{command, s.virtualAccount(), s.DisplayName} {
 		if text[i], err = windows.UTF16PtrFromString(t); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // secretSize bounds the files whose bytes are overwritten before they are
@@ -19,6 +20,7 @@ const secretSize = 1 << 20
 // bytes; so may a backup.
 func shredAll(folder string) error {
 	var failed error
+	var paths []string
 	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -26,12 +28,16 @@ func shredAll(folder string) error {
 		if err != nil {
 			return err
 		}
+		paths = append(paths, path)
 		if info, err := entry.Info(); err == nil && info.Mode().IsRegular() && info.Size() <= secretSize {
 			failed = errors.Join(failed, overwrite(path, info.Size()))
 		}
 		return nil
 	})
-	return errors.Join(err, failed, os.RemoveAll(folder))
+	for _, path := range slices.Backward(paths) { // a folder after what is in it
+		failed = errors.Join(failed, os.Remove(path))
+	}
+	return errors.Join(err, failed)
 }
 
 func overwrite(path string, size int64) error {

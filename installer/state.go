@@ -41,10 +41,17 @@ func (s Service) writeState(state State) error {
 	if err := os.WriteFile(path+".new", append(body, '\n'), 0o644); err != nil {
 		return fmt.Errorf("state file: %w", err)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("state file: %w", err)
+	// On Windows a file that is being read can not be replaced.
+	for try := 0; ; try++ {
+		err := os.Rename(path+".new", path)
+		if err == nil {
+			return nil
+		}
+		if try == 20 {
+			return fmt.Errorf("state file: %w", err)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	return nil
 }
 
 // readState gives what the last program that ran as this service said; nothing
@@ -65,14 +72,4 @@ func (s Service) readState() (State, error) {
 		state.Phase, state.Reason = Failed, "it was killed, or crashed: see the log"
 	}
 	return state, nil
-}
-
-// forget removes the state of the last run, so that it is not taken for the
-// next one's.
-func (s Service) forget() error {
-	err := os.Remove(filepath.Join(s.stateFolder(), stateFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
 }
