@@ -41,11 +41,11 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if err != nil {
 		return fmt.Errorf("open keys: %w", err)
 	}
-	tls, err := identity.ClientTLS(identity.Files{Certificate: c.Central.Certificate, Key: c.Central.Key, CA: c.Central.CA}, identity.Agent)
+	own, err := identity.OpenOwn(c.place(ring), identity.Agent)
 	if err != nil {
 		return fmt.Errorf("central link: %w", err)
 	}
-	centre, err := client.Dial(c.Central.Address, tls)
+	centre, err := client.Dial(c.Central.Address, nil, client.Renewed(own.Config))
 	if err != nil {
 		return err
 	}
@@ -130,6 +130,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if hooks != nil {
 		g.Go(func() error { return hooks.Run(ctx) })
 	}
+	g.Go(func() error { return renewer{c.place(ring), own, c.Central.Address, log}.Run(ctx) })
 	g.Go(func() error { return follower.Run(ctx) })
 	g.Go(func() error { return refresher.Run(ctx) })
 	g.Go(func() error { return reporter.Run(ctx) })

@@ -40,11 +40,15 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	tlsConfig, err := identity.ServerTLS(c.TLS.files())
+	ring, err := c.openKeys()
 	if err != nil {
 		return err
 	}
-	held, err := c.openStore(ctx)
+	entrance, err := identity.ServerTLS(c.TLS.files(), identity.ServerKey(ring), identity.Named(c.Certificates.named()))
+	if err != nil {
+		return err
+	}
+	held, err := c.openStoreWith(ctx, ring)
 	if err != nil {
 		return err
 	}
@@ -67,7 +71,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if err != nil {
 		return err
 	}
-	s, err := server.Listen(c.Listen, tlsConfig, held, who.directory, c.serverPolicy(), log)
+	s, err := server.Listen(c.Listen, entrance, held, who.directory, c.serverPolicy(), log)
 	if err != nil {
 		return err
 	}
@@ -96,6 +100,8 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if shown != nil {
 		g.Go(func() error { return shown.Run(ctx) })
 	}
+	own := ownCertificate{store: held, entrance: entrance, place: identity.Place{Files: c.TLS.files(), Sealer: ring}, life: c.Certificates.Life, log: log}
+	g.Go(func() error { return own.Run(ctx) })
 	if c.Uploads.Folder != "" {
 		folder := &inbox.Inbox{Folder: c.Uploads.Folder, Poll: c.Uploads.Poll, Settle: c.Uploads.Settle,
 			Intake: s.Intake(), Store: held, Contact: who.directory.Authority, Log: log}
@@ -130,9 +136,9 @@ func holder() string {
 	return fmt.Sprintf("process %d on %s, %s", os.Getpid(), host, rand.Text())
 }
 
-// openStore opens the store, and first the keys that persons in it are sealed
+// openKeys opens the keys that persons in the store, and other secrets, are sealed
 // under.
-func (c Config) openStore(ctx context.Context) (*store.DB, error) {
+func (c Config) openKeys() (*keys.Ring, error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
@@ -140,6 +146,19 @@ func (c Config) openStore(ctx context.Context) (*store.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open keys: %w", err)
 	}
+	return ring, nil
+}
+
+// openStore opens the store, and first its keys.
+func (c Config) openStore(ctx context.Context) (*store.DB, error) {
+	ring, err := c.openKeys()
+	if err != nil {
+		return nil, err
+	}
+	return c.openStoreWith(ctx, ring)
+}
+
+func (c Config) openStoreWith(ctx context.Context, ring *keys.Ring) (*store.DB, error) {
 	if c.Store.Postgres.DSNFile == "" {
 		return store.OpenSQLite(ctx, filepath.Join(c.Data, "central.db"), ring)
 	}

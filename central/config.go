@@ -10,6 +10,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/central/server"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/upload"
 	"github.com/safeguard-edge/safeguard/configs"
@@ -18,12 +19,15 @@ import (
 // Config is what the centre is told when it starts. Paths in a file are taken
 // from the folder that the file is in.
 type Config struct {
-	Listen      string `yaml:"listen"`       // host:port; port 0 is any free one
-	AddressFile string `yaml:"address_file"` // where the address is written once the centre listens; empty for nowhere
-	Data        string `yaml:"data"`         // folder of the store and of its wrapped keys
-	MasterKey   string `yaml:"master_key"`   // file of the key that wraps them, outside Data; made when there is none
-	TLS         TLS    `yaml:"tls"`
-	Store       Store  `yaml:"store"`
+	Listen        string `yaml:"listen"`         // host:port; port 0 is any free one
+	PublicAddress string `yaml:"public_address"` // host:port that callers dial; in enrolment tokens
+	AddressFile   string `yaml:"address_file"`   // where the address is written once the centre listens; empty for nowhere
+	Data          string `yaml:"data"`           // folder of the store and of its wrapped keys
+	MasterKey     string `yaml:"master_key"`     // file of the key that wraps them, outside Data; made when there is none
+	TLS           TLS    `yaml:"tls"`
+	Store         Store  `yaml:"store"`
+
+	Certificates Certificates `yaml:"certificates"`
 
 	Uploads Uploads `yaml:"uploads"`
 
@@ -77,7 +81,23 @@ type Postgres struct {
 type TLS struct {
 	Certificate string `yaml:"certificate"` // its own, with the intermediate ones
 	Key         string `yaml:"key"`         // of certificate
-	ClientsCA   string `yaml:"clients_ca"`  // the authority that issues the callers' certificates
+	ClientsCA   string `yaml:"clients_ca"`  // authorities that are trusted besides the centre's own; empty for none
+}
+
+// Certificates is what the centre decides about those of its callers.
+type Certificates struct {
+	Life        time.Duration `yaml:"life"`         // of those that it issues
+	RenewLapsed time.Duration `yaml:"renew_lapsed"` // after one has expired, it may be renewed for so long
+
+	// Named says who holds certificates that another authority issues under names
+	// of its own.
+	Named []NamedCertificate `yaml:"named"`
+}
+
+// NamedCertificate is one of them.
+type NamedCertificate struct {
+	Name string            `yaml:"name"` // its one DNS name, or where it has none its common name
+	Is   identity.Identity `yaml:"is"`   // such as spiffe://safeguard/agent/RX1/ed1
 }
 
 // Site is a place that may ask.
@@ -106,7 +126,8 @@ type Authority struct {
 // DefaultConfig listens on the port of the service, with production checks. It
 // names no files and nobody who may call.
 func DefaultConfig() Config {
-	return Config{Listen: ":7443", ProductionChecks: true, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Fleet: defaultFleet()}
+	policy := server.DefaultPolicy()
+	return Config{Listen: ":7443", ProductionChecks: true, Certificates: Certificates{Life: policy.CertificateLife, RenewLapsed: policy.RenewLapsed}, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Fleet: defaultFleet()}
 }
 
 // Load reads the file at path over the defaults, and checks what comes of it.
@@ -140,11 +161,18 @@ func (c Config) Validate() error {
 		{"master_key", c.MasterKey, "a file outside the data folder for the master key"},
 		{"tls.certificate", c.TLS.Certificate, "the PEM file of the centre's certificate"},
 		{"tls.key", c.TLS.Key, "the PEM file of its key"},
-		{"tls.clients_ca", c.TLS.ClientsCA, "the PEM file of the authority that issues the callers' certificates"},
 	} {
 		if f.value == "" {
 			return fmt.Errorf("%s: missing, want %s", f.field, f.want)
 		}
+	}
+	if c.PublicAddress != "" {
+		if _, port, err := net.SplitHostPort(c.PublicAddress); err != nil || port == "" {
+			return fmt.Errorf("public_address: %q, want host:port such as central.example:7443", c.PublicAddress)
+		}
+	}
+	if err := c.Certificates.validate(); err != nil {
+		return fmt.Errorf("certificates.%w", err)
 	}
 	if s := c.Uploads.SnapshotShare; s < 0 || s > 1 || math.IsNaN(s) {
 		return fmt.Errorf("uploads.snapshot_share: %v, want a share of the flags from 0 to 1, such as 0.2", s)
@@ -163,6 +191,34 @@ func (c Config) Validate() error {
 	}
 	_, _, err := c.participants()
 	return err
+}
+
+func (c Certificates) validate() error {
+	if c.Life < 5*time.Second {
+		return fmt.Errorf("life: %v, want how long a certificate is valid, such as 2160h", c.Life)
+	}
+	if c.RenewLapsed < 0 {
+		return fmt.Errorf("renew_lapsed: %v, want for how long after its end a certificate may be renewed, such as 720h", c.RenewLapsed)
+	}
+	seen := map[string]bool{}
+	for i, n := range c.Named {
+		switch {
+		case n.Name == "" || seen[n.Name]:
+			return fmt.Errorf("named[%d].name: %q, want each name once", i, n.Name)
+		case n.Is.Kind == identity.NoKind || n.Is.Kind == identity.Centre:
+			return fmt.Errorf("named[%d].is: want an identity such as spiffe://safeguard/agent/RX1/ed1", i)
+		}
+		seen[n.Name] = true
+	}
+	return nil
+}
+
+func (c Certificates) named() map[string]identity.Identity {
+	names := map[string]identity.Identity{}
+	for _, n := range c.Named {
+		names[n.Name] = n.Is
+	}
+	return names
 }
 
 func inside(dir, path string) bool {

@@ -111,6 +111,7 @@ func (c Config) serverPolicy() server.Policy {
 	p.ProductionChecks, p.SnapshotShare = c.ProductionChecks, c.Uploads.SnapshotShare
 	p.Tails = safeguard.Tails{Months: c.Policy.TailMonths, Days: c.Policy.TailDaysUnborn, Adult: c.Policy.ChildUntil}
 	p.Cache, p.DataAge, p.Late, p.OwedRate = c.Policy.cache(), c.Policy.DataOverdue, c.Policy.Late, c.Policy.OwedRate
+	p.CertificateLife, p.RenewLapsed = c.Certificates.Life, c.Certificates.RenewLapsed
 	return p
 }
 

@@ -43,6 +43,14 @@ const (
 	WarningNoted        Act = "warning noted"
 
 	DemographicsImported Act = "demographics imported"
+
+	TokenMade          Act = "enrolment token made"
+	TokenWithdrawn     Act = "enrolment token withdrawn"
+	Enrolled           Act = "certificate issued"
+	Renewed            Act = "certificate renewed"
+	EnrolmentRefused   Act = "enrolment refused"
+	CertificateRevoked Act = "certificate revoked"
+	IssuerChanged      Act = "issuer of certificates changed"
 )
 
 // Entry is one act. Its JSON is what is hashed, and is kept as it is.

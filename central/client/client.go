@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"math"
+	"net"
 	"time"
 
 	"google.golang.org/grpc"
@@ -27,7 +28,9 @@ type Client struct {
 	notifications flagpb.NotificationsClient
 	changes       flagpb.ChangesClient
 	fleet         flagpb.FleetClient
+	enrolment     flagpb.EnrolmentClient
 	deadline      time.Duration
+	renewed       func() *tls.Config
 }
 
 var _ safeguard.FlagSource = (*Client)(nil)
@@ -39,6 +42,10 @@ type Option func(*Client)
 // default is 5 seconds.
 func Deadline(d time.Duration) Option { return func(c *Client) { c.deadline = d } }
 
+// Renewed takes the configuration anew for each connection, so that a changed
+// certificate or authority is used from the next connection on.
+func Renewed(config func() *tls.Config) Option { return func(c *Client) { c.renewed = config } }
+
 // Dial makes a client of the centre at address (host:port). It does not wait
 // for the connection, nor fail without one; the certificates in config are the
 // caller's (see identity.ClientTLS).
@@ -47,10 +54,17 @@ func Dial(address string, config *tls.Config, options ...Option) (*Client, error
 	for _, option := range options {
 		option(c)
 	}
+	if c.renewed != nil {
+		config = c.renewed()
+	}
+	security := credentials.NewTLS(config)
+	if c.renewed != nil {
+		security = renewing{security, c.renewed}
+	}
 	// Passed through, the name is resolved at each attempt to connect: the
 	// resolver of grpc would wait up to two minutes between its own.
 	conn, err := grpc.NewClient("passthrough:///"+address,
-		grpc.WithTransportCredentials(credentials.NewTLS(config)),
+		grpc.WithTransportCredentials(security),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			// Back at work within seconds of the centre's return.
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
@@ -72,8 +86,25 @@ func Dial(address string, config *tls.Config, options ...Option) (*Client, error
 	c.notifications = flagpb.NewNotificationsClient(conn)
 	c.changes = flagpb.NewChangesClient(conn)
 	c.fleet = flagpb.NewFleetClient(conn)
+	c.enrolment = flagpb.NewEnrolmentClient(conn)
 	conn.Connect()
 	return c, nil
+}
+
+// renewing makes each connection with the configuration of its moment.
+type renewing struct {
+	credentials.TransportCredentials
+	config func() *tls.Config
+}
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (r renewing) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return credentials.NewTLS(r.config()).ClientHandshake(ctx, authority, conn)
+}
+
+// Clone implements credentials.TransportCredentials.
+func (r renewing) Clone() credentials.TransportCredentials {
+	return renewing{r.TransportCredentials.Clone(), r.config}
 }
 
 // Close ends the connection; calls in progress fail.

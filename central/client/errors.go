@@ -15,6 +15,11 @@ import (
 // reply in time, or the centre in trouble. It is worth trying again.
 var ErrUnreachable = errors.New("centre unreachable")
 
+// ErrCertificate is in the errors, ErrUnreachable too, that mean that the centre
+// does not take the caller's certificate: it has expired or is revoked. What was
+// asked was not looked at.
+var ErrCertificate = errors.New("certificate not accepted")
+
 // Refused says that the centre understood, and will not do it for this caller
 // or as it was asked. Trying again is of use only when something has changed.
 type Refused struct {
@@ -34,9 +39,11 @@ func problem(ctx context.Context, err error) error {
 	}
 	s := status.Convert(err)
 	switch s.Code() {
-	case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.FailedPrecondition,
+	case codes.InvalidArgument, codes.PermissionDenied, codes.FailedPrecondition,
 		codes.NotFound, codes.AlreadyExists, codes.OutOfRange, codes.Unimplemented:
 		return &Refused{s.Code().String(), s.Message()}
+	case codes.Unauthenticated:
+		return fmt.Errorf("%w: %w: %s", ErrUnreachable, ErrCertificate, s.Message())
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("%w: no answer in time: %w", ErrUnreachable, context.DeadlineExceeded)
 	}

@@ -798,113 +798,199 @@ var Changes_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Fleet_Heartbeat_FullMethodName = "/safeguard.v1.Fleet/Heartbeat"
+	Enrolment_Enrol_FullMethodName    = "/safeguard.v1.Enrolment/Enrol"
+	Enrolment_Renew_FullMethodName    = "/safeguard.v1.Enrolment/Renew"
+	Enrolment_Standing_FullMethodName = "/safeguard.v1.Enrolment/Standing"
 )
 
-// FleetClient is the client API for Fleet service.
+// EnrolmentClient is the client API for Enrolment service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Fleet is how the centre knows how its agents are.
-type FleetClient interface {
-	// Heartbeat reports how the agent is: every half minute, and at once when that
-	// changes. Whose it is, the certificate says. One whose sequence was seen, or
-	// which comes from a run of the agent that another has followed, is refused
-	// with FAILED_PRECONDITION.
-	Heartbeat(ctx context.Context, in *HeartbeatRequest, opts ...grpc.CallOption) (*HeartbeatResponse, error)
+// Enrolment is how a host comes by its certificate, and keeps it. A request is
+// PKCS #10 (RFC 2986); who it names is decided at the centre, and one that names
+// someone else is refused.
+type EnrolmentClient interface {
+	// Enrol gives the first certificate, or another after a loss. It is the only
+	// call that needs none. The same token with the same key gives the same
+	// certificate again, as long as the token lives; with another key it is refused.
+	Enrol(ctx context.Context, in *EnrolRequest, opts ...grpc.CallOption) (*EnrolResponse, error)
+	// Renew gives another certificate for the name in the caller's, for a new key.
+	// The caller's may have expired, within the bound that the centre sets. Asked
+	// again with the same key, it gives the same certificate.
+	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
+	// Standing tells what has changed for the holder of a certificate.
+	Standing(ctx context.Context, in *StandingRequest, opts ...grpc.CallOption) (*StandingResponse, error)
 }
 
-type fleetClient struct {
+type enrolmentClient struct {
 	cc grpc.ClientConnInterface
 }
 
-func NewFleetClient(cc grpc.ClientConnInterface) FleetClient {
-	return &fleetClient{cc}
+func NewEnrolmentClient(cc grpc.ClientConnInterface) EnrolmentClient {
+	return &enrolmentClient{cc}
 }
 
-func (c *fleetClient) Heartbeat(ctx context.Context, in *HeartbeatRequest, opts ...grpc.CallOption) (*HeartbeatResponse, error) {
+func (c *enrolmentClient) Enrol(ctx context.Context, in *EnrolRequest, opts ...grpc.CallOption) (*EnrolResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(HeartbeatResponse)
-	err := c.cc.Invoke(ctx, Fleet_Heartbeat_FullMethodName, in, out, cOpts...)
+	out := new(EnrolResponse)
+	err := c.cc.Invoke(ctx, Enrolment_Enrol_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-// FleetServer is the server API for Fleet service.
-// All implementations must embed UnimplementedFleetServer
-// for forward compatibility.
-//
-// Fleet is how the centre knows how its agents are.
-type FleetServer interface {
-	// Heartbeat reports how the agent is: every half minute, and at once when that
-	// changes. Whose it is, the certificate says. One whose sequence was seen, or
-	// which comes from a run of the agent that another has followed, is refused
-	// with FAILED_PRECONDITION.
-	Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatResponse, error)
-	mustEmbedUnimplementedFleetServer()
+func (c *enrolmentClient) Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewResponse)
+	err := c.cc.Invoke(ctx, Enrolment_Renew_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
-// UnimplementedFleetServer must be embedded to have
+func (c *enrolmentClient) Standing(ctx context.Context, in *StandingRequest, opts ...grpc.CallOption) (*StandingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StandingResponse)
+	err := c.cc.Invoke(ctx, Enrolment_Standing_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// EnrolmentServer is the server API for Enrolment service.
+// All implementations must embed UnimplementedEnrolmentServer
+// for forward compatibility.
+//
+// Enrolment is how a host comes by its certificate, and keeps it. A request is
+// PKCS #10 (RFC 2986); who it names is decided at the centre, and one that names
+// someone else is refused.
+type EnrolmentServer interface {
+	// Enrol gives the first certificate, or another after a loss. It is the only
+	// call that needs none. The same token with the same key gives the same
+	// certificate again, as long as the token lives; with another key it is refused.
+	Enrol(context.Context, *EnrolRequest) (*EnrolResponse, error)
+	// Renew gives another certificate for the name in the caller's, for a new key.
+	// The caller's may have expired, within the bound that the centre sets. Asked
+	// again with the same key, it gives the same certificate.
+	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
+	// Standing tells what has changed for the holder of a certificate.
+	Standing(context.Context, *StandingRequest) (*StandingResponse, error)
+	mustEmbedUnimplementedEnrolmentServer()
+}
+
+// UnimplementedEnrolmentServer must be embedded to have
 // forward compatible implementations.
 //
 // NOTE: this should be embedded by value instead of pointer to avoid a nil
 // pointer dereference when methods are called.
-type UnimplementedFleetServer struct{}
+type UnimplementedEnrolmentServer struct{}
 
-func (UnimplementedFleetServer) Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Heartbeat not implemented")
+func (UnimplementedEnrolmentServer) Enrol(context.Context, *EnrolRequest) (*EnrolResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Enrol not implemented")
 }
-func (UnimplementedFleetServer) mustEmbedUnimplementedFleetServer() {}
-func (UnimplementedFleetServer) testEmbeddedByValue()               {}
+func (UnimplementedEnrolmentServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
+}
+func (UnimplementedEnrolmentServer) Standing(context.Context, *StandingRequest) (*StandingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Standing not implemented")
+}
+func (UnimplementedEnrolmentServer) mustEmbedUnimplementedEnrolmentServer() {}
+func (UnimplementedEnrolmentServer) testEmbeddedByValue()                   {}
 
-// UnsafeFleetServer may be embedded to opt out of forward compatibility for this service.
-// Use of this interface is not recommended, as added methods to FleetServer will
+// UnsafeEnrolmentServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to EnrolmentServer will
 // result in compilation errors.
-type UnsafeFleetServer interface {
-	mustEmbedUnimplementedFleetServer()
+type UnsafeEnrolmentServer interface {
+	mustEmbedUnimplementedEnrolmentServer()
 }
 
-func RegisterFleetServer(s grpc.ServiceRegistrar, srv FleetServer) {
-	// If the following call panics, it indicates UnimplementedFleetServer was
+func RegisterEnrolmentServer(s grpc.ServiceRegistrar, srv EnrolmentServer) {
+	// If the following call panics, it indicates UnimplementedEnrolmentServer was
 	// embedded by pointer and is nil.  This will cause panics if an
 	// unimplemented method is ever invoked, so we test this at initialization
 	// time to prevent it from happening at runtime later due to I/O.
 	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
 		t.testEmbeddedByValue()
 	}
-	s.RegisterService(&Fleet_ServiceDesc, srv)
+	s.RegisterService(&Enrolment_ServiceDesc, srv)
 }
 
-func _Fleet_Heartbeat_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(HeartbeatRequest)
+func _Enrolment_Enrol_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EnrolRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(FleetServer).Heartbeat(ctx, in)
+		return srv.(EnrolmentServer).Enrol(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: Fleet_Heartbeat_FullMethodName,
+		FullMethod: Enrolment_Enrol_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(FleetServer).Heartbeat(ctx, req.(*HeartbeatRequest))
+		return srv.(EnrolmentServer).Enrol(ctx, req.(*EnrolRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
 
-// Fleet_ServiceDesc is the grpc.ServiceDesc for Fleet service.
+func _Enrolment_Renew_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrolmentServer).Renew(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Enrolment_Renew_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrolmentServer).Renew(ctx, req.(*RenewRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Enrolment_Standing_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StandingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrolmentServer).Standing(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Enrolment_Standing_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrolmentServer).Standing(ctx, req.(*StandingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Enrolment_ServiceDesc is the grpc.ServiceDesc for Enrolment service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
-var Fleet_ServiceDesc = grpc.ServiceDesc{
-	ServiceName: "safeguard.v1.Fleet",
-	HandlerType: (*FleetServer)(nil),
+var Enrolment_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "safeguard.v1.Enrolment",
+	HandlerType: (*EnrolmentServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
-			MethodName: "Heartbeat",
-			Handler:    _Fleet_Heartbeat_Handler,
+			MethodName: "Enrol",
+			Handler:    _Enrolment_Enrol_Handler,
+		},
+		{
+			MethodName: "Renew",
+			Handler:    _Enrolment_Renew_Handler,
+		},
+		{
+			MethodName: "Standing",
+			Handler:    _Enrolment_Standing_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

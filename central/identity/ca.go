@@ -3,11 +3,11 @@ package identity
 import (
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// CA issues certificates: ECDSA on P-256, one identity each.
+// CA issues certificates, one identity each. One that NewCA makes is ECDSA on
+// P-256; another may be of any kind that the standard library signs with.
 type CA struct {
 	certificate *x509.Certificate
 	key         crypto.Signer
@@ -29,7 +30,7 @@ type Pair struct {
 
 // NewCA makes an authority whose own certificate is valid for the given time.
 func NewCA(name string, from, until time.Time) (*CA, Pair, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := NewKey()
 	if err != nil {
 		return nil, Pair{}, fmt.Errorf("make the authority's key: %w", err)
 	}
@@ -55,20 +56,57 @@ func NewCA(name string, from, until time.Time) (*CA, Pair, error) {
 	return &CA{certificate, key}, pair, err
 }
 
+// OpenCA is the authority with the certificate and key (PKCS #8, DER).
+func OpenCA(certificate *x509.Certificate, pkcs8 []byte) (*CA, error) {
+	key, err := x509.ParsePKCS8PrivateKey(pkcs8)
+	if err != nil {
+		return nil, fmt.Errorf("authority's key: %w", err)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("authority's key: %T, want one that signs", key)
+	}
+	public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if !ok || !public.Equal(certificate.PublicKey) {
+		return nil, errors.New("authority's key: it is not that of the authority's certificate")
+	}
+	if !certificate.IsCA || certificate.KeyUsage&x509.KeyUsageCertSign == 0 {
+		return nil, fmt.Errorf("authority %q: its certificate may not issue others (RFC 5280, 4.2.1.3 and 4.2.1.9)", clip(certificate.Subject.CommonName))
+	}
+	return &CA{certificate, signer}, nil
+}
+
+// Certificate is the authority's own.
+func (ca *CA) Certificate() *x509.Certificate { return ca.certificate }
+
 // Issue makes a key and a certificate for id. A centre's certificate is for
 // listening under the given hosts, names or addresses; every other one is for
 // calling.
 func (ca *CA) Issue(id Identity, hosts []string, from, until time.Time) (Pair, error) {
-	if _, err := Parse(id.String()); err != nil {
-		return Pair{}, fmt.Errorf("issue certificate: %w", err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := NewKey()
 	if err != nil {
 		return Pair{}, fmt.Errorf("issue certificate for %s: %w", id, err)
 	}
+	certificate, err := ca.Certify(id, key.Public(), hosts, from, until)
+	if err != nil {
+		return Pair{}, err
+	}
+	return encode(certificate.Raw, key)
+}
+
+// Certify is Issue for a key that someone else keeps. What stands in the
+// certificate is decided here alone (profile of RFC 5280). It never outlives the
+// authority's own.
+func (ca *CA) Certify(id Identity, key crypto.PublicKey, hosts []string, from, until time.Time) (*x509.Certificate, error) {
+	if _, err := Parse(id.String()); err != nil {
+		return nil, fmt.Errorf("issue certificate: %w", err)
+	}
+	if until.After(ca.certificate.NotAfter) {
+		until = ca.certificate.NotAfter
+	}
 	template := &x509.Certificate{
 		SerialNumber:          serial(),
-		Subject:               pkix.Name{CommonName: id.Kind.String() + " " + id.Code.String() + " " + id.ID},
+		Subject:               id.subject(),
 		NotBefore:             from,
 		NotAfter:              until,
 		BasicConstraintsValid: true,
@@ -86,11 +124,15 @@ func (ca *CA) Issue(id Identity, hosts []string, from, until time.Time) (Pair, e
 			}
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.certificate, key.Public(), ca.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.certificate, key, ca.key)
 	if err != nil {
-		return Pair{}, fmt.Errorf("issue certificate for %s: %w", id, err)
+		return nil, fmt.Errorf("issue certificate for %s: %w", id, err)
 	}
-	return encode(der, key)
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("issue certificate for %s: %w", id, err)
+	}
+	return certificate, nil
 }
 
 func encode(der []byte, key *ecdsa.PrivateKey) (Pair, error) {
@@ -99,9 +141,38 @@ func encode(der []byte, key *ecdsa.PrivateKey) (Pair, error) {
 		return Pair{}, fmt.Errorf("encode private key: %w", err)
 	}
 	return Pair{
-		Certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+		Certificate: EncodeCertificates(der),
+		Key:         pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: keyDER}),
 	}, nil
+}
+
+// EncodeCertificates writes certificates (DER) as PEM, one after the other.
+func EncodeCertificates(certificates ...[]byte) []byte {
+	var out []byte
+	for _, der := range certificates {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return out
+}
+
+// DecodeCertificates reads every certificate of a PEM file; what else is in it is
+// passed over.
+func DecodeCertificates(text []byte) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return all, nil
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
 }
 
 func serial() *big.Int {

@@ -3,9 +3,7 @@ package identity
 import (
 	"crypto/ecdsa"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -91,11 +89,6 @@ func developmentCA(dir string, from time.Time) (*CA, []string, error) {
 	return &CA{pair.Leaf, key}, nil, nil
 }
 
-func missing(path string) bool {
-	_, err := os.Lstat(path)
-	return errors.Is(err, fs.ErrNotExist)
-}
-
 func writePair(dir, name string, pair Pair) ([]string, error) {
 	certPath, keyPath := filepath.Join(dir, name+".pem"), filepath.Join(dir, name+"-key.pem")
 	if err := writePrivate(keyPath, pair.Key); err != nil {
@@ -105,18 +98,4 @@ func writePair(dir, name string, pair Pair) ([]string, error) {
 		return []string{keyPath}, err
 	}
 	return []string{certPath, keyPath}, nil
-}
-
-// writePrivate replaces the file as a whole, readable by its owner only.
-func writePrivate(path string, text []byte) error {
-	aside := path + ".new"
-	// A leftover could have other permissions, which writing would keep.
-	_ = os.Remove(aside)
-	if err := os.WriteFile(aside, text, 0o600); err != nil {
-		return fmt.Errorf("write certificate: %w", err)
-	}
-	if err := os.Rename(aside, path); err != nil {
-		return fmt.Errorf("write certificate: %w", err)
-	}
-	return nil
 }

@@ -20,9 +20,10 @@ const (
 	Agent          // a hospital's agent; Code is the organisation's
 	Authority      // a local authority's system; Code is the authority's
 	Centre         // the centre itself
+	Operator       // someone who operates the centre; Code is of whoever they work for
 )
 
-var kinds = [...]string{"", "agent", "authority", "centre"}
+var kinds = [...]string{"", "agent", "authority", "centre", "operator"}
 
 func (k Kind) String() string {
 	if k < 0 || int(k) >= len(kinds) {
@@ -40,7 +41,7 @@ type Identity struct {
 
 const (
 	trustDomain = "safeguard"
-	wantURI     = "spiffe://safeguard/agent/RX1/a1 (agent, authority or centre; ODS code; id)"
+	wantURI     = "spiffe://safeguard/agent/RX1/a1 (agent, authority, centre or operator; ODS code; id)"
 )
 
 // URI is the name as certificates carry it.
@@ -49,6 +50,15 @@ func (i Identity) URI() *url.URL {
 }
 
 func (i Identity) String() string { return i.URI().String() }
+
+// MarshalText writes the form that Parse reads.
+func (i Identity) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// UnmarshalText reads the same.
+func (i *Identity) UnmarshalText(text []byte) (err error) {
+	*i, err = Parse(string(text))
+	return err
+}
 
 // Parse reads the form that String writes, and nothing else.
 func Parse(s string) (Identity, error) {
@@ -64,7 +74,7 @@ func Parse(s string) (Identity, error) {
 		}
 	}
 	if i.Kind == NoKind {
-		return Identity{}, fmt.Errorf("identity %q: kind %q, want agent, authority or centre", clip(s), clip(parts[0]))
+		return Identity{}, fmt.Errorf("identity %q: kind %q, want agent, authority, centre or operator", clip(s), clip(parts[0]))
 	}
 	var err error
 	if i.Code, err = safeguard.ParseODSCode(parts[1]); err != nil {

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
@@ -37,11 +36,17 @@ func (s *Server) bound(ctx context.Context, call *tap.Info) (context.Context, er
 // refused or fails is logged without what was asked.
 func (s *Server) guardUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
 	defer func() { err = s.outcome(ctx, info.FullMethod, recover(), err) }()
+	if err := s.standings.mayCall(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
 	return handler(ctx, request)
 }
 
 func (s *Server) guardStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	defer func() { err = s.outcome(stream.Context(), info.FullMethod, recover(), err) }()
+	if err := s.standings.mayCall(stream.Context(), info.FullMethod); err != nil {
+		return err
+	}
 	return handler(server, stream)
 }
 
@@ -102,36 +107,19 @@ func caller(ctx context.Context, kind identity.Kind) (identity.Identity, error) 
 }
 
 func peerIdentity(ctx context.Context) (identity.Identity, error) {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return identity.Identity{}, errors.New("no peer")
+	c, err := peerConnection(ctx)
+	if err != nil {
+		return identity.Identity{}, err
 	}
-	info, ok := p.AuthInfo.(identified)
-	if !ok {
+	if c.caller.Certificate == nil {
 		return identity.Identity{}, errors.New("no verified certificate")
 	}
-	return info.id, info.err
+	return c.caller.Identity, nil
 }
 
-// identified is a connection with who is at its other end, which the calls on it
-// need not read from the certificate again.
-type identified struct {
-	credentials.TLSInfo
-	id  identity.Identity
-	err error
-}
-
-func identify(info credentials.AuthInfo) credentials.AuthInfo {
-	t, ok := info.(credentials.TLSInfo)
-	if !ok || len(t.State.VerifiedChains) == 0 {
-		return info
-	}
-	id, err := identity.Of(t.State.VerifiedChains[0][0])
-	return identified{t, id, err}
-}
-
-// handshakes says in the log whose certificate was refused. The caller often
-// learns no more than that the connection broke.
+// handshakes puts who calls into what a connection proves, and says in the log whose
+// certificate was refused. The caller often learns no more than that the connection
+// broke.
 type handshakes struct {
 	credentials.TransportCredentials
 	server *Server
@@ -139,12 +127,10 @@ type handshakes struct {
 
 // ServerHandshake implements credentials.TransportCredentials.
 func (h handshakes) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	secured, info, err := h.TransportCredentials.ServerHandshake(conn)
+	secured, info, err := h.shake(conn)
 	var network net.Error
 	switch {
-	case err == nil:
-		info = identify(info)
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &network) && network.Timeout():
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &network) && network.Timeout():
 		// Load balancers and port scans connect, and say nothing.
 	default:
 		host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
@@ -153,6 +139,29 @@ func (h handshakes) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthIn
 		}
 	}
 	return secured, info, err
+}
+
+func (h handshakes) shake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	secured, info, err := h.TransportCredentials.ServerHandshake(conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	proved, ok := info.(credentials.TLSInfo)
+	if !ok {
+		return nil, nil, errors.New("not a TLS connection")
+	}
+	// The handshake has done the same: an entrance verifies whomever it lets in.
+	caller, err := h.server.entrance.Caller(proved.State)
+	if err != nil {
+		_ = secured.Close()
+		return nil, nil, err
+	}
+	c, err := h.server.standings.admit(secured, caller)
+	if err != nil {
+		_ = secured.Close()
+		return nil, nil, err
+	}
+	return c, party{proved, c}, nil
 }
 
 // Clone implements credentials.TransportCredentials.

@@ -311,7 +311,7 @@ func (n *national) serve(s *store.DB) error {
 	ended := make(chan error, 1)
 	go func() { ended <- centre.Run(ctx) }()
 
-	bare, err := n.bare(config)
+	bare, err := n.bare(config.Config())
 	if err != nil {
 		stop()
 		return err

@@ -5,11 +5,11 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/flagpb"
+	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/upload"
 )
@@ -55,6 +56,9 @@ type Policy struct {
 	// SnapshotShare is how much of its current flags an authority's snapshot may
 	// end or withdraw without a person, from 0 to 1.
 	SnapshotShare float64
+
+	CertificateLife time.Duration // of those that are issued
+	RenewLapsed     time.Duration // after a certificate has expired; from then on its holder is to enrol again
 }
 
 // DefaultPolicy is that of a live centre.
@@ -67,6 +71,8 @@ func DefaultPolicy() Policy {
 		Late:             time.Hour,
 		OwedRate:         200,
 		SnapshotShare:    upload.DefaultShare,
+		CertificateLife:  90 * 24 * time.Hour,
+		RenewLapsed:      30 * 24 * time.Hour,
 	}
 }
 
@@ -82,6 +88,9 @@ type Server struct {
 	follows   *follows
 	beats     *beats
 	intake    *upload.Intake
+	entrance  *identity.Entrance
+	standings *standings
+	enrolling pace
 
 	listener net.Listener
 	grpc     *grpc.Server
@@ -90,9 +99,8 @@ type Server struct {
 }
 
 // Listen takes the address (host:port; port 0 is any free one) for a server
-// whose callers need a certificate as config demands it. It serves once Run is
-// called.
-func Listen(address string, config *tls.Config, s store.Store, d *Directory, p Policy, log *slog.Logger) (*Server, error) {
+// whose callers come through the entrance. It serves once Run is called.
+func Listen(address string, entrance *identity.Entrance, s store.Store, d *Directory, p Policy, log *slog.Logger) (*Server, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
@@ -104,6 +112,8 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 		log:       log,
 		listener:  listener,
 		stopping:  make(chan struct{}),
+		entrance:  entrance,
+		standings: &standings{store: s, entrance: entrance, lapse: p.RenewLapsed, log: log, live: map[*connection]bool{}},
 		intake: &upload.Intake{
 			Store:        s,
 			Demographics: upload.List{Store: s},
@@ -113,6 +123,11 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 			Testing:      d.testing,
 		},
 	}
+	entrance.Lapse(p.RenewLapsed)
+	if err := server.standings.read(context.Background()); err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
 	server.intake.Applied = func() {
 		server.counts.uploads.Add(1)
 		server.follows.changed()
@@ -120,7 +135,7 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 	server.beats = newBeats(s)
 	server.follows = newFollows(s, d, p.Cache, &server.counts, log)
 	server.grpc = grpc.NewServer(
-		grpc.Creds(handshakes{credentials.NewTLS(config), server}),
+		grpc.Creds(handshakes{credentials.NewTLS(entrance.Config()), server}),
 		grpc.ConnectionTimeout(handshake),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -142,6 +157,7 @@ func Listen(address string, config *tls.Config, s store.Store, d *Directory, p P
 	flagpb.RegisterNotificationsServer(server.grpc, notifications{Server: server})
 	flagpb.RegisterChangesServer(server.grpc, changes{Server: server})
 	flagpb.RegisterFleetServer(server.grpc, fleet{Server: server})
+	flagpb.RegisterEnrolmentServer(server.grpc, enrolment{Server: server})
 	server.bounded = map[string]bool{}
 	for service, info := range server.grpc.GetServiceInfo() {
 		for _, m := range info.Methods {
@@ -159,9 +175,10 @@ func (s *Server) Intake() *upload.Intake { return s.intake }
 
 // Run serves until ctx ends, lets the calls in progress finish, and returns nil.
 func (s *Server) Run(ctx context.Context) error {
-	following := make(chan struct{})
-	go func() { defer close(following); s.follows.run(ctx) }()
 	go s.beats.run(ctx)
+	var following sync.WaitGroup
+	following.Go(func() { s.follows.run(ctx) })
+	following.Go(func() { s.standings.run(ctx) })
 	served := make(chan error, 1)
 	go func() { served <- s.grpc.Serve(s.listener) }()
 	select {
@@ -169,7 +186,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve %s: %w", s.Addr(), err)
 	case <-ctx.Done():
 	}
-	<-following
+	following.Wait()
 	<-s.beats.ended
 	close(s.stopping)
 	impatient := time.AfterFunc(stopTime, s.grpc.Stop)

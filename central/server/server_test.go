@@ -742,7 +742,7 @@ func TestWhoMayNotEvenConnect(t *testing.T) {
 			}
 		})
 	}
-	c.wantLog("didn't provide a certificate")
+	c.wantLog("no certificate: this needs one")
 	c.wantLog("unknown authority")
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/audit"
+	"github.com/safeguard-edge/safeguard/central/identity"
 )
 
 // Store is the contract; storetest is its conformance suite. Its methods may be
@@ -151,6 +152,64 @@ type Store interface {
 	// it says, of what is there everything but the stage, and nothing of what an
 	// operator has put there. It removes nothing.
 	Import(ctx context.Context, sites []Site, authorities []Authority, by audit.Who) error
+
+	// PutToken keeps an enrolment token.
+	PutToken(ctx context.Context, t EnrolToken, by audit.Who) error
+
+	// Tokens gives all, the latest first.
+	Tokens(ctx context.Context) ([]EnrolToken, error)
+
+	// WithdrawToken ends a token, named by identity.TokenID, that is not used. Why
+	// it can not is a *Refusal.
+	WithdrawToken(ctx context.Context, id string, by audit.Who) error
+
+	// Redeem has a certificate issued for a token and keeps it, and revokes all
+	// others of the identity, in one transaction. Redeemed again with the same key,
+	// it gives what was issued. Why it does not is a *Refusal.
+	Redeem(ctx context.Context, r Redemption, issue func(EnrolToken) (Certificate, error)) (Certificate, error)
+
+	// Renew has a certificate issued in the place of an old one and keeps it. The
+	// old one stays until the new one is confirmed. Asked again for the same key, it
+	// gives what was issued. Why it does not is a *Refusal.
+	Renew(ctx context.Context, old CertificateName, who identity.Identity, key []byte, at time.Time, issue func(old Certificate) (Certificate, error)) (Certificate, error)
+
+	// Confirm notes that a certificate is in use: the one that it replaces is
+	// revoked, as superseded.
+	Confirm(ctx context.Context, name CertificateName, at time.Time) error
+
+	// NoteTrust notes whom the holder of a certificate trusts.
+	NoteTrust(ctx context.Context, name CertificateName, digest []byte) error
+
+	// KeepCertificate keeps one that was issued otherwise.
+	KeepCertificate(ctx context.Context, c Certificate, by audit.Who) error
+
+	// RevokeCertificates ends the certificate with a serial, or all of an identity,
+	// and gives those that it ended; superseded ones are ended for good.
+	RevokeCertificates(ctx context.Context, serial, of string, r Revocation) ([]Certificate, error)
+
+	// Certificates gives certificates, by identity and age.
+	Certificates(ctx context.Context, which CertificateFilter) ([]Certificate, error)
+
+	// CertificateStandings gives what a server has to know of those that had not
+	// expired by since. When nothing has changed since the version known, it gives no
+	// more than that version; 0 is none.
+	CertificateStandings(ctx context.Context, known int64, since time.Time) (CertificateStandings, error)
+
+	// Issuers gives the authorities that issue, or have issued, the oldest first.
+	Issuers(ctx context.Context) ([]Issuer, error)
+
+	// PutIssuer adds an issuer: it issues at once where there is none, and else is
+	// the next. There is at most one next; another is a *Refusal.
+	PutIssuer(ctx context.Context, i Issuer, by audit.Who) error
+
+	// SwitchIssuer lets the next issue, and the one before be no more than trusted.
+	SwitchIssuer(ctx context.Context, by audit.Who) error
+
+	// EndIssuer ends the trust in one that does not issue.
+	EndIssuer(ctx context.Context, id string, by audit.Who) error
+
+	// Note writes an entry into the audit.
+	Note(ctx context.Context, e audit.Entry) error
 
 	// Erase removes everything that is kept about a person, the data key first of
 	// all, and tells how much that was. The audit goes on saying that somebody was

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
+	"time"
 	_ "time/tzdata" // Windows has no time zones of its own
 
 	"github.com/alecthomas/kong"
@@ -32,6 +34,7 @@ type commands struct {
 	Run     run             `cmd:"" help:"Run the agent until it is stopped."`
 	Check   check           `cmd:"" help:"Look at everything the agent depends on: configuration, keys, disk, folders, certificates, the way to the centre and a round trip, clock, feeds, EPR sinks. Through the agent where it runs. Each line says what was found, and what to do. Nothing is shown to a clinician, and nobody is notified. Exit code 0: all passed, 1: something fails, 4: the agent does not let this user in, 6: warnings only."`
 	Config  configCommands  `cmd:"" help:"Look at the configuration file, write one, and have the running agent take it."`
+	Enrol   enrol           `cmd:"" help:"Get the agent's certificate with a token from central operations. The key is made here and never leaves this machine."`
 	HL7     hl7Commands     `cmd:"" name:"hl7" help:"Look at HL7 messages as the agent reads them."`
 	Feeds   feedCounters    `cmd:"" help:"Show what each feed of the running agent has counted since it started: messages, acknowledgements by code, framing errors by kind, connections. Exit code 0: all take messages, 1: failed, 4: no agent runs or it does not let this user in, 5: a feed is on hold or does not listen."`
 	Journal journalCommands `cmd:"" help:"Look at the journal of the running agent, and act on what is in it."`
@@ -63,6 +66,26 @@ func (r run) Run() error {
 		config.Version = version
 		return agent.Run(ctx, config, log, ready)
 	})
+}
+
+type enrol struct {
+	Config    string `help:"Configuration file: it names the organisation and its sites, and where the certificate, its key and whom to trust are put." required:"" type:"path" placeholder:"FILE"`
+	TokenFile string `help:"The token. The file is removed when it has done its work." required:"" type:"path" placeholder:"FILE"`
+}
+
+func (e enrol) Run() error {
+	config, err := agent.LoadConfig(e.Config)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	leaf, err := config.Enrol(ctx, e.TokenFile)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("enrolled as %s, until %s; the agent renews it by itself\n", leaf.URIs[0], leaf.NotAfter.UTC().Format(time.RFC3339))
+	return nil
 }
 
 type printed struct{}

@@ -69,6 +69,10 @@ type commands struct {
 		Host      []string            `placeholder:"NAME" help:"Names or addresses the centre is called by, besides localhost."`
 	} `cmd:"" name:"dev-ca" help:"Make certificates for development and tests. Not for real patients."`
 
+	Enrol       enrolCommands       `cmd:"" help:"Give agents, local authorities' systems and operators their first certificate."`
+	Certificate certificateCommands `cmd:"" help:"Certificates that are in use, and their end."`
+	CA          caCommands          `cmd:"" name:"ca" help:"The authority that issues certificates."`
+
 	Site      siteCommands      `cmd:"" help:"Places that may ask."`
 	Authority authorityCommands `cmd:"" help:"Local authorities that hold flags."`
 	Audit     auditCommands     `cmd:"" help:"Who looked at whose flags, and who did what to the centre."`
@@ -167,6 +171,12 @@ func do(ctx context.Context, command string, c *commands) (code int, err error) 
 		return 0, c.Webhook.run(ctx, command)
 	case "conformance":
 		return c.Conformance.run(ctx)
+	case "enrol":
+		return 0, c.Enrol.run(ctx, command)
+	case "certificate":
+		return 0, c.Certificate.run(ctx, command)
+	case "ca":
+		return 0, c.CA.run(ctx, command)
 	case "site":
 		return 0, c.Site.run(ctx, command)
 	case "authority":

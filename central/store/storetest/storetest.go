@@ -22,7 +22,7 @@ import (
 // the same store again, which nobody else has open then; each test begins with
 // an empty one.
 func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
-	for _, tt := range append([]test{
+	for _, tt := range slices.Concat([]test{
 		{"nothing held", nothingHeld},
 		{"flags of several authorities", severalAuthorities},
 		{"an upload's effects", effects},
@@ -50,7 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 		{"concurrent callers", concurrent},
 		{"a caller that has gone", gone},
 		{"after closing", afterClosing},
-	}, slices.Concat(uploadTests, fleetTests, lookTests)...) {
+	}, uploadTests, fleetTests, lookTests, certificateTests) {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, open(t)) })
 	}
 }

@@ -1,0 +1,153 @@
+package agent
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/central/client"
+	"github.com/safeguard-edge/safeguard/central/identity"
+)
+
+// Enrol gets the agent its certificate with the token in a file, puts it where the
+// configuration has it, and removes the file. The key is made here and sealed by the
+// agent's own keys. A running agent uses the certificate at once.
+func (c Config) Enrol(ctx context.Context, tokenFile string) (*x509.Certificate, error) {
+	text, err := os.ReadFile(tokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("enrolment token: %w", err)
+	}
+	token, err := identity.ParseToken(string(text))
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case token.Identity.Kind != identity.Agent:
+		return nil, fmt.Errorf("the token is for %s, want one for an agent", token.Identity)
+	case token.Identity.Code != c.Organisation:
+		return nil, fmt.Errorf("the token is for an agent of %s, and organisation in the configuration is %s: one of the two is wrong", token.Identity.Code, c.Organisation)
+	}
+	ring, err := keys.Open(c.keysFolder(), keys.SystemMaster(c.MasterKey))
+	if err != nil {
+		return nil, fmt.Errorf("open keys: %w", err)
+	}
+	leaf, err := client.Enrol(ctx, token, c.place(ring), c.Organisation, c.Sites)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(tokenFile); err != nil {
+		return nil, fmt.Errorf("enrolled, and the token is of no use any more, but: %w", err)
+	}
+	return leaf, nil
+}
+
+// place is where the agent keeps its certificate.
+func (c Config) place(ring *keys.Ring) identity.Place {
+	files := identity.Files{Certificate: c.Central.Certificate, Key: c.Central.Key, CA: c.Central.CA}
+	return identity.Place{Files: files, Sealer: ring}
+}
+
+// renewer keeps the agent's certificate good: it renews it when it is due, also
+// after it has expired, and takes up whom to trust.
+type renewer struct {
+	place   identity.Place
+	own     *identity.Own
+	address string
+	log     *slog.Logger
+}
+
+const (
+	standingEvery = time.Hour // how soon a changed authority is known
+	renewRetry    = time.Minute
+)
+
+// Run looks after the certificate until ctx ends. It begins at once, for a machine
+// that was off for long; what fails is tried again until it succeeds.
+func (r renewer) Run(ctx context.Context) error {
+	var failing string
+	for {
+		pause := r.pause()
+		err := r.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && err.Error() != failing:
+			r.log.Warn("certificate not looked after", "until", r.own.Leaf().NotAfter, "err", err, "remedy", remedy(err))
+		}
+		failing = ""
+		if err != nil {
+			failing, pause = err.Error(), min(pause, renewRetry)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// pause is until the next look. Agents that started together do not look together.
+func (r renewer) pause() time.Duration {
+	leaf := r.own.Leaf()
+	life := leaf.NotAfter.Sub(leaf.NotBefore)
+	every := min(standingEvery, max(time.Second, life/50))
+	return every - every/4*time.Duration(time.Now().UnixNano()%1000)/1000
+}
+
+func remedy(err error) string {
+	var refused *client.Refused
+	switch {
+	case errors.Is(err, client.ErrCertificate), errors.As(err, &refused):
+		return "if this stays, ask central operations for a token and enrol again"
+	}
+	return "it is tried again every minute"
+}
+
+// look asks where the agent stands, and renews. Each is a connection of its own: so
+// a certificate is tried before the link to the centre needs it, and the first use
+// of a new one tells the centre to let the old one go.
+func (r renewer) look(ctx context.Context) error {
+	leaf := r.own.Leaf()
+	due := time.Now().After(identity.Due(leaf)) && len(leaf.URIs) > 0 // others are renewed where they were issued
+	if time.Now().Before(leaf.NotAfter) {
+		renew, err := r.standing(ctx)
+		if err != nil {
+			return err
+		}
+		due = due || renew
+	}
+	if !due {
+		return nil
+	}
+	err := r.call(func(c *client.Client) (err error) { leaf, err = c.Renew(ctx, r.place); return err })
+	if err != nil {
+		return err
+	}
+	r.own.Again()
+	r.log.Info("certificate renewed", "until", leaf.NotAfter)
+	_, err = r.standing(ctx)
+	return err
+}
+
+func (r renewer) standing(ctx context.Context) (renew bool, err error) {
+	err = r.call(func(c *client.Client) (err error) {
+		renew, err = c.Standing(ctx, r.place, r.own.Trusted())
+		return err
+	})
+	r.own.Again() // for a trust that has changed
+	return renew, err
+}
+
+func (r renewer) call(do func(c *client.Client) error) error {
+	c, err := client.Dial(r.address, nil, client.Renewed(r.own.Config))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	return do(c)
+}
