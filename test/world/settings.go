@@ -50,9 +50,9 @@ data: agent
 master_key: keys/agent.key
 central:
   address: %s
-  certificate: certificates/agent-%s.pem
-  key: certificates/agent-%s-key.pem
-  ca: certificates/ca.pem
+  certificate: agent/central.pem
+  key: agent/central-key.pem
+  ca: agent/central-ca.pem
 cache:
   agreement: demonstration only
 rules:
@@ -80,7 +80,7 @@ sinks:
       rate: 0
     folder:
       folder: alerts
-`, organisation, site, w.Central, organisation, organisation, grace, grace, site, w.Feed, more, site, w.EPR.Addr())
+`, organisation, site, w.Central, grace, grace, site, w.Feed, more, site, w.EPR.Addr())
 }
 
 // flags is what the local authority uploads.

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -57,13 +58,17 @@ func New(ctx context.Context, dir, programs string, feeds ...string) (*World, er
 		return w, err
 	}
 	w.PAS = hospital.NewPAS(w.Feed, site)
-	if _, err := w.Run(ctx, "safeguard-central", "dev-ca", w.Path("certificates"), "--agent", organisation, "--authority", authority); err != nil {
+	if _, err := w.Run(ctx, "safeguard-central", "dev-ca", w.Path("certificates"), "--authority", authority); err != nil {
 		return w, err
 	}
 	for name, text := range map[string]string{"central.yaml": w.centralConfig(), "agent.yaml": w.agentConfig(feeds), "flags.csv": flags()} {
 		if err := os.WriteFile(w.Path(name), []byte(text), 0o600); err != nil {
 			return w, err
 		}
+	}
+	// The agent enrols by a token, as in a hospital, so the centre issues certificates.
+	if _, err := w.Run(ctx, "safeguard-central", "ca", "init", "--config", w.Path("central.yaml")); err != nil {
+		return w, err
 	}
 	if err := os.MkdirAll(w.Path("alerts"), 0o700); err != nil {
 		return w, err
@@ -131,8 +136,26 @@ func (w *World) StopCentral() error {
 	return stop(cmd)
 }
 
-// StartAgent starts the agent and waits until its feed listens.
+// Enrol gives the agent a certificate, which needs a centre that runs.
+func (w *World) Enrol(ctx context.Context) error {
+	token := w.Path("token")
+	_, err := w.Run(ctx, "safeguard-central", "enrol", "token", "--config", w.Path("central.yaml"), "--organisation", organisation, "--site", site,
+		"--address", w.Central, "--output", token)
+	if err != nil {
+		return err
+	}
+	_, err = w.Run(ctx, "safeguard-agent", "enrol", "--config", w.Path("agent.yaml"), "--token-file", token)
+	return err
+}
+
+// StartAgent starts the agent, enrolled before where it is not yet, and waits until
+// its feed listens.
 func (w *World) StartAgent(ctx context.Context) (err error) {
+	if _, err := os.Stat(w.Path("agent", "central.pem")); errors.Is(err, fs.ErrNotExist) {
+		if err := w.Enrol(ctx); err != nil {
+			return err
+		}
+	}
 	w.agent, err = w.start(ctx, "safeguard-agent", "agent.yaml", w.Feed)
 	return err
 }
