@@ -119,7 +119,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	look := checker{config: c, feeds: feeds, sinks: sinks, keys: func() (KeysStatus, error) { return operateKeys(ring, StatusOfKeys) }}
 	handlers["check"] = settings.operateCheck(look)
 	handlers["attendances"] = p.Operate
-	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, tls: tls}
+	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, own: own}
 	reporter := status.New(c.reportOn(zone), all.sources(), centre, log)
 	settings.taken = reporter.Configured
 	g, ctx := errgroup.WithContext(ctx)

@@ -2,9 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"path/filepath"
 	"time"
 
@@ -13,6 +10,7 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/pipeline"
 	"github.com/safeguard-edge/safeguard/agent/status"
 	"github.com/safeguard-edge/safeguard/cache"
+	"github.com/safeguard-edge/safeguard/central/identity"
 )
 
 // parts are those that the report on the agent is gathered from.
@@ -23,7 +21,7 @@ type parts struct {
 	sinks    *liveSinks
 	lookup   *lookup.Lookup
 	cache    *cache.Cache
-	tls      *tls.Config
+	own      *identity.Own
 }
 
 // reportOn says which agent it is, and where its last day is kept.
@@ -105,18 +103,6 @@ func (p parts) cacheHealth() safeguard.CacheHealth {
 
 // certificateHealth reads the certificate that the next connection will have.
 func (p parts) certificateHealth() (safeguard.CertificateHealth, error) {
-	own, err := p.tls.GetClientCertificate(&tls.CertificateRequestInfo{})
-	if err != nil {
-		return safeguard.CertificateHealth{}, err
-	}
-	leaf := own.Leaf
-	if leaf == nil {
-		if len(own.Certificate) == 0 {
-			return safeguard.CertificateHealth{}, errors.New("no certificate")
-		}
-		if leaf, err = x509.ParseCertificate(own.Certificate[0]); err != nil {
-			return safeguard.CertificateHealth{}, err
-		}
-	}
+	leaf := p.own.Leaf()
 	return safeguard.CertificateHealth{From: leaf.NotBefore, Until: leaf.NotAfter}, nil
 }

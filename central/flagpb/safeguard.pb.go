@@ -533,6 +533,65 @@ func (InactiveStanding) EnumDescriptor() ([]byte, []int) {
 	return file_safeguard_proto_rawDescGZIP(), []int{8}
 }
 
+// AgentState is an agent's condition in one word.
+type AgentState int32
+
+const (
+	AgentState_AGENT_STATE_UNSPECIFIED AgentState = 0 // read as unknown
+	AgentState_AGENT_STATE_STARTING    AgentState = 1
+	AgentState_AGENT_STATE_WORKING     AgentState = 2
+	AgentState_AGENT_STATE_STOPPING    AgentState = 3 // it was told to stop
+	AgentState_AGENT_STATE_DEGRADED    AgentState = 4 // the centre does not answer its lookups
+	AgentState_AGENT_STATE_FAILING     AgentState = 5 // patients are not checked, or clinicians not told
+)
+
+// Enum value maps for AgentState.
+var (
+	AgentState_name = map[int32]string{
+		0: "AGENT_STATE_UNSPECIFIED",
+		1: "AGENT_STATE_STARTING",
+		2: "AGENT_STATE_WORKING",
+		3: "AGENT_STATE_STOPPING",
+		4: "AGENT_STATE_DEGRADED",
+		5: "AGENT_STATE_FAILING",
+	}
+	AgentState_value = map[string]int32{
+		"AGENT_STATE_UNSPECIFIED": 0,
+		"AGENT_STATE_STARTING":    1,
+		"AGENT_STATE_WORKING":     2,
+		"AGENT_STATE_STOPPING":    3,
+		"AGENT_STATE_DEGRADED":    4,
+		"AGENT_STATE_FAILING":     5,
+	}
+)
+
+func (x AgentState) Enum() *AgentState {
+	p := new(AgentState)
+	*p = x
+	return p
+}
+
+func (x AgentState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AgentState) Descriptor() protoreflect.EnumDescriptor {
+	return file_safeguard_proto_enumTypes[9].Descriptor()
+}
+
+func (AgentState) Type() protoreflect.EnumType {
+	return &file_safeguard_proto_enumTypes[9]
+}
+
+func (x AgentState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AgentState.Descriptor instead.
+func (AgentState) EnumDescriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{9}
+}
+
 // Accountable is the person who answers for what a device asks.
 type Accountable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2949,6 +3008,1135 @@ func (x *FollowResponse) GetMissed() bool {
 	return false
 }
 
+// HeartbeatRequest is how an agent is. Nothing in it is about a patient. What is
+// counted is counted since the agent started. Ages are seconds before written_at,
+// each one more than it is, so that 0 is never.
+type HeartbeatRequest struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Boot              string                 `protobuf:"bytes,1,opt,name=boot,proto3" json:"boot,omitempty"`                            // names this run of the agent, at most 64 characters; no other run has the same
+	Sequence          uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`                   // of the heartbeats of the run, from 1
+	WrittenAt         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=written_at,json=writtenAt,proto3" json:"written_at,omitempty"` // by the agent's clock
+	State             AgentState             `protobuf:"varint,4,opt,name=state,proto3,enum=safeguard.v1.AgentState" json:"state,omitempty"`
+	StateAge          uint32                 `protobuf:"varint,5,opt,name=state_age,json=stateAge,proto3" json:"state_age,omitempty"`
+	Device            string                 `protobuf:"bytes,6,opt,name=device,proto3" json:"device,omitempty"`                                 // what the agent calls itself, at most 64 characters
+	Version           string                 `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`                               // of the program
+	ConfigDigest      []byte                 `protobuf:"bytes,8,opt,name=config_digest,json=configDigest,proto3" json:"config_digest,omitempty"` // SHA-256 of its configuration
+	StartedAge        uint32                 `protobuf:"varint,9,opt,name=started_age,json=startedAge,proto3" json:"started_age,omitempty"`
+	Feeds             []*FeedHealth          `protobuf:"bytes,10,rep,name=feeds,proto3" json:"feeds,omitempty"` // at most 100
+	Journal           *JournalHealth         `protobuf:"bytes,11,opt,name=journal,proto3" json:"journal,omitempty"`
+	Sinks             []*SinkHealth          `protobuf:"bytes,12,rep,name=sinks,proto3" json:"sinks,omitempty"`                                          // at most 100
+	Lookups           *Queue                 `protobuf:"bytes,13,opt,name=lookups,proto3" json:"lookups,omitempty"`                                      // owed to the centre
+	Corrections       *Queue                 `protobuf:"bytes,14,opt,name=corrections,proto3" json:"corrections,omitempty"`                              // owed to the centre
+	UnreachableAge    uint32                 `protobuf:"varint,15,opt,name=unreachable_age,json=unreachableAge,proto3" json:"unreachable_age,omitempty"` // since when lookups are not answered
+	LatencyMicros     uint32                 `protobuf:"varint,16,opt,name=latency_micros,json=latencyMicros,proto3" json:"latency_micros,omitempty"`    // of the heartbeat before
+	Cache             *CacheHealth           `protobuf:"bytes,17,opt,name=cache,proto3" json:"cache,omitempty"`
+	CertificateFrom   *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=certificate_from,json=certificateFrom,proto3" json:"certificate_from,omitempty"`
+	CertificateUntil  *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=certificate_until,json=certificateUntil,proto3" json:"certificate_until,omitempty"`
+	ClockOffsetMicros int64                  `protobuf:"zigzag64,20,opt,name=clock_offset_micros,json=clockOffsetMicros,proto3" json:"clock_offset_micros,omitempty"` // to be added to the agent's time to have the centre's
+	ClockWithinMicros uint32                 `protobuf:"varint,21,opt,name=clock_within_micros,json=clockWithinMicros,proto3" json:"clock_within_micros,omitempty"`
+	ClockAge          uint32                 `protobuf:"varint,22,opt,name=clock_age,json=clockAge,proto3" json:"clock_age,omitempty"`    // since it was measured
+	DiskFree          uint64                 `protobuf:"varint,23,opt,name=disk_free,json=diskFree,proto3" json:"disk_free,omitempty"`    // bytes
+	DiskFloor         uint64                 `protobuf:"varint,24,opt,name=disk_floor,json=diskFloor,proto3" json:"disk_floor,omitempty"` // bytes below which no message is taken on
+	DiskSyncMicros    uint32                 `protobuf:"varint,25,opt,name=disk_sync_micros,json=diskSyncMicros,proto3" json:"disk_sync_micros,omitempty"`
+	Attendances       *AttendanceHealth      `protobuf:"bytes,26,opt,name=attendances,proto3" json:"attendances,omitempty"`
+	Warnings          []*Warning             `protobuf:"bytes,27,rep,name=warnings,proto3" json:"warnings,omitempty"` // at most 300
+	Periods           []*Period              `protobuf:"bytes,28,rep,name=periods,proto3" json:"periods,omitempty"`   // that are over and that the centre does not have yet, in their order; at most 100
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *HeartbeatRequest) Reset() {
+	*x = HeartbeatRequest{}
+	mi := &file_safeguard_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeartbeatRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeartbeatRequest) ProtoMessage() {}
+
+func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
+func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *HeartbeatRequest) GetBoot() string {
+	if x != nil {
+		return x.Boot
+	}
+	return ""
+}
+
+func (x *HeartbeatRequest) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetWrittenAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WrittenAt
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetState() AgentState {
+	if x != nil {
+		return x.State
+	}
+	return AgentState_AGENT_STATE_UNSPECIFIED
+}
+
+func (x *HeartbeatRequest) GetStateAge() uint32 {
+	if x != nil {
+		return x.StateAge
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *HeartbeatRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *HeartbeatRequest) GetConfigDigest() []byte {
+	if x != nil {
+		return x.ConfigDigest
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetStartedAge() uint32 {
+	if x != nil {
+		return x.StartedAge
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetFeeds() []*FeedHealth {
+	if x != nil {
+		return x.Feeds
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetJournal() *JournalHealth {
+	if x != nil {
+		return x.Journal
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetSinks() []*SinkHealth {
+	if x != nil {
+		return x.Sinks
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetLookups() *Queue {
+	if x != nil {
+		return x.Lookups
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetCorrections() *Queue {
+	if x != nil {
+		return x.Corrections
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetUnreachableAge() uint32 {
+	if x != nil {
+		return x.UnreachableAge
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetLatencyMicros() uint32 {
+	if x != nil {
+		return x.LatencyMicros
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetCache() *CacheHealth {
+	if x != nil {
+		return x.Cache
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetCertificateFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificateFrom
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetCertificateUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificateUntil
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetClockOffsetMicros() int64 {
+	if x != nil {
+		return x.ClockOffsetMicros
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetClockWithinMicros() uint32 {
+	if x != nil {
+		return x.ClockWithinMicros
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetClockAge() uint32 {
+	if x != nil {
+		return x.ClockAge
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetDiskFree() uint64 {
+	if x != nil {
+		return x.DiskFree
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetDiskFloor() uint64 {
+	if x != nil {
+		return x.DiskFloor
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetDiskSyncMicros() uint32 {
+	if x != nil {
+		return x.DiskSyncMicros
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetAttendances() *AttendanceHealth {
+	if x != nil {
+		return x.Attendances
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetWarnings() []*Warning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetPeriods() []*Period {
+	if x != nil {
+		return x.Periods
+	}
+	return nil
+}
+
+// Queue is how much waits, and for how long the first of it has.
+type Queue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Length        uint32                 `protobuf:"varint,1,opt,name=length,proto3" json:"length,omitempty"`
+	Age           uint32                 `protobuf:"varint,2,opt,name=age,proto3" json:"age,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Queue) Reset() {
+	*x = Queue{}
+	mi := &file_safeguard_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Queue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Queue) ProtoMessage() {}
+
+func (x *Queue) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Queue.ProtoReflect.Descriptor instead.
+func (*Queue) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Queue) GetLength() uint32 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+func (x *Queue) GetAge() uint32 {
+	if x != nil {
+		return x.Age
+	}
+	return 0
+}
+
+// FeedHealth is one feed from the hospital.
+type FeedHealth struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Transport     string                 `protobuf:"bytes,2,opt,name=transport,proto3" json:"transport,omitempty"`
+	Connections   uint32                 `protobuf:"varint,3,opt,name=connections,proto3" json:"connections,omitempty"`
+	LastAge       uint32                 `protobuf:"varint,4,opt,name=last_age,json=lastAge,proto3" json:"last_age,omitempty"` // of the last message
+	Messages      uint64                 `protobuf:"varint,5,opt,name=messages,proto3" json:"messages,omitempty"`
+	Errors        uint64                 `protobuf:"varint,6,opt,name=errors,proto3" json:"errors,omitempty"`                           // messages that could not be read or were rejected, and broken frames
+	LastHour      uint32                 `protobuf:"varint,7,opt,name=last_hour,json=lastHour,proto3" json:"last_hour,omitempty"`       // messages in it
+	HourErrors    uint32                 `protobuf:"varint,8,opt,name=hour_errors,json=hourErrors,proto3" json:"hour_errors,omitempty"` // errors in it
+	HeldAge       uint32                 `protobuf:"varint,9,opt,name=held_age,json=heldAge,proto3" json:"held_age,omitempty"`          // since when it waits for intake
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FeedHealth) Reset() {
+	*x = FeedHealth{}
+	mi := &file_safeguard_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FeedHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FeedHealth) ProtoMessage() {}
+
+func (x *FeedHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FeedHealth.ProtoReflect.Descriptor instead.
+func (*FeedHealth) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *FeedHealth) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FeedHealth) GetTransport() string {
+	if x != nil {
+		return x.Transport
+	}
+	return ""
+}
+
+func (x *FeedHealth) GetConnections() uint32 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *FeedHealth) GetLastAge() uint32 {
+	if x != nil {
+		return x.LastAge
+	}
+	return 0
+}
+
+func (x *FeedHealth) GetMessages() uint64 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+func (x *FeedHealth) GetErrors() uint64 {
+	if x != nil {
+		return x.Errors
+	}
+	return 0
+}
+
+func (x *FeedHealth) GetLastHour() uint32 {
+	if x != nil {
+		return x.LastHour
+	}
+	return 0
+}
+
+func (x *FeedHealth) GetHourErrors() uint32 {
+	if x != nil {
+		return x.HourErrors
+	}
+	return 0
+}
+
+func (x *FeedHealth) GetHeldAge() uint32 {
+	if x != nil {
+		return x.HeldAge
+	}
+	return 0
+}
+
+// JournalHealth is what was acknowledged, and whether more can be.
+type JournalHealth struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stopped       string                 `protobuf:"bytes,1,opt,name=stopped,proto3" json:"stopped,omitempty"` // why no message is taken on, in a few words
+	StoppedAge    uint32                 `protobuf:"varint,2,opt,name=stopped_age,json=stoppedAge,proto3" json:"stopped_age,omitempty"`
+	Waiting       *Queue                 `protobuf:"bytes,3,opt,name=waiting,proto3" json:"waiting,omitempty"` // messages that are not processed
+	SetAside      uint32                 `protobuf:"varint,4,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"`
+	Late          uint32                 `protobuf:"varint,5,opt,name=late,proto3" json:"late,omitempty"`
+	Size          uint64                 `protobuf:"varint,6,opt,name=size,proto3" json:"size,omitempty"` // bytes
+	Lost          uint32                 `protobuf:"varint,7,opt,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JournalHealth) Reset() {
+	*x = JournalHealth{}
+	mi := &file_safeguard_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JournalHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JournalHealth) ProtoMessage() {}
+
+func (x *JournalHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JournalHealth.ProtoReflect.Descriptor instead.
+func (*JournalHealth) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *JournalHealth) GetStopped() string {
+	if x != nil {
+		return x.Stopped
+	}
+	return ""
+}
+
+func (x *JournalHealth) GetStoppedAge() uint32 {
+	if x != nil {
+		return x.StoppedAge
+	}
+	return 0
+}
+
+func (x *JournalHealth) GetWaiting() *Queue {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+func (x *JournalHealth) GetSetAside() uint32 {
+	if x != nil {
+		return x.SetAside
+	}
+	return 0
+}
+
+func (x *JournalHealth) GetLate() uint32 {
+	if x != nil {
+		return x.Late
+	}
+	return 0
+}
+
+func (x *JournalHealth) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *JournalHealth) GetLost() uint32 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+// SinkHealth is one way into the EPR.
+type SinkHealth struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Live          bool                   `protobuf:"varint,2,opt,name=live,proto3" json:"live,omitempty"`
+	Waiting       *Queue                 `protobuf:"bytes,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	DownAge       uint32                 `protobuf:"varint,4,opt,name=down_age,json=downAge,proto3" json:"down_age,omitempty"` // without an answer
+	AnsweredAge   uint32                 `protobuf:"varint,5,opt,name=answered_age,json=answeredAge,proto3" json:"answered_age,omitempty"`
+	Delivered     uint32                 `protobuf:"varint,6,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Refused       uint32                 `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"`
+	Failed        uint32                 `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SinkHealth) Reset() {
+	*x = SinkHealth{}
+	mi := &file_safeguard_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SinkHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SinkHealth) ProtoMessage() {}
+
+func (x *SinkHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SinkHealth.ProtoReflect.Descriptor instead.
+func (*SinkHealth) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SinkHealth) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SinkHealth) GetLive() bool {
+	if x != nil {
+		return x.Live
+	}
+	return false
+}
+
+func (x *SinkHealth) GetWaiting() *Queue {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+func (x *SinkHealth) GetDownAge() uint32 {
+	if x != nil {
+		return x.DownAge
+	}
+	return 0
+}
+
+func (x *SinkHealth) GetAnsweredAge() uint32 {
+	if x != nil {
+		return x.AnsweredAge
+	}
+	return 0
+}
+
+func (x *SinkHealth) GetDelivered() uint32 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *SinkHealth) GetRefused() uint32 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *SinkHealth) GetFailed() uint32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+// CacheHealth is what is kept for when the centre can not be reached.
+type CacheHealth struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"` // off, ready, read-only or unavailable
+	Entries       uint32                 `protobuf:"varint,2,opt,name=entries,proto3" json:"entries,omitempty"`
+	OldestAge     uint32                 `protobuf:"varint,3,opt,name=oldest_age,json=oldestAge,proto3" json:"oldest_age,omitempty"`
+	NewestAge     uint32                 `protobuf:"varint,4,opt,name=newest_age,json=newestAge,proto3" json:"newest_age,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CacheHealth) Reset() {
+	*x = CacheHealth{}
+	mi := &file_safeguard_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CacheHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CacheHealth) ProtoMessage() {}
+
+func (x *CacheHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CacheHealth.ProtoReflect.Descriptor instead.
+func (*CacheHealth) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *CacheHealth) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *CacheHealth) GetEntries() uint32 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *CacheHealth) GetOldestAge() uint32 {
+	if x != nil {
+		return x.OldestAge
+	}
+	return 0
+}
+
+func (x *CacheHealth) GetNewestAge() uint32 {
+	if x != nil {
+		return x.NewestAge
+	}
+	return 0
+}
+
+// AttendanceHealth is what became of the attendances of the last hours.
+type AttendanceHealth struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Window        uint32                 `protobuf:"varint,1,opt,name=window,proto3" json:"window,omitempty"`                                 // seconds
+	Begun         uint32                 `protobuf:"varint,2,opt,name=begun,proto3" json:"begun,omitempty"`                                   // that somebody was to be asked about
+	NotCompleted  uint32                 `protobuf:"varint,3,opt,name=not_completed,json=notCompleted,proto3" json:"not_completed,omitempty"` // of these, not answered at first, though there was a number
+	NoNumber      uint32                 `protobuf:"varint,4,opt,name=no_number,json=noNumber,proto3" json:"no_number,omitempty"`             // of these, without an NHS number to ask with
+	Unknown       *Queue                 `protobuf:"bytes,5,opt,name=unknown,proto3" json:"unknown,omitempty"`                                // that still wait for an answer
+	Unanswered    uint32                 `protobuf:"varint,6,opt,name=unanswered,proto3" json:"unanswered,omitempty"`                         // whose time to be asked about ended without one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttendanceHealth) Reset() {
+	*x = AttendanceHealth{}
+	mi := &file_safeguard_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttendanceHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttendanceHealth) ProtoMessage() {}
+
+func (x *AttendanceHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttendanceHealth.ProtoReflect.Descriptor instead.
+func (*AttendanceHealth) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *AttendanceHealth) GetWindow() uint32 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
+}
+
+func (x *AttendanceHealth) GetBegun() uint32 {
+	if x != nil {
+		return x.Begun
+	}
+	return 0
+}
+
+func (x *AttendanceHealth) GetNotCompleted() uint32 {
+	if x != nil {
+		return x.NotCompleted
+	}
+	return 0
+}
+
+func (x *AttendanceHealth) GetNoNumber() uint32 {
+	if x != nil {
+		return x.NoNumber
+	}
+	return 0
+}
+
+func (x *AttendanceHealth) GetUnknown() *Queue {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
+func (x *AttendanceHealth) GetUnanswered() uint32 {
+	if x != nil {
+		return x.Unanswered
+	}
+	return 0
+}
+
+// Warning is something that is wrong, as the agent sees it.
+type Warning struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"` // as in docs/runbook.md
+	Part          string                 `protobuf:"bytes,2,opt,name=part,proto3" json:"part,omitempty"` // the feed or sink
+	Age           uint32                 `protobuf:"varint,3,opt,name=age,proto3" json:"age,omitempty"`
+	Detail        string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"` // the figures; nothing about a patient
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Warning) Reset() {
+	*x = Warning{}
+	mi := &file_safeguard_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Warning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Warning) ProtoMessage() {}
+
+func (x *Warning) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Warning.ProtoReflect.Descriptor instead.
+func (*Warning) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Warning) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Warning) GetPart() string {
+	if x != nil {
+		return x.Part
+	}
+	return ""
+}
+
+func (x *Warning) GetAge() uint32 {
+	if x != nil {
+		return x.Age
+	}
+	return 0
+}
+
+func (x *Warning) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// Period is what the agent saw in some minutes.
+type Period struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Start         *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
+	Length        uint32                 `protobuf:"varint,2,opt,name=length,proto3" json:"length,omitempty"`                            // seconds
+	State         AgentState             `protobuf:"varint,3,opt,name=state,proto3,enum=safeguard.v1.AgentState" json:"state,omitempty"` // the worst
+	Severity      uint32                 `protobuf:"varint,4,opt,name=severity,proto3" json:"severity,omitempty"`                        // of the worst warning: 0 none, 1 notice, 2 attention, 3 critical
+	Feeds         []*FeedPeriod          `protobuf:"bytes,5,rep,name=feeds,proto3" json:"feeds,omitempty"`
+	Waiting       uint32                 `protobuf:"varint,6,opt,name=waiting,proto3" json:"waiting,omitempty"`                                   // messages, at most
+	Oldest        uint32                 `protobuf:"varint,7,opt,name=oldest,proto3" json:"oldest,omitempty"`                                     // seconds, at most
+	Undelivered   uint32                 `protobuf:"varint,8,opt,name=undelivered,proto3" json:"undelivered,omitempty"`                           // alerts, at most
+	Lookups       uint32                 `protobuf:"varint,9,opt,name=lookups,proto3" json:"lookups,omitempty"`                                   // owed, at most
+	LatencyMicros uint32                 `protobuf:"varint,10,opt,name=latency_micros,json=latencyMicros,proto3" json:"latency_micros,omitempty"` // of the centre, at most
+	Delivered     uint32                 `protobuf:"varint,11,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Begun         uint32                 `protobuf:"varint,12,opt,name=begun,proto3" json:"begun,omitempty"`
+	NotCompleted  uint32                 `protobuf:"varint,13,opt,name=not_completed,json=notCompleted,proto3" json:"not_completed,omitempty"`
+	NoNumber      uint32                 `protobuf:"varint,14,opt,name=no_number,json=noNumber,proto3" json:"no_number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Period) Reset() {
+	*x = Period{}
+	mi := &file_safeguard_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Period) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Period) ProtoMessage() {}
+
+func (x *Period) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Period.ProtoReflect.Descriptor instead.
+func (*Period) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Period) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *Period) GetLength() uint32 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+func (x *Period) GetState() AgentState {
+	if x != nil {
+		return x.State
+	}
+	return AgentState_AGENT_STATE_UNSPECIFIED
+}
+
+func (x *Period) GetSeverity() uint32 {
+	if x != nil {
+		return x.Severity
+	}
+	return 0
+}
+
+func (x *Period) GetFeeds() []*FeedPeriod {
+	if x != nil {
+		return x.Feeds
+	}
+	return nil
+}
+
+func (x *Period) GetWaiting() uint32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *Period) GetOldest() uint32 {
+	if x != nil {
+		return x.Oldest
+	}
+	return 0
+}
+
+func (x *Period) GetUndelivered() uint32 {
+	if x != nil {
+		return x.Undelivered
+	}
+	return 0
+}
+
+func (x *Period) GetLookups() uint32 {
+	if x != nil {
+		return x.Lookups
+	}
+	return 0
+}
+
+func (x *Period) GetLatencyMicros() uint32 {
+	if x != nil {
+		return x.LatencyMicros
+	}
+	return 0
+}
+
+func (x *Period) GetDelivered() uint32 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *Period) GetBegun() uint32 {
+	if x != nil {
+		return x.Begun
+	}
+	return 0
+}
+
+func (x *Period) GetNotCompleted() uint32 {
+	if x != nil {
+		return x.NotCompleted
+	}
+	return 0
+}
+
+func (x *Period) GetNoNumber() uint32 {
+	if x != nil {
+		return x.NoNumber
+	}
+	return 0
+}
+
+// FeedPeriod is what one feed brought.
+type FeedPeriod struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Messages      uint32                 `protobuf:"varint,2,opt,name=messages,proto3" json:"messages,omitempty"`
+	Errors        uint32                 `protobuf:"varint,3,opt,name=errors,proto3" json:"errors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FeedPeriod) Reset() {
+	*x = FeedPeriod{}
+	mi := &file_safeguard_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FeedPeriod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FeedPeriod) ProtoMessage() {}
+
+func (x *FeedPeriod) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FeedPeriod.ProtoReflect.Descriptor instead.
+func (*FeedPeriod) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *FeedPeriod) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FeedPeriod) GetMessages() uint32 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+func (x *FeedPeriod) GetErrors() uint32 {
+	if x != nil {
+		return x.Errors
+	}
+	return 0
+}
+
+// HeartbeatResponse is what the agent should know.
+type HeartbeatResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`                                         // by the centre's clock
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`                               // of the program that is wanted; empty for any
+	ConfigDigest  []byte                 `protobuf:"bytes,3,opt,name=config_digest,json=configDigest,proto3" json:"config_digest,omitempty"` // of the configuration that is intended; empty for any
+	Kept          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=kept,proto3" json:"kept,omitempty"`                                     // periods that end by then need not be sent again
+	Commands      []string               `protobuf:"bytes,5,rep,name=commands,proto3" json:"commands,omitempty"`                             // ids of what the agent is asked to do
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeartbeatResponse) Reset() {
+	*x = HeartbeatResponse{}
+	mi := &file_safeguard_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeartbeatResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeartbeatResponse) ProtoMessage() {}
+
+func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
+func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *HeartbeatResponse) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *HeartbeatResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *HeartbeatResponse) GetConfigDigest() []byte {
+	if x != nil {
+		return x.ConfigDigest
+	}
+	return nil
+}
+
+func (x *HeartbeatResponse) GetKept() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+func (x *HeartbeatResponse) GetCommands() []string {
+	if x != nil {
+		return x.Commands
+	}
+	return nil
+}
+
 // EnrolRequest redeems a token.
 type EnrolRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -2964,7 +4152,7 @@ type EnrolRequest struct {
 
 func (x *EnrolRequest) Reset() {
 	*x = EnrolRequest{}
-	mi := &file_safeguard_proto_msgTypes[33]
+	mi := &file_safeguard_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2976,7 +4164,7 @@ func (x *EnrolRequest) String() string {
 func (*EnrolRequest) ProtoMessage() {}
 
 func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[33]
+	mi := &file_safeguard_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2989,7 +4177,7 @@ func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolRequest.ProtoReflect.Descriptor instead.
 func (*EnrolRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{33}
+	return file_safeguard_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *EnrolRequest) GetSecret() []byte {
@@ -3031,7 +4219,7 @@ type EnrolResponse struct {
 
 func (x *EnrolResponse) Reset() {
 	*x = EnrolResponse{}
-	mi := &file_safeguard_proto_msgTypes[34]
+	mi := &file_safeguard_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3043,7 +4231,7 @@ func (x *EnrolResponse) String() string {
 func (*EnrolResponse) ProtoMessage() {}
 
 func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[34]
+	mi := &file_safeguard_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3056,7 +4244,7 @@ func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolResponse.ProtoReflect.Descriptor instead.
 func (*EnrolResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{34}
+	return file_safeguard_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *EnrolResponse) GetChain() [][]byte {
@@ -3083,7 +4271,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_safeguard_proto_msgTypes[35]
+	mi := &file_safeguard_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +4283,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[35]
+	mi := &file_safeguard_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +4296,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{35}
+	return file_safeguard_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RenewRequest) GetRequest() []byte {
@@ -3129,7 +4317,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_safeguard_proto_msgTypes[36]
+	mi := &file_safeguard_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3141,7 +4329,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[36]
+	mi := &file_safeguard_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3154,7 +4342,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{36}
+	return file_safeguard_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RenewResponse) GetChain() [][]byte {
@@ -3181,7 +4369,7 @@ type StandingRequest struct {
 
 func (x *StandingRequest) Reset() {
 	*x = StandingRequest{}
-	mi := &file_safeguard_proto_msgTypes[37]
+	mi := &file_safeguard_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3193,7 +4381,7 @@ func (x *StandingRequest) String() string {
 func (*StandingRequest) ProtoMessage() {}
 
 func (x *StandingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[37]
+	mi := &file_safeguard_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3206,7 +4394,7 @@ func (x *StandingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandingRequest.ProtoReflect.Descriptor instead.
 func (*StandingRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{37}
+	return file_safeguard_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StandingRequest) GetTrust() []byte {
@@ -3227,7 +4415,7 @@ type StandingResponse struct {
 
 func (x *StandingResponse) Reset() {
 	*x = StandingResponse{}
-	mi := &file_safeguard_proto_msgTypes[38]
+	mi := &file_safeguard_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3239,7 +4427,7 @@ func (x *StandingResponse) String() string {
 func (*StandingResponse) ProtoMessage() {}
 
 func (x *StandingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[38]
+	mi := &file_safeguard_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3252,7 +4440,7 @@ func (x *StandingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandingResponse.ProtoReflect.Descriptor instead.
 func (*StandingResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{38}
+	return file_safeguard_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *StandingResponse) GetTrust() [][]byte {
@@ -3471,7 +4659,122 @@ const file_safeguard_proto_rawDesc = "" +
 	"\n" +
 	"nhs_number\x18\x01 \x01(\tR\tnhsNumber\x12\x16\n" +
 	"\x06resume\x18\x02 \x01(\tR\x06resume\x12\x16\n" +
-	"\x06missed\x18\x03 \x01(\bR\x06missedJ\x04\b\x04\x10\x10\"\x80\x01\n" +
+	"\x06missed\x18\x03 \x01(\bR\x06missedJ\x04\b\x04\x10\x10\"\xde\t\n" +
+	"\x10HeartbeatRequest\x12\x12\n" +
+	"\x04boot\x18\x01 \x01(\tR\x04boot\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\x129\n" +
+	"\n" +
+	"written_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\twrittenAt\x12.\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x18.safeguard.v1.AgentStateR\x05state\x12\x1b\n" +
+	"\tstate_age\x18\x05 \x01(\rR\bstateAge\x12\x16\n" +
+	"\x06device\x18\x06 \x01(\tR\x06device\x12\x18\n" +
+	"\aversion\x18\a \x01(\tR\aversion\x12#\n" +
+	"\rconfig_digest\x18\b \x01(\fR\fconfigDigest\x12\x1f\n" +
+	"\vstarted_age\x18\t \x01(\rR\n" +
+	"startedAge\x12.\n" +
+	"\x05feeds\x18\n" +
+	" \x03(\v2\x18.safeguard.v1.FeedHealthR\x05feeds\x125\n" +
+	"\ajournal\x18\v \x01(\v2\x1b.safeguard.v1.JournalHealthR\ajournal\x12.\n" +
+	"\x05sinks\x18\f \x03(\v2\x18.safeguard.v1.SinkHealthR\x05sinks\x12-\n" +
+	"\alookups\x18\r \x01(\v2\x13.safeguard.v1.QueueR\alookups\x125\n" +
+	"\vcorrections\x18\x0e \x01(\v2\x13.safeguard.v1.QueueR\vcorrections\x12'\n" +
+	"\x0funreachable_age\x18\x0f \x01(\rR\x0eunreachableAge\x12%\n" +
+	"\x0elatency_micros\x18\x10 \x01(\rR\rlatencyMicros\x12/\n" +
+	"\x05cache\x18\x11 \x01(\v2\x19.safeguard.v1.CacheHealthR\x05cache\x12E\n" +
+	"\x10certificate_from\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x0fcertificateFrom\x12G\n" +
+	"\x11certificate_until\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\x10certificateUntil\x12.\n" +
+	"\x13clock_offset_micros\x18\x14 \x01(\x12R\x11clockOffsetMicros\x12.\n" +
+	"\x13clock_within_micros\x18\x15 \x01(\rR\x11clockWithinMicros\x12\x1b\n" +
+	"\tclock_age\x18\x16 \x01(\rR\bclockAge\x12\x1b\n" +
+	"\tdisk_free\x18\x17 \x01(\x04R\bdiskFree\x12\x1d\n" +
+	"\n" +
+	"disk_floor\x18\x18 \x01(\x04R\tdiskFloor\x12(\n" +
+	"\x10disk_sync_micros\x18\x19 \x01(\rR\x0ediskSyncMicros\x12@\n" +
+	"\vattendances\x18\x1a \x01(\v2\x1e.safeguard.v1.AttendanceHealthR\vattendances\x121\n" +
+	"\bwarnings\x18\x1b \x03(\v2\x15.safeguard.v1.WarningR\bwarnings\x12.\n" +
+	"\aperiods\x18\x1c \x03(\v2\x14.safeguard.v1.PeriodR\aperiodsJ\x04\b\x1d\x10)\"1\n" +
+	"\x05Queue\x12\x16\n" +
+	"\x06length\x18\x01 \x01(\rR\x06length\x12\x10\n" +
+	"\x03age\x18\x02 \x01(\rR\x03age\"\x88\x02\n" +
+	"\n" +
+	"FeedHealth\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\ttransport\x18\x02 \x01(\tR\ttransport\x12 \n" +
+	"\vconnections\x18\x03 \x01(\rR\vconnections\x12\x19\n" +
+	"\blast_age\x18\x04 \x01(\rR\alastAge\x12\x1a\n" +
+	"\bmessages\x18\x05 \x01(\x04R\bmessages\x12\x16\n" +
+	"\x06errors\x18\x06 \x01(\x04R\x06errors\x12\x1b\n" +
+	"\tlast_hour\x18\a \x01(\rR\blastHour\x12\x1f\n" +
+	"\vhour_errors\x18\b \x01(\rR\n" +
+	"hourErrors\x12\x19\n" +
+	"\bheld_age\x18\t \x01(\rR\aheldAge\"\xd2\x01\n" +
+	"\rJournalHealth\x12\x18\n" +
+	"\astopped\x18\x01 \x01(\tR\astopped\x12\x1f\n" +
+	"\vstopped_age\x18\x02 \x01(\rR\n" +
+	"stoppedAge\x12-\n" +
+	"\awaiting\x18\x03 \x01(\v2\x13.safeguard.v1.QueueR\awaiting\x12\x1b\n" +
+	"\tset_aside\x18\x04 \x01(\rR\bsetAside\x12\x12\n" +
+	"\x04late\x18\x05 \x01(\rR\x04late\x12\x12\n" +
+	"\x04size\x18\x06 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04lost\x18\a \x01(\rR\x04lost\"\xf1\x01\n" +
+	"\n" +
+	"SinkHealth\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04live\x18\x02 \x01(\bR\x04live\x12-\n" +
+	"\awaiting\x18\x03 \x01(\v2\x13.safeguard.v1.QueueR\awaiting\x12\x19\n" +
+	"\bdown_age\x18\x04 \x01(\rR\adownAge\x12!\n" +
+	"\fanswered_age\x18\x05 \x01(\rR\vansweredAge\x12\x1c\n" +
+	"\tdelivered\x18\x06 \x01(\rR\tdelivered\x12\x18\n" +
+	"\arefused\x18\a \x01(\rR\arefused\x12\x16\n" +
+	"\x06failed\x18\b \x01(\rR\x06failed\"{\n" +
+	"\vCacheHealth\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x18\n" +
+	"\aentries\x18\x02 \x01(\rR\aentries\x12\x1d\n" +
+	"\n" +
+	"oldest_age\x18\x03 \x01(\rR\toldestAge\x12\x1d\n" +
+	"\n" +
+	"newest_age\x18\x04 \x01(\rR\tnewestAge\"\xd1\x01\n" +
+	"\x10AttendanceHealth\x12\x16\n" +
+	"\x06window\x18\x01 \x01(\rR\x06window\x12\x14\n" +
+	"\x05begun\x18\x02 \x01(\rR\x05begun\x12#\n" +
+	"\rnot_completed\x18\x03 \x01(\rR\fnotCompleted\x12\x1b\n" +
+	"\tno_number\x18\x04 \x01(\rR\bnoNumber\x12-\n" +
+	"\aunknown\x18\x05 \x01(\v2\x13.safeguard.v1.QueueR\aunknown\x12\x1e\n" +
+	"\n" +
+	"unanswered\x18\x06 \x01(\rR\n" +
+	"unanswered\"[\n" +
+	"\aWarning\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
+	"\x04part\x18\x02 \x01(\tR\x04part\x12\x10\n" +
+	"\x03age\x18\x03 \x01(\rR\x03age\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\"\xd9\x03\n" +
+	"\x06Period\x120\n" +
+	"\x05start\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12\x16\n" +
+	"\x06length\x18\x02 \x01(\rR\x06length\x12.\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x18.safeguard.v1.AgentStateR\x05state\x12\x1a\n" +
+	"\bseverity\x18\x04 \x01(\rR\bseverity\x12.\n" +
+	"\x05feeds\x18\x05 \x03(\v2\x18.safeguard.v1.FeedPeriodR\x05feeds\x12\x18\n" +
+	"\awaiting\x18\x06 \x01(\rR\awaiting\x12\x16\n" +
+	"\x06oldest\x18\a \x01(\rR\x06oldest\x12 \n" +
+	"\vundelivered\x18\b \x01(\rR\vundelivered\x12\x18\n" +
+	"\alookups\x18\t \x01(\rR\alookups\x12%\n" +
+	"\x0elatency_micros\x18\n" +
+	" \x01(\rR\rlatencyMicros\x12\x1c\n" +
+	"\tdelivered\x18\v \x01(\rR\tdelivered\x12\x14\n" +
+	"\x05begun\x18\f \x01(\rR\x05begun\x12#\n" +
+	"\rnot_completed\x18\r \x01(\rR\fnotCompleted\x12\x1b\n" +
+	"\tno_number\x18\x0e \x01(\rR\bnoNumber\"T\n" +
+	"\n" +
+	"FeedPeriod\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bmessages\x18\x02 \x01(\rR\bmessages\x12\x16\n" +
+	"\x06errors\x18\x03 \x01(\rR\x06errors\"\xd0\x01\n" +
+	"\x11HeartbeatResponse\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12#\n" +
+	"\rconfig_digest\x18\x03 \x01(\fR\fconfigDigest\x12.\n" +
+	"\x04kept\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04kept\x12\x1a\n" +
+	"\bcommands\x18\x05 \x03(\tR\bcommandsJ\x04\b\x06\x10\x10\"\x80\x01\n" +
 	"\fEnrolRequest\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\fR\arequest\x12\"\n" +
@@ -3537,7 +4840,15 @@ const file_safeguard_proto_rawDesc = "" +
 	"\x10InactiveStanding\x12!\n" +
 	"\x1dINACTIVE_STANDING_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aINACTIVE_STANDING_INACTIVE\x10\x01\x12 \n" +
-	"\x1cINACTIVE_STANDING_SUPERSEDED\x10\x022\x94\x01\n" +
+	"\x1cINACTIVE_STANDING_SUPERSEDED\x10\x02*\xa9\x01\n" +
+	"\n" +
+	"AgentState\x12\x1b\n" +
+	"\x17AGENT_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14AGENT_STATE_STARTING\x10\x01\x12\x17\n" +
+	"\x13AGENT_STATE_WORKING\x10\x02\x12\x18\n" +
+	"\x14AGENT_STATE_STOPPING\x10\x03\x12\x18\n" +
+	"\x14AGENT_STATE_DEGRADED\x10\x04\x12\x17\n" +
+	"\x13AGENT_STATE_FAILING\x10\x052\x94\x01\n" +
 	"\x05Flags\x12C\n" +
 	"\x06Lookup\x12\x1b.safeguard.v1.LookupRequest\x1a\x1c.safeguard.v1.LookupResponse\x12F\n" +
 	"\aCorrect\x12\x1c.safeguard.v1.CorrectRequest\x1a\x1d.safeguard.v1.CorrectResponse2\xd1\x02\n" +
@@ -3551,7 +4862,9 @@ const file_safeguard_proto_rawDesc = "" +
 	"\vAcknowledge\x12 .safeguard.v1.AcknowledgeRequest\x1a!.safeguard.v1.AcknowledgeResponse\x12I\n" +
 	"\bAccesses\x12\x1d.safeguard.v1.AccessesRequest\x1a\x1c.safeguard.v1.NotifiedAccess0\x012P\n" +
 	"\aChanges\x12E\n" +
-	"\x06Follow\x12\x1b.safeguard.v1.FollowRequest\x1a\x1c.safeguard.v1.FollowResponse0\x012\xda\x01\n" +
+	"\x06Follow\x12\x1b.safeguard.v1.FollowRequest\x1a\x1c.safeguard.v1.FollowResponse0\x012U\n" +
+	"\x05Fleet\x12L\n" +
+	"\tHeartbeat\x12\x1e.safeguard.v1.HeartbeatRequest\x1a\x1f.safeguard.v1.HeartbeatResponse2\xda\x01\n" +
 	"\tEnrolment\x12@\n" +
 	"\x05Enrol\x12\x1a.safeguard.v1.EnrolRequest\x1a\x1b.safeguard.v1.EnrolResponse\x12@\n" +
 	"\x05Renew\x12\x1a.safeguard.v1.RenewRequest\x1a\x1b.safeguard.v1.RenewResponse\x12I\n" +
@@ -3569,8 +4882,8 @@ func file_safeguard_proto_rawDescGZIP() []byte {
 	return file_safeguard_proto_rawDescData
 }
 
-var file_safeguard_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_safeguard_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_safeguard_proto_goTypes = []any{
 	(Purpose)(0),                   // 0: safeguard.v1.Purpose
 	(CareSetting)(0),               // 1: safeguard.v1.CareSetting
@@ -3581,131 +4894,166 @@ var file_safeguard_proto_goTypes = []any{
 	(UploadKind)(0),                // 6: safeguard.v1.UploadKind
 	(UploadState)(0),               // 7: safeguard.v1.UploadState
 	(InactiveStanding)(0),          // 8: safeguard.v1.InactiveStanding
-	(*Accountable)(nil),            // 9: safeguard.v1.Accountable
-	(*Author)(nil),                 // 10: safeguard.v1.Author
-	(*LookupRequest)(nil),          // 11: safeguard.v1.LookupRequest
-	(*LookupResponse)(nil),         // 12: safeguard.v1.LookupResponse
-	(*CachePolicy)(nil),            // 13: safeguard.v1.CachePolicy
-	(*Ages)(nil),                   // 14: safeguard.v1.Ages
-	(*PastAccess)(nil),             // 15: safeguard.v1.PastAccess
-	(*DataAge)(nil),                // 16: safeguard.v1.DataAge
-	(*CorrectRequest)(nil),         // 17: safeguard.v1.CorrectRequest
-	(*CorrectResponse)(nil),        // 18: safeguard.v1.CorrectResponse
-	(*UnknownAnswer)(nil),          // 19: safeguard.v1.UnknownAnswer
-	(*NoneHeld)(nil),               // 20: safeguard.v1.NoneHeld
-	(*Held)(nil),                   // 21: safeguard.v1.Held
-	(*Flag)(nil),                   // 22: safeguard.v1.Flag
-	(*Authority)(nil),              // 23: safeguard.v1.Authority
-	(*UploadRequest)(nil),          // 24: safeguard.v1.UploadRequest
-	(*UploadHeader)(nil),           // 25: safeguard.v1.UploadHeader
-	(*UploadRows)(nil),             // 26: safeguard.v1.UploadRows
-	(*UploadRow)(nil),              // 27: safeguard.v1.UploadRow
-	(*UploadReport)(nil),           // 28: safeguard.v1.UploadReport
-	(*RowVerdict)(nil),             // 29: safeguard.v1.RowVerdict
-	(*ReportRequest)(nil),          // 30: safeguard.v1.ReportRequest
-	(*InactiveNumbersRequest)(nil), // 31: safeguard.v1.InactiveNumbersRequest
-	(*InactiveNumber)(nil),         // 32: safeguard.v1.InactiveNumber
-	(*PullRequest)(nil),            // 33: safeguard.v1.PullRequest
-	(*AccessesRequest)(nil),        // 34: safeguard.v1.AccessesRequest
-	(*NotifiedAccess)(nil),         // 35: safeguard.v1.NotifiedAccess
-	(*Notification)(nil),           // 36: safeguard.v1.Notification
-	(*Correction)(nil),             // 37: safeguard.v1.Correction
-	(*AcknowledgeRequest)(nil),     // 38: safeguard.v1.AcknowledgeRequest
-	(*AcknowledgeResponse)(nil),    // 39: safeguard.v1.AcknowledgeResponse
-	(*FollowRequest)(nil),          // 40: safeguard.v1.FollowRequest
-	(*FollowResponse)(nil),         // 41: safeguard.v1.FollowResponse
-	(*EnrolRequest)(nil),           // 42: safeguard.v1.EnrolRequest
-	(*EnrolResponse)(nil),          // 43: safeguard.v1.EnrolResponse
-	(*RenewRequest)(nil),           // 44: safeguard.v1.RenewRequest
-	(*RenewResponse)(nil),          // 45: safeguard.v1.RenewResponse
-	(*StandingRequest)(nil),        // 46: safeguard.v1.StandingRequest
-	(*StandingResponse)(nil),       // 47: safeguard.v1.StandingResponse
-	(*timestamppb.Timestamp)(nil),  // 48: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 49: google.protobuf.Duration
+	(AgentState)(0),                // 9: safeguard.v1.AgentState
+	(*Accountable)(nil),            // 10: safeguard.v1.Accountable
+	(*Author)(nil),                 // 11: safeguard.v1.Author
+	(*LookupRequest)(nil),          // 12: safeguard.v1.LookupRequest
+	(*LookupResponse)(nil),         // 13: safeguard.v1.LookupResponse
+	(*CachePolicy)(nil),            // 14: safeguard.v1.CachePolicy
+	(*Ages)(nil),                   // 15: safeguard.v1.Ages
+	(*PastAccess)(nil),             // 16: safeguard.v1.PastAccess
+	(*DataAge)(nil),                // 17: safeguard.v1.DataAge
+	(*CorrectRequest)(nil),         // 18: safeguard.v1.CorrectRequest
+	(*CorrectResponse)(nil),        // 19: safeguard.v1.CorrectResponse
+	(*UnknownAnswer)(nil),          // 20: safeguard.v1.UnknownAnswer
+	(*NoneHeld)(nil),               // 21: safeguard.v1.NoneHeld
+	(*Held)(nil),                   // 22: safeguard.v1.Held
+	(*Flag)(nil),                   // 23: safeguard.v1.Flag
+	(*Authority)(nil),              // 24: safeguard.v1.Authority
+	(*UploadRequest)(nil),          // 25: safeguard.v1.UploadRequest
+	(*UploadHeader)(nil),           // 26: safeguard.v1.UploadHeader
+	(*UploadRows)(nil),             // 27: safeguard.v1.UploadRows
+	(*UploadRow)(nil),              // 28: safeguard.v1.UploadRow
+	(*UploadReport)(nil),           // 29: safeguard.v1.UploadReport
+	(*RowVerdict)(nil),             // 30: safeguard.v1.RowVerdict
+	(*ReportRequest)(nil),          // 31: safeguard.v1.ReportRequest
+	(*InactiveNumbersRequest)(nil), // 32: safeguard.v1.InactiveNumbersRequest
+	(*InactiveNumber)(nil),         // 33: safeguard.v1.InactiveNumber
+	(*PullRequest)(nil),            // 34: safeguard.v1.PullRequest
+	(*AccessesRequest)(nil),        // 35: safeguard.v1.AccessesRequest
+	(*NotifiedAccess)(nil),         // 36: safeguard.v1.NotifiedAccess
+	(*Notification)(nil),           // 37: safeguard.v1.Notification
+	(*Correction)(nil),             // 38: safeguard.v1.Correction
+	(*AcknowledgeRequest)(nil),     // 39: safeguard.v1.AcknowledgeRequest
+	(*AcknowledgeResponse)(nil),    // 40: safeguard.v1.AcknowledgeResponse
+	(*FollowRequest)(nil),          // 41: safeguard.v1.FollowRequest
+	(*FollowResponse)(nil),         // 42: safeguard.v1.FollowResponse
+	(*HeartbeatRequest)(nil),       // 43: safeguard.v1.HeartbeatRequest
+	(*Queue)(nil),                  // 44: safeguard.v1.Queue
+	(*FeedHealth)(nil),             // 45: safeguard.v1.FeedHealth
+	(*JournalHealth)(nil),          // 46: safeguard.v1.JournalHealth
+	(*SinkHealth)(nil),             // 47: safeguard.v1.SinkHealth
+	(*CacheHealth)(nil),            // 48: safeguard.v1.CacheHealth
+	(*AttendanceHealth)(nil),       // 49: safeguard.v1.AttendanceHealth
+	(*Warning)(nil),                // 50: safeguard.v1.Warning
+	(*Period)(nil),                 // 51: safeguard.v1.Period
+	(*FeedPeriod)(nil),             // 52: safeguard.v1.FeedPeriod
+	(*HeartbeatResponse)(nil),      // 53: safeguard.v1.HeartbeatResponse
+	(*EnrolRequest)(nil),           // 54: safeguard.v1.EnrolRequest
+	(*EnrolResponse)(nil),          // 55: safeguard.v1.EnrolResponse
+	(*RenewRequest)(nil),           // 56: safeguard.v1.RenewRequest
+	(*RenewResponse)(nil),          // 57: safeguard.v1.RenewResponse
+	(*StandingRequest)(nil),        // 58: safeguard.v1.StandingRequest
+	(*StandingResponse)(nil),       // 59: safeguard.v1.StandingResponse
+	(*timestamppb.Timestamp)(nil),  // 60: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 61: google.protobuf.Duration
 }
 var file_safeguard_proto_depIdxs = []int32{
 	1,  // 0: safeguard.v1.Author.care_setting:type_name -> safeguard.v1.CareSetting
-	9,  // 1: safeguard.v1.Author.accountable:type_name -> safeguard.v1.Accountable
+	10, // 1: safeguard.v1.Author.accountable:type_name -> safeguard.v1.Accountable
 	0,  // 2: safeguard.v1.LookupRequest.purpose:type_name -> safeguard.v1.Purpose
-	10, // 3: safeguard.v1.LookupRequest.author:type_name -> safeguard.v1.Author
-	48, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
-	19, // 5: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
-	20, // 6: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
-	21, // 7: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
-	48, // 8: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
-	13, // 9: safeguard.v1.LookupResponse.policy:type_name -> safeguard.v1.CachePolicy
-	15, // 10: safeguard.v1.LookupResponse.history:type_name -> safeguard.v1.PastAccess
-	16, // 11: safeguard.v1.LookupResponse.data:type_name -> safeguard.v1.DataAge
-	49, // 12: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
-	14, // 13: safeguard.v1.CachePolicy.held:type_name -> safeguard.v1.Ages
-	14, // 14: safeguard.v1.CachePolicy.none:type_name -> safeguard.v1.Ages
-	49, // 15: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
-	49, // 16: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
-	48, // 17: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
+	11, // 3: safeguard.v1.LookupRequest.author:type_name -> safeguard.v1.Author
+	60, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
+	20, // 5: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
+	21, // 6: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
+	22, // 7: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
+	60, // 8: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
+	14, // 9: safeguard.v1.LookupResponse.policy:type_name -> safeguard.v1.CachePolicy
+	16, // 10: safeguard.v1.LookupResponse.history:type_name -> safeguard.v1.PastAccess
+	17, // 11: safeguard.v1.LookupResponse.data:type_name -> safeguard.v1.DataAge
+	61, // 12: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
+	15, // 13: safeguard.v1.CachePolicy.held:type_name -> safeguard.v1.Ages
+	15, // 14: safeguard.v1.CachePolicy.none:type_name -> safeguard.v1.Ages
+	61, // 15: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
+	61, // 16: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
+	60, // 17: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
 	1,  // 18: safeguard.v1.PastAccess.care_setting:type_name -> safeguard.v1.CareSetting
-	9,  // 19: safeguard.v1.PastAccess.accountable:type_name -> safeguard.v1.Accountable
-	48, // 20: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
-	10, // 21: safeguard.v1.CorrectRequest.author:type_name -> safeguard.v1.Author
+	10, // 19: safeguard.v1.PastAccess.accountable:type_name -> safeguard.v1.Accountable
+	60, // 20: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
+	11, // 21: safeguard.v1.CorrectRequest.author:type_name -> safeguard.v1.Author
 	3,  // 22: safeguard.v1.CorrectRequest.reason:type_name -> safeguard.v1.CorrectionReason
-	48, // 23: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
+	60, // 23: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
 	4,  // 24: safeguard.v1.CorrectResponse.outcome:type_name -> safeguard.v1.CorrectOutcome
 	5,  // 25: safeguard.v1.UnknownAnswer.reason:type_name -> safeguard.v1.UnknownReason
-	22, // 26: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
+	23, // 26: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
 	2,  // 27: safeguard.v1.Flag.plan:type_name -> safeguard.v1.Plan
-	23, // 28: safeguard.v1.Flag.authority:type_name -> safeguard.v1.Authority
-	25, // 29: safeguard.v1.UploadRequest.header:type_name -> safeguard.v1.UploadHeader
-	26, // 30: safeguard.v1.UploadRequest.rows:type_name -> safeguard.v1.UploadRows
+	24, // 28: safeguard.v1.Flag.authority:type_name -> safeguard.v1.Authority
+	26, // 29: safeguard.v1.UploadRequest.header:type_name -> safeguard.v1.UploadHeader
+	27, // 30: safeguard.v1.UploadRequest.rows:type_name -> safeguard.v1.UploadRows
 	6,  // 31: safeguard.v1.UploadHeader.kind:type_name -> safeguard.v1.UploadKind
-	27, // 32: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
-	29, // 33: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
-	48, // 34: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
+	28, // 32: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
+	30, // 33: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
+	60, // 34: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
 	7,  // 35: safeguard.v1.UploadReport.state:type_name -> safeguard.v1.UploadState
 	6,  // 36: safeguard.v1.UploadReport.kind:type_name -> safeguard.v1.UploadKind
 	8,  // 37: safeguard.v1.InactiveNumber.standing:type_name -> safeguard.v1.InactiveStanding
-	48, // 38: safeguard.v1.InactiveNumber.recorded_at:type_name -> google.protobuf.Timestamp
-	48, // 39: safeguard.v1.AccessesRequest.from:type_name -> google.protobuf.Timestamp
-	48, // 40: safeguard.v1.AccessesRequest.until:type_name -> google.protobuf.Timestamp
-	36, // 41: safeguard.v1.NotifiedAccess.notification:type_name -> safeguard.v1.Notification
-	48, // 42: safeguard.v1.NotifiedAccess.acknowledged_at:type_name -> google.protobuf.Timestamp
+	60, // 38: safeguard.v1.InactiveNumber.recorded_at:type_name -> google.protobuf.Timestamp
+	60, // 39: safeguard.v1.AccessesRequest.from:type_name -> google.protobuf.Timestamp
+	60, // 40: safeguard.v1.AccessesRequest.until:type_name -> google.protobuf.Timestamp
+	37, // 41: safeguard.v1.NotifiedAccess.notification:type_name -> safeguard.v1.Notification
+	60, // 42: safeguard.v1.NotifiedAccess.acknowledged_at:type_name -> google.protobuf.Timestamp
 	2,  // 43: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
 	1,  // 44: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
-	9,  // 45: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
-	48, // 46: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
-	48, // 47: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
-	37, // 48: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
+	10, // 45: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
+	60, // 46: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
+	60, // 47: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
+	38, // 48: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
 	3,  // 49: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
-	48, // 50: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
-	11, // 51: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
-	17, // 52: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
-	24, // 53: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
-	30, // 54: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
-	31, // 55: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
-	38, // 56: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
-	33, // 57: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
-	38, // 58: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
-	34, // 59: safeguard.v1.Notifications.Accesses:input_type -> safeguard.v1.AccessesRequest
-	40, // 60: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
-	42, // 61: safeguard.v1.Enrolment.Enrol:input_type -> safeguard.v1.EnrolRequest
-	44, // 62: safeguard.v1.Enrolment.Renew:input_type -> safeguard.v1.RenewRequest
-	46, // 63: safeguard.v1.Enrolment.Standing:input_type -> safeguard.v1.StandingRequest
-	12, // 64: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
-	18, // 65: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
-	28, // 66: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
-	28, // 67: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
-	32, // 68: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
-	39, // 69: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
-	36, // 70: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
-	39, // 71: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
-	35, // 72: safeguard.v1.Notifications.Accesses:output_type -> safeguard.v1.NotifiedAccess
-	41, // 73: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
-	43, // 74: safeguard.v1.Enrolment.Enrol:output_type -> safeguard.v1.EnrolResponse
-	45, // 75: safeguard.v1.Enrolment.Renew:output_type -> safeguard.v1.RenewResponse
-	47, // 76: safeguard.v1.Enrolment.Standing:output_type -> safeguard.v1.StandingResponse
-	64, // [64:77] is the sub-list for method output_type
-	51, // [51:64] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	60, // 50: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
+	60, // 51: safeguard.v1.HeartbeatRequest.written_at:type_name -> google.protobuf.Timestamp
+	9,  // 52: safeguard.v1.HeartbeatRequest.state:type_name -> safeguard.v1.AgentState
+	45, // 53: safeguard.v1.HeartbeatRequest.feeds:type_name -> safeguard.v1.FeedHealth
+	46, // 54: safeguard.v1.HeartbeatRequest.journal:type_name -> safeguard.v1.JournalHealth
+	47, // 55: safeguard.v1.HeartbeatRequest.sinks:type_name -> safeguard.v1.SinkHealth
+	44, // 56: safeguard.v1.HeartbeatRequest.lookups:type_name -> safeguard.v1.Queue
+	44, // 57: safeguard.v1.HeartbeatRequest.corrections:type_name -> safeguard.v1.Queue
+	48, // 58: safeguard.v1.HeartbeatRequest.cache:type_name -> safeguard.v1.CacheHealth
+	60, // 59: safeguard.v1.HeartbeatRequest.certificate_from:type_name -> google.protobuf.Timestamp
+	60, // 60: safeguard.v1.HeartbeatRequest.certificate_until:type_name -> google.protobuf.Timestamp
+	49, // 61: safeguard.v1.HeartbeatRequest.attendances:type_name -> safeguard.v1.AttendanceHealth
+	50, // 62: safeguard.v1.HeartbeatRequest.warnings:type_name -> safeguard.v1.Warning
+	51, // 63: safeguard.v1.HeartbeatRequest.periods:type_name -> safeguard.v1.Period
+	44, // 64: safeguard.v1.JournalHealth.waiting:type_name -> safeguard.v1.Queue
+	44, // 65: safeguard.v1.SinkHealth.waiting:type_name -> safeguard.v1.Queue
+	44, // 66: safeguard.v1.AttendanceHealth.unknown:type_name -> safeguard.v1.Queue
+	60, // 67: safeguard.v1.Period.start:type_name -> google.protobuf.Timestamp
+	9,  // 68: safeguard.v1.Period.state:type_name -> safeguard.v1.AgentState
+	52, // 69: safeguard.v1.Period.feeds:type_name -> safeguard.v1.FeedPeriod
+	60, // 70: safeguard.v1.HeartbeatResponse.at:type_name -> google.protobuf.Timestamp
+	60, // 71: safeguard.v1.HeartbeatResponse.kept:type_name -> google.protobuf.Timestamp
+	12, // 72: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
+	18, // 73: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
+	25, // 74: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
+	31, // 75: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
+	32, // 76: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
+	39, // 77: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
+	34, // 78: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
+	39, // 79: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
+	35, // 80: safeguard.v1.Notifications.Accesses:input_type -> safeguard.v1.AccessesRequest
+	41, // 81: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
+	43, // 82: safeguard.v1.Fleet.Heartbeat:input_type -> safeguard.v1.HeartbeatRequest
+	54, // 83: safeguard.v1.Enrolment.Enrol:input_type -> safeguard.v1.EnrolRequest
+	56, // 84: safeguard.v1.Enrolment.Renew:input_type -> safeguard.v1.RenewRequest
+	58, // 85: safeguard.v1.Enrolment.Standing:input_type -> safeguard.v1.StandingRequest
+	13, // 86: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
+	19, // 87: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
+	29, // 88: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
+	29, // 89: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
+	33, // 90: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
+	40, // 91: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
+	37, // 92: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
+	40, // 93: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
+	36, // 94: safeguard.v1.Notifications.Accesses:output_type -> safeguard.v1.NotifiedAccess
+	42, // 95: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
+	53, // 96: safeguard.v1.Fleet.Heartbeat:output_type -> safeguard.v1.HeartbeatResponse
+	55, // 97: safeguard.v1.Enrolment.Enrol:output_type -> safeguard.v1.EnrolResponse
+	57, // 98: safeguard.v1.Enrolment.Renew:output_type -> safeguard.v1.RenewResponse
+	59, // 99: safeguard.v1.Enrolment.Standing:output_type -> safeguard.v1.StandingResponse
+	86, // [86:100] is the sub-list for method output_type
+	72, // [72:86] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_safeguard_proto_init() }
@@ -3727,10 +5075,10 @@ func file_safeguard_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_safeguard_proto_rawDesc), len(file_safeguard_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   39,
+			NumEnums:      10,
+			NumMessages:   50,
 			NumExtensions: 0,
-			NumServices:   5,
+			NumServices:   6,
 		},
 		GoTypes:           file_safeguard_proto_goTypes,
 		DependencyIndexes: file_safeguard_proto_depIdxs,
