@@ -428,7 +428,9 @@ func (s *DB) CertificateStandings(ctx context.Context, known int64, since time.T
 
 // Note implements Store.
 func (s *DB) Note(ctx context.Context, e audit.Entry) error {
-	if err := s.commit(ctx, &work{entry: &e}); err != nil {
+	w := newWork(ctx)
+	w.entry = &e
+	if err := s.commit(ctx, w); err != nil {
 		return fmt.Errorf("note in the audit: %w", err)
 	}
 	return nil
