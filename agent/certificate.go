@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -50,6 +51,25 @@ func (c Config) Enrol(ctx context.Context, tokenFile string) (*x509.Certificate,
 func (c Config) place(ring *keys.Ring) identity.Place {
 	files := identity.Files{Certificate: c.Central.Certificate, Key: c.Central.Key, CA: c.Central.CA}
 	return identity.Place{Files: files, Sealer: ring}
+}
+
+// centralTLS is the configuration for one connection to the centre, of an agent
+// that may not be running.
+func (c Config) centralTLS() (*tls.Config, error) {
+	at := c.place(nil)
+	at.Sealer = nil
+	ring, err := c.openKeys()
+	switch {
+	case err == nil:
+		at.Sealer = ring
+	case !errors.Is(err, ErrNoKeys):
+		return nil, fmt.Errorf("open keys: %w", err)
+	}
+	own, err := identity.OpenOwn(at, identity.Agent)
+	if err != nil {
+		return nil, err
+	}
+	return own.Config(), nil
 }
 
 // renewer keeps the agent's certificate good: it renews it when it is due, also

@@ -16,7 +16,6 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/central/client"
-	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 )
 
@@ -311,9 +310,9 @@ func (k *checker) checkRoundTrip(ctx context.Context, reached bool) {
 		return
 	}
 	c := k.config
-	tls, err := identity.ClientTLS(identity.Files{Certificate: c.Central.Certificate, Key: c.Central.Key, CA: c.Central.CA}, identity.Agent)
+	tls, err := c.centralTLS()
 	if err != nil {
-		k.add("round trip", Fail, err.Error(), "put the agent's certificate and key where the configuration says")
+		k.add("round trip", Fail, err.Error(), "enrol the agent, or put its certificate and key where the configuration says")
 		return
 	}
 	centre, err := client.Dial(c.Central.Address, tls)

@@ -110,7 +110,7 @@ func TestCheckOfWhatIsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Central.Address = behindTLS(t, centre)
+	c.Central.Address = behindTLS(t, centre.Config())
 	all := checked(t, c)
 	wants(t, all, "keys", Pass, "at its first start")
 	wants(t, all, "data folder", Pass)

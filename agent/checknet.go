@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 )
 
@@ -84,9 +83,9 @@ func (k *checker) connect(ctx context.Context, check, address, do string) (net.C
 func (k *checker) handshake(ctx context.Context, conn net.Conn, host string) bool {
 	const check = "central TLS"
 	c := k.config.Central
-	own, err := identity.ClientTLS(identity.Files{Certificate: c.Certificate, Key: c.Key, CA: c.CA}, identity.Agent)
+	own, err := k.config.centralTLS()
 	if err != nil {
-		k.add(check, Fail, err.Error(), "put the agent's certificate and key where the configuration says")
+		k.add(check, Fail, err.Error(), "enrol the agent, or put its certificate and key where the configuration says")
 		return false
 	}
 	// What comes is looked at here first, and then verified as in operation.
