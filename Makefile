@@ -35,7 +35,9 @@ test: ## all tests, with the race detector; says what it skips and why
 deps: ## install what tests and generated code need beyond Go and make (Debian, as root)
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev protobuf-compiler libprotobuf-dev mosquitto poppler-utils postgresql e2fsprogs mount \
-	  cpio faketime msitools osslsigncode rpm rpm2cpio unzip wixl zip systemd procps util-linux
+	  cpio faketime msitools osslsigncode rpm rpm2cpio unzip wixl zip systemd procps util-linux chromium
+	command -v npm >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm
+	npm install --prefix central/web/testdata/browser --no-package-lock --no-audit --no-fund --ignore-scripts --silent
 
 bench: build ## measure; prints a table and writes bench.json (ONLY=regexp runs a part)
 	@$(GO) run ./test/bench $(if $(ONLY),--only '$(ONLY)')

@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"hl7adapter/feed"},
 	{"hl7adapter/mllp", "hl7adapter/httpfeed", "hl7adapter/dropfolder", "hl7adapter/mqtt", "hl7adapter/adt", "hl7adapter/feed/feedtest", "hl7adapter/explain/mask", "hl7adapter/epr/document",
 		"cache/sealed", "central/client", "central/store"},
-	{"cache", "agent/journal", "agent/lookup", "agent/status", "agent/control", "hl7adapter/epr", "hl7adapter/explain", "hl7adapter/survey", "central/store/storetest", "central/upload", "central/webhook", "central/fleet"},
+	{"cache", "agent/journal", "agent/lookup", "agent/status", "agent/control", "hl7adapter/epr", "hl7adapter/explain", "hl7adapter/survey", "central/store/storetest", "central/upload", "central/webhook", "central/fleet", "central/signin"},
 	{"hl7adapter/epr/eprtest", "hl7adapter/epr/fhir", "hl7adapter/epr/cdshooks", "agent/pipeline", "central/inbox", "central/server", "central/alarm"},
 	{"central/web", "central/metrics"},
 	{"central", "central/conformance"},
@@ -68,6 +68,9 @@ var doors = []struct {
 	{"github.com/prometheus/client_golang", []string{"central/metrics"}, "names and labels are decided in one place of each program"},
 	{"github.com/wneessen/go-mail", []string{"central/alarm"}, "what is mailed is decided in one place"},
 	{"github.com/standard-webhooks/standard-webhooks", []string{"central/webhook"}, "what is signed is decided once"},
+	{"github.com/coreos/go-oidc", []string{"central/signin"}, "who signs in is decided once"},
+	{"golang.org/x/oauth2", []string{"central/signin"}, "who signs in is decided once"},
+	{"github.com/pquerna/otp", []string{"central/signin"}, "who signs in is decided once"},
 	{"google.golang.org/grpc", []string{"central/flagpb", "central/client", "central/server", "central", "agent"}, "the wire is the client's and the server's"},
 }
 

@@ -62,8 +62,8 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	}
 
 	// An address of the last run must not be taken for this one's.
-	if c.AddressFile != "" {
-		if err := os.Remove(c.AddressFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, file := range []string{c.AddressFile, c.Web.AddressFile} {
+		if err := os.Remove(file); file != "" && err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("address file: %w", err)
 		}
 	}
@@ -89,6 +89,10 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 			return err
 		}
 	}
+	pages, err := c.pages(held, log)
+	if err != nil {
+		return err
+	}
 	teller := &alarm.Teller{Store: held, Holder: holder(), Routes: routes, Log: log}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
@@ -97,6 +101,9 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g.Go(func() error { return pusher.Run(ctx) })
 	g.Go(func() error { return watcher.Run(ctx) })
 	g.Go(func() error { return teller.Run(ctx) })
+	if pages != nil {
+		g.Go(func() error { return c.servePages(ctx, pages) })
+	}
 	if shown != nil {
 		g.Go(func() error { return shown.Run(ctx) })
 	}

@@ -39,6 +39,8 @@ type Config struct {
 
 	Fleet Fleet `yaml:"fleet"` // how agents are watched, and who is told of what is wrong
 
+	Web Web `yaml:"web"` // the pages that operators see the fleet on
+
 	// Webhooks are for local authorities that want notifications pushed. Others
 	// pull.
 	Webhooks []Webhook `yaml:"webhooks"`
@@ -105,6 +107,7 @@ type Site struct {
 	Organisation string      `yaml:"organisation"`  // ODS code, as in its agents' certificates
 	Site         string      `yaml:"site"`          // ODS code
 	Name         string      `yaml:"name"`          // as local authorities are to read it
+	Region       string      `yaml:"region"`        // as operations group sites; may be empty
 	CareSettings []string    `yaml:"care_settings"` // the types of care that it gives
 	Accountable  Accountable `yaml:"accountable"`   // answers for lookups that name nobody
 }
@@ -127,7 +130,7 @@ type Authority struct {
 // names no files and nobody who may call.
 func DefaultConfig() Config {
 	policy := server.DefaultPolicy()
-	return Config{Listen: ":7443", ProductionChecks: true, Certificates: Certificates{Life: policy.CertificateLife, RenewLapsed: policy.RenewLapsed}, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Fleet: defaultFleet()}
+	return Config{Listen: ":7443", ProductionChecks: true, Certificates: Certificates{Life: policy.CertificateLife, RenewLapsed: policy.RenewLapsed}, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Fleet: defaultFleet(), Web: defaultWeb()}
 }
 
 // Load reads the file at path over the defaults, and checks what comes of it.
@@ -141,6 +144,7 @@ func Load(path string) (Config, error) {
 		*p = configs.Beside(path, *p)
 	}
 	c.Fleet.beside(path)
+	c.Web.beside(path)
 	for i := range c.Webhooks {
 		c.Webhooks[i].beside(path)
 	}
@@ -187,6 +191,9 @@ func (c Config) Validate() error {
 		return err
 	}
 	if err := c.Fleet.validate(); err != nil {
+		return err
+	}
+	if err := c.Web.validate(); err != nil {
 		return err
 	}
 	_, _, err := c.participants()
@@ -260,7 +267,7 @@ func (c Config) participants() (sites []store.Site, authorities []store.Authorit
 }
 
 func (s Site) parse(field string) (store.Site, error) {
-	site := store.Site{Name: s.Name, Accountable: safeguard.Accountable{Name: s.Accountable.Name, Role: s.Accountable.Role}, Stage: store.Live}
+	site := store.Site{Name: s.Name, Region: s.Region, Accountable: safeguard.Accountable{Name: s.Accountable.Name, Role: s.Accountable.Role}, Stage: store.Live}
 	var err error
 	if site.Organisation, err = safeguard.ParseODSCode(s.Organisation); err != nil {
 		return site, fmt.Errorf("%s.organisation: %w", field, err)

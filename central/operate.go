@@ -143,6 +143,7 @@ type shownSite struct {
 	OrganisationName string                  `json:"organisation_name,omitempty"`
 	Site             safeguard.ODSCode       `json:"site"`
 	Name             string                  `json:"name"`
+	Region           string                  `json:"region,omitempty"`
 	CareSettings     []safeguard.CareSetting `json:"care_settings"`
 	Accountable      string                  `json:"accountable,omitempty"`
 	Role             string                  `json:"role,omitempty"`
@@ -168,7 +169,7 @@ func (o Operator) ListSites(ctx context.Context, asJSON bool, out io.Writer) err
 		list := []shownSite{}
 		for _, s := range d.Sites {
 			list = append(list, shownSite{
-				s.Organisation, s.OrganisationName, s.Code, s.Name, s.Settings, s.Accountable.Name, s.Accountable.Role,
+				s.Organisation, s.OrganisationName, s.Code, s.Name, s.Region, s.Settings, s.Accountable.Name, s.Accountable.Role,
 				!s.Policy.NoCache, orEmpty(s.Policy.Held.Fresh), orEmpty(s.Policy.Held.Usable), orEmpty(s.Policy.None.Fresh),
 				orEmpty(s.Policy.None.Usable), s.Policy.History, s.Policy.Declared, s.Stage, s.Configured, s.Changed,
 			})

@@ -42,6 +42,12 @@ const (
 	WarningAcknowledged Act = "warning acknowledged"
 	WarningNoted        Act = "warning noted"
 
+	OperatorChanged Act = "operator changed" // an account at the centre itself
+	OperatorRemoved Act = "operator removed"
+	SignedIn        Act = "signed in" // to the centre's pages
+	SignInRefused   Act = "sign-in refused"
+	SessionEnded    Act = "session ended"
+
 	DemographicsImported Act = "demographics imported"
 
 	TokenMade          Act = "enrolment token made"

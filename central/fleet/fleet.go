@@ -71,6 +71,7 @@ type Site struct {
 	OrganisationName string            `json:"organisation_name,omitempty"`
 	Code             safeguard.ODSCode `json:"site"`
 	Name             string            `json:"name"`
+	Region           string            `json:"region,omitempty"`
 	Stage            store.Stage       `json:"stage"`
 	Condition
 	Agents []store.AgentKey `json:"agents"`
@@ -177,7 +178,7 @@ func stateOf(a store.FleetAgent, c Condition, now time.Time) (State, time.Time) 
 
 // siteOf is a site as its organisation's agents are: the worst of them.
 func siteOf(s store.Site, agents []Agent, own []store.FleetWarning) Site {
-	out := Site{Organisation: s.Organisation, OrganisationName: s.OrganisationName, Code: s.Code, Name: s.Name, Stage: s.Stage, Agents: []store.AgentKey{}}
+	out := Site{Organisation: s.Organisation, OrganisationName: s.OrganisationName, Code: s.Code, Name: s.Name, Region: s.Region, Stage: s.Stage, Agents: []store.AgentKey{}}
 	all := slices.Clone(own)
 	out.State = Unattended
 	for i, a := range agents {
@@ -197,11 +198,11 @@ var byBadness = []State{"working", "starting", "unknown", Unattended, "degraded"
 
 func worse(a, b State) bool { return slices.Index(byBadness, a) > slices.Index(byBadness, b) }
 
-// Find gives the sites that have the words in their name, code or organisation.
+// Find gives the sites that have the words in their name, code, region or organisation.
 func (o Overview) Find(words string) []Site {
 	words = strings.ToLower(strings.TrimSpace(words))
 	return slices.DeleteFunc(slices.Clone(o.Sites), func(s Site) bool {
-		return !strings.Contains(strings.ToLower(s.Name+" "+s.OrganisationName+" "+s.Code.String()+" "+s.Organisation.String()), words)
+		return !strings.Contains(strings.ToLower(s.Name+" "+s.Region+" "+s.OrganisationName+" "+s.Code.String()+" "+s.Organisation.String()), words)
 	})
 }
 

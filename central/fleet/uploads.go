@@ -47,7 +47,7 @@ func (w *Watcher) late(a store.Authority, now time.Time) (wrong []safeguard.Warn
 		last = uploads[0].Received
 	}
 	due, usual := last.Add(w.Policy.DataOverdue), ""
-	if gap, ok := rhythm(uploads); ok {
+	if gap, ok := Rhythm(uploads); ok {
 		due = last.Add(max(time.Duration(float64(gap)*gapTimes), gap+gapMore))
 		usual = fmt.Sprintf(", usually at most %v apart", gap.Round(time.Hour))
 	}
@@ -60,10 +60,10 @@ func (w *Watcher) late(a store.Authority, now time.Time) (wrong []safeguard.Warn
 	return wrong
 }
 
-// rhythm is how long an authority's uploads are apart at most, but for the longest
+// Rhythm is how long an authority's uploads are apart at most, but for the longest
 // tenth: an authority that uploads on working days has its weekends, and a holiday
-// now and then is not what is usual.
-func rhythm(uploads []store.Kept) (time.Duration, bool) {
+// now and then is not what is usual. The latest upload is the first.
+func Rhythm(uploads []store.Kept) (time.Duration, bool) {
 	if len(uploads) < uploadsLeast {
 		return 0, false
 	}

@@ -64,6 +64,7 @@ type Site struct {
 	OrganisationName string // may be empty
 	Code             safeguard.ODSCode
 	Name             string
+	Region           string // as operations group sites; may be empty
 	Settings         []safeguard.CareSetting
 	Accountable      safeguard.Accountable // answers for lookups that name nobody
 	Policy           SitePolicy
@@ -171,7 +172,7 @@ func (d *Directory) read(ctx context.Context, tx transaction) error {
 		site, err := scanSite(row)
 		d.Sites = append(d.Sites, site)
 		return err
-	}, stmt(`SELECT s.organisation, o.name, s.code, s.name, s.settings, s.accountable_name, s.accountable_role, s.policy, s.stage, s.source, s.changed_at
+	}, stmt(`SELECT s.organisation, o.name, s.code, s.name, s.region, s.settings, s.accountable_name, s.accountable_role, s.policy, s.stage, s.source, s.changed_at
 		FROM sites s JOIN organisations o ON o.code = s.organisation ORDER BY s.organisation, s.code`))
 	if err != nil {
 		return err
@@ -272,7 +273,7 @@ func readWords[T any, P interface {
 func scanSite(row scanner) (s Site, err error) {
 	var organisation, code, settings, policy, stage, from string
 	var changed int64
-	if err := row.Scan(&organisation, &s.OrganisationName, &code, &s.Name, &settings, &s.Accountable.Name, &s.Accountable.Role,
+	if err := row.Scan(&organisation, &s.OrganisationName, &code, &s.Name, &s.Region, &settings, &s.Accountable.Name, &s.Accountable.Role,
 		&policy, &stage, &from, &changed); err != nil {
 		return Site{}, err
 	}

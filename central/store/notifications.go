@@ -166,3 +166,22 @@ func (s *DB) acknowledge(ctx context.Context, table string, authority safeguard.
 	})
 	return found, err
 }
+
+// Owing implements Store.
+func (s *DB) Owing(ctx context.Context) (map[safeguard.ODSCode]safeguard.Queue, error) {
+	owing := map[safeguard.ODSCode]safeguard.Queue{}
+	err := s.engine.query(ctx, func(row scanner) error {
+		var authority string
+		var n, oldest int64
+		if err := row.Scan(&authority, &n, &oldest); err != nil {
+			return err
+		}
+		code, err := safeguard.ParseODSCode(authority)
+		owing[code] = safeguard.Queue{Length: int(n), Oldest: fromMillis(oldest)}
+		return err
+	}, stmt(`SELECT authority, COUNT(*), MIN(recorded_at) FROM notifications WHERE acknowledged_at IS NULL GROUP BY authority`))
+	if err != nil {
+		return nil, fmt.Errorf("count waiting notifications: %w", err)
+	}
+	return owing, nil
+}

@@ -126,7 +126,7 @@ func (d *Directory) site(organisation, code safeguard.ODSCode) (Site, bool) {
 }
 
 func (s Site) same(t Site) bool {
-	return s.Name == t.Name && s.OrganisationName == t.OrganisationName && slices.Equal(s.Settings, t.Settings) &&
+	return s.Name == t.Name && s.OrganisationName == t.OrganisationName && s.Region == t.Region && slices.Equal(s.Settings, t.Settings) &&
 		s.Accountable == t.Accountable && s.Policy == t.Policy && s.Stage == t.Stage && s.Configured == t.Configured
 }
 
@@ -135,19 +135,19 @@ func (s Site) put(by audit.Who) ([]statement, audit.Entry) {
 	now := time.Now()
 	organisation, settings, policy := s.Organisation.String(), words(s.Settings), s.Policy.text()
 	details := map[string]string{
-		"name": s.Name, "settings": settings, "policy": policy, "stage": s.Stage.String(),
+		"name": s.Name, "region": s.Region, "settings": settings, "policy": policy, "stage": s.Stage.String(),
 		"accountable_name": s.Accountable.Name, "accountable_role": s.Accountable.Role, "source": source(s.Configured),
 	}
 	return []statement{
 			stmt(`INSERT INTO organisations (code, name) VALUES (?, ?)
 				ON CONFLICT (code) DO UPDATE SET name = CASE WHEN excluded.name = '' THEN organisations.name ELSE excluded.name END`,
 				organisation, s.OrganisationName),
-			stmt(`INSERT INTO sites (organisation, code, name, settings, accountable_name, accountable_role, policy, stage, source, changed_at)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-				ON CONFLICT (organisation, code) DO UPDATE SET name = excluded.name, settings = excluded.settings,
+			stmt(`INSERT INTO sites (organisation, code, name, region, settings, accountable_name, accountable_role, policy, stage, source, changed_at)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+				ON CONFLICT (organisation, code) DO UPDATE SET name = excluded.name, region = excluded.region, settings = excluded.settings,
 				accountable_name = excluded.accountable_name, accountable_role = excluded.accountable_role, policy = excluded.policy,
 				stage = excluded.stage, source = excluded.source, changed_at = excluded.changed_at`,
-				organisation, s.Code.String(), s.Name, settings, s.Accountable.Name, s.Accountable.Role, policy,
+				organisation, s.Code.String(), s.Name, s.Region, settings, s.Accountable.Name, s.Accountable.Role, policy,
 				s.Stage.String(), source(s.Configured), millis(now)),
 		}, audit.Entry{
 			At: now, Act: audit.SiteChanged, Who: by, Details: details,

@@ -104,6 +104,10 @@ type Store interface {
 	// is the beginning.
 	Waiting(ctx context.Context, authority safeguard.ODSCode, after int64, limit int) ([]Waiting, error)
 
+	// Owing gives how many notifications each authority has not acknowledged, and
+	// since when the first of them waits. Those with none are left out.
+	Owing(ctx context.Context) (map[safeguard.ODSCode]safeguard.Queue, error)
+
 	// Notified gives an authority's notifications to each, acknowledged or not, in
 	// their order. It is in the audit before the first is given.
 	Notified(ctx context.Context, which Which, by string, each func(Notified) error) error
@@ -228,6 +232,7 @@ type Store interface {
 	ExportAudit(ctx context.Context, out io.Writer, by audit.Who) (int, error)
 
 	Fleet
+	Operators
 
 	// Close waits for what is being written.
 	Close() error

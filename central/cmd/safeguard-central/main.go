@@ -74,6 +74,7 @@ type commands struct {
 	CA          caCommands          `cmd:"" name:"ca" help:"The authority that issues certificates."`
 
 	Site      siteCommands      `cmd:"" help:"Places that may ask."`
+	Operator  operatorCommands  `cmd:"" help:"Who may sign in to the centre's pages by an account of its own."`
 	Authority authorityCommands `cmd:"" help:"Local authorities that hold flags."`
 	Audit     auditCommands     `cmd:"" help:"Who looked at whose flags, and who did what to the centre."`
 
@@ -179,6 +180,8 @@ func do(ctx context.Context, command string, c *commands) (code int, err error) 
 		return 0, c.CA.run(ctx, command)
 	case "site":
 		return 0, c.Site.run(ctx, command)
+	case "operator":
+		return 0, c.Operator.run(ctx, command)
 	case "authority":
 		return 0, c.Authority.run(ctx, command)
 	case "audit":

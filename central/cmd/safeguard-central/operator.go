@@ -25,6 +25,7 @@ type siteCommands struct {
 		Site             safeguard.ODSCode       `arg:"" help:"ODS code."`
 		Name             string                  `required:"" help:"The name that local authorities are to read."`
 		OrganisationName string                  `help:"The organisation's name."`
+		Region           string                  `help:"The region, as operations group sites."`
 		Setting          []safeguard.CareSetting `required:"" placeholder:"emergency-department" help:"A type of care that is given there; may be repeated."`
 		Accountable      string                  `help:"Who answers for lookups that name nobody."`
 		Role             string                  `help:"Their role."`
@@ -73,6 +74,7 @@ func (c *siteCommands) run(ctx context.Context, command string) error {
 			OrganisationName: c.Add.OrganisationName,
 			Code:             c.Add.Site,
 			Name:             c.Add.Name,
+			Region:           c.Add.Region,
 			Settings:         c.Add.Setting,
 			Accountable:      safeguard.Accountable{Name: c.Add.Accountable, Role: c.Add.Role},
 			Policy:           c.Add.policy(),

@@ -50,7 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 		{"concurrent callers", concurrent},
 		{"a caller that has gone", gone},
 		{"after closing", afterClosing},
-	}, uploadTests, fleetTests, lookTests, certificateTests) {
+	}, uploadTests, fleetTests, lookTests, certificateTests, operatorTests) {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, open(t)) })
 	}
 }

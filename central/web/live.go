@@ -1,0 +1,86 @@
+package web
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/safeguard-edge/safeguard/central/signin"
+)
+
+const (
+	liveEach  = 5 * time.Second
+	liveWrite = 10 * time.Second // for one event
+	mostLive  = 500              // pages at a time
+)
+
+// live tells a page when what it shows has changed, as events of the server
+// (WHATWG HTML, server-sent events). The page then asks for its changing part.
+func (s *Server) live(w http.ResponseWriter, r *http.Request) {
+	of, err := url.Parse(r.URL.Query().Get("of"))
+	if err != nil || r.Method != http.MethodGet || !strings.HasPrefix(of.Path, "/") || of.Path == "/live" {
+		http.Error(w, "want of, the path of a page", http.StatusBadRequest)
+		return
+	}
+	if s.watching.Add(1) > mostLive {
+		s.watching.Add(-1)
+		http.Error(w, "too many pages keep themselves up to date", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.watching.Add(-1)
+	query := of.Query()
+	query.Set("fragment", "")
+	page := r.Clone(r.Context())
+	page.URL = &url.URL{Path: of.Path, RawQuery: query.Encode()}
+	page.Header.Del("Accept-Encoding")
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	out := http.NewResponseController(w)
+	tick := time.NewTicker(liveEach)
+	defer tick.Stop()
+	for last := ""; ; {
+		event := ": nothing new\n\n" // so that a page that has gone is found out
+		switch now, ok := s.digest(page); {
+		case ok && last != "" && now != last:
+			event, last = "event: changed\ndata:\n\n", now
+		case ok:
+			last = now
+		}
+		if _, err := s.Desk.Session(r.Context(), token(r), false, time.Now()); errors.Is(err, signin.ErrSignedOut) {
+			event = "event: ended\ndata:\n\n"
+		}
+		_ = out.SetReadDeadline(time.Time{}) // nothing more is to come
+		_ = out.SetWriteDeadline(time.Now().Add(liveWrite))
+		if _, err := fmt.Fprint(w, event); err != nil || out.Flush() != nil {
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// digest is of what a page shows now.
+func (s *Server) digest(page *http.Request) (string, bool) {
+	seen := digesting{header: http.Header{}, hash: sha256.New(), status: http.StatusOK}
+	s.pages.ServeHTTP(&seen, page)
+	return string(seen.hash.Sum(nil)), seen.status == http.StatusOK
+}
+
+// digesting takes what is written to it for no more than its digest.
+type digesting struct {
+	header http.Header
+	hash   hash.Hash
+	status int
+}
+
+func (d *digesting) Header() http.Header                  { return d.header }
+func (d *digesting) WriteHeader(status int)               { d.status = status }
+func (d *digesting) Write(text []byte) (n int, err error) { return d.hash.Write(text) }

@@ -1,0 +1,54 @@
+package web
+
+import (
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/safeguard-edge/safeguard/central/store"
+)
+
+// sessionsContent is who may sign in by an account of the centre's own, and who is
+// signed in.
+type sessionsContent struct {
+	Accounts []store.OperatorAccount
+	Sessions []sessionRow
+}
+
+type sessionRow struct {
+	store.Session
+	Handle string // names it in a form; nobody signs in by it
+	Own    bool
+}
+
+func (s *Server) sessionsPage(r *http.Request, now time.Time) (string, any, error) {
+	var c sessionsContent
+	var err error
+	if c.Accounts, err = s.Store.Operators(r.Context()); err != nil {
+		return "", nil, err
+	}
+	list, err := s.Store.Sessions(r.Context())
+	if err != nil {
+		return "", nil, err
+	}
+	for _, session := range list {
+		if now.Sub(session.Opened) < s.Desk.Limits.Absolute && now.Sub(session.Seen) < s.Desk.Limits.Idle {
+			handle := hex.EncodeToString(session.ID)
+			c.Sessions = append(c.Sessions, sessionRow{session, handle, string(session.ID) == string(sessionOf(r).ID)})
+		}
+	}
+	return "Operators", c, nil
+}
+
+func (s *Server) endSession(w http.ResponseWriter, r *http.Request) {
+	id, err := hex.DecodeString(r.PostFormValue("session"))
+	if err == nil {
+		err = s.Store.EndSession(r.Context(), id, operatorOf(r).Who())
+	}
+	if err != nil && !errors.Is(err, store.ErrNoSession) {
+		s.broken(w, r, err)
+		return
+	}
+	http.Redirect(w, r, "/sessions", http.StatusSeeOther)
+}

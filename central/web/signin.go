@@ -1,0 +1,202 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/safeguard-edge/safeguard/central/signin"
+	"github.com/safeguard-edge/safeguard/central/store"
+)
+
+const (
+	sessionCookie = "__Host-session"
+	flowCookie    = "__Host-sign-in"
+	flowTime      = 10 * time.Minute
+)
+
+type sessionKey struct{}
+
+// sessionOf is who asks; the zero value where nobody is signed in.
+func sessionOf(r *http.Request) store.Session {
+	session, _ := r.Context().Value(sessionKey{}).(store.Session)
+	return session
+}
+
+// operatorOf is who asks, as the audit is to have them.
+func operatorOf(r *http.Request) signin.Operator {
+	session := sessionOf(r)
+	return signin.Operator{Name: session.Name, Source: session.Source, Role: session.Role, Address: address(r)}
+}
+
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// signedIn lets nobody further who is not. What a page asks for by itself does not
+// keep a session going.
+func (s *Server) signedIn(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		byItself := r.URL.Path == "/live" || r.URL.Query().Has("fragment")
+		session, err := s.Desk.Session(r.Context(), token(r), !byItself, time.Now())
+		switch {
+		case errors.Is(err, signin.ErrSignedOut) && byItself:
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+		case errors.Is(err, signin.ErrSignedOut):
+			to := "/sign-in"
+			if r.Method == http.MethodGet && r.URL.Path != "/" {
+				to += "?to=" + escape(r.URL.RequestURI())
+			}
+			http.Redirect(w, r, to, http.StatusSeeOther)
+		case err != nil:
+			s.broken(w, r, err)
+		default:
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), sessionKey{}, session)))
+		}
+	})
+}
+
+func token(r *http.Request) string {
+	c, err := r.Cookie(sessionCookie)
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+// allowed lets nobody further who has not the role.
+func (s *Server) allowed(role store.Role, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if sessionOf(r).Role < role {
+			s.fail(w, r, http.StatusForbidden, "This is for the role "+role.String()+", and yours is "+sessionOf(r).Role.String()+".")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// signInForm is what the page for signing in shows.
+type signInForm struct {
+	Name     string
+	To       string
+	Wrong    string
+	Provider string
+}
+
+func (s *Server) signInForm(to, wrong string) signInForm {
+	form := signInForm{To: within(to), Wrong: wrong}
+	if s.Provider != nil {
+		form.Provider = s.Provider.Name
+	}
+	return form
+}
+
+// within is a path of these pages, and never an address elsewhere.
+func within(to string) string {
+	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t") || strings.HasPrefix(to, "/sign-") {
+		return "/"
+	}
+	return to
+}
+
+func (s *Server) signInPage(w http.ResponseWriter, r *http.Request) {
+	s.drawSignIn(w, r, http.StatusOK, s.signInForm(r.URL.Query().Get("to"), ""))
+}
+
+func (s *Server) drawSignIn(w http.ResponseWriter, r *http.Request, status int, form signInForm) {
+	s.draw(w, r, status, "layout", shown{Title: "Sign in", Page: "sign-in", Now: time.Now(), Content: form, server: s})
+}
+
+func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
+	name, to := r.PostFormValue("name"), r.PostFormValue("to")
+	token, err := s.Desk.Account(r.Context(), name, r.PostFormValue("password"), r.PostFormValue("code"), address(r), time.Now())
+	if err == nil {
+		setSession(w, token)
+		http.Redirect(w, r, within(to), http.StatusSeeOther)
+		return
+	}
+	s.notSignedIn(w, r, to, err)
+}
+
+// notSignedIn says so, and not more than it may.
+func (s *Server) notSignedIn(w http.ResponseWriter, r *http.Request, to string, err error) {
+	status, wrong := http.StatusUnauthorized, ""
+	switch {
+	case errors.Is(err, signin.ErrTooMany):
+		status, wrong = http.StatusTooManyRequests, "Too many attempts to sign in. Try again in a quarter of an hour."
+	case errors.Is(err, signin.ErrRefused):
+		wrong = "Name, password or code is wrong. Each code works once: wait for the next one."
+	case errors.Is(err, signin.ErrProvider):
+		s.Log.Warn("sign-in by provider failed", "err", err)
+		wrong = "Signing in by " + s.Provider.Name + " did not succeed. Try again; if it stays so, an administrator finds the reason in the centre's log and audit."
+	default:
+		s.broken(w, r, err)
+		return
+	}
+	s.drawSignIn(w, r, status, s.signInForm(to, wrong))
+}
+
+func setSession(w http.ResponseWriter, token string) {
+	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: token, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+}
+
+func dropCookie(w http.ResponseWriter, name string) {
+	http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1, Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+}
+
+func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
+	session, err := s.Desk.Session(r.Context(), token(r), false, time.Now())
+	if err == nil {
+		operator := signin.Operator{Name: session.Name, Source: session.Source, Role: session.Role, Address: address(r)}
+		err = s.Store.EndSession(r.Context(), session.ID, operator.Who())
+	}
+	if err != nil && !errors.Is(err, signin.ErrSignedOut) && !errors.Is(err, store.ErrNoSession) {
+		s.broken(w, r, err)
+		return
+	}
+	dropCookie(w, sessionCookie)
+	http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
+}
+
+// toProvider begins a sign-in that another vouches for.
+func (s *Server) toProvider(w http.ResponseWriter, r *http.Request) {
+	address, flow, err := s.Provider.Begin(r.Context())
+	if err != nil {
+		s.notSignedIn(w, r, r.URL.Query().Get("to"), err)
+		return
+	}
+	http.SetCookie(w, &http.Cookie{Name: flowCookie, Value: flow + "." + escape(within(r.URL.Query().Get("to"))), Path: "/", MaxAge: int(flowTime / time.Second), Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.Redirect(w, r, address, http.StatusSeeOther)
+}
+
+// fromProvider ends it.
+func (s *Server) fromProvider(w http.ResponseWriter, r *http.Request) {
+	dropCookie(w, flowCookie)
+	var flow, to string
+	if c, err := r.Cookie(flowCookie); err == nil {
+		i := strings.LastIndexByte(c.Value, '.')
+		flow, to = c.Value[:max(0, i)], unescape(c.Value[i+1:])
+	}
+	token, err := s.Provider.End(r.Context(), s.Desk, flow, r.URL.Query(), address(r), time.Now())
+	if err != nil {
+		s.notSignedIn(w, r, to, err)
+		return
+	}
+	setSession(w, token)
+	http.Redirect(w, r, within(to), http.StatusSeeOther)
+}
+
+func escape(s string) string { return url.QueryEscape(s) }
+
+func unescape(s string) string {
+	plain, _ := url.QueryUnescape(s)
+	return plain
+}

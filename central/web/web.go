@@ -1,0 +1,164 @@
+// Package web shows central operations how the fleet is, in a browser: pages that
+// the server draws, which work without a script and keep themselves up to date
+// with one. Nothing on them is about a patient.
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/audit"
+	"github.com/safeguard-edge/safeguard/central/fleet"
+	"github.com/safeguard-edge/safeguard/central/signin"
+	"github.com/safeguard-edge/safeguard/central/store"
+)
+
+// Store is what the pages are made from.
+type Store interface {
+	fleet.Source
+	store.Operators
+	FleetHours(ctx context.Context, agent store.AgentKey, from time.Time) ([]store.FleetHour, error)
+	AcknowledgeWarning(ctx context.Context, id int64, by audit.Who) error
+	NoteWarning(ctx context.Context, id int64, text string, by audit.Who) error
+	Uploads(ctx context.Context, which store.UploadFilter) ([]store.Kept, error)
+	Owing(ctx context.Context) (map[safeguard.ODSCode]safeguard.Queue, error)
+}
+
+// Config is what a server of pages needs. All fields but Provider are needed.
+type Config struct {
+	Listen   string
+	TLS      *tls.Config
+	Store    Store
+	Desk     signin.Desk
+	Provider *signin.Provider // nil where operators have accounts at the centre alone
+	Zone     *time.Location   // that times are shown in
+	Runbook  string           // address of the page that has a section for each warning
+	Log      *slog.Logger
+}
+
+// Server serves the pages.
+type Server struct {
+	Config
+	listener net.Listener
+	fleet    overviews
+	uploads  uploads
+	pages    http.Handler
+	watching atomic.Int64                  // pages that keep themselves up to date
+	drawn    map[string]*template.Template // by page
+}
+
+const (
+	headerTime  = 10 * time.Second
+	requestTime = 30 * time.Second
+	idleTime    = 2 * time.Minute
+	stopTime    = 5 * time.Second
+	mostForm    = 64 << 10
+)
+
+// Listen opens the port, and does not serve yet.
+func Listen(c Config) (*Server, error) {
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for operators: %w", err)
+	}
+	s := &Server{Config: c, listener: listener, fleet: overviews{source: c.Store}, drawn: parse(c.Zone, c.Runbook)}
+	s.pages = s.routes()
+	return s, nil
+}
+
+// Addr is where the pages are.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Run serves until ctx ends. Pages that keep themselves up to date come back by
+// themselves after a stop.
+func (s *Server) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	server := &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       requestTime,
+		WriteTimeout:      requestTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    32 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+	}
+	g.Go(func() error { return s.Desk.Run(ctx) })
+	g.Go(func() error {
+		err := server.Serve(tls.NewListener(s.listener, s.TLS))
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return fmt.Errorf("serve operators: %w", err)
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+		defer cancel()
+		if server.Shutdown(last) != nil {
+			_ = server.Close()
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// handler is everything that a browser may ask for.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /static/{file}", static)
+	mux.HandleFunc("GET /sign-in", s.signInPage)
+	mux.HandleFunc("POST /sign-in", s.signIn)
+	mux.HandleFunc("POST /sign-out", s.signOut)
+	if s.Provider != nil {
+		mux.HandleFunc("GET /sign-in/provider", s.toProvider)
+		mux.HandleFunc("GET "+signin.ReturnPath, s.fromProvider)
+	}
+	mux.Handle("/live", s.signedIn(http.HandlerFunc(s.live)))
+	mux.Handle("/", s.signedIn(s.pages))
+	return headers(http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(mux, mostForm)))
+}
+
+// headers says what a browser may do with a page: nothing from elsewhere, nothing
+// within it, and nothing kept.
+func headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// routes are the pages of who is signed in.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", s.page("fleet", s.fleetPage))
+	mux.Handle("GET /sites/{organisation}/{site}", s.page("site", s.sitePage))
+	mux.Handle("GET /authorities", s.page("authorities", s.authoritiesPage))
+	mux.Handle("GET /sessions", s.allowed(store.Administering, s.page("sessions", s.sessionsPage)))
+	mux.Handle("POST /sessions/end", s.allowed(store.Administering, http.HandlerFunc(s.endSession)))
+	mux.Handle("POST /warnings/{id}/acknowledge", s.allowed(store.Operating, http.HandlerFunc(s.acknowledge)))
+	mux.Handle("POST /warnings/{id}/note", s.allowed(store.Operating, http.HandlerFunc(s.note)))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, http.StatusNotFound, "There is no such page.")
+	})
+	return mux
+}
