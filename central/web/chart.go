@@ -29,7 +29,7 @@ type chart struct {
 // known, which is not the same as none.
 type column struct {
 	Label    string
-	Tick     bool // its label stands below the axis
+	Tick     string // stands below the axis; empty for nothing
 	Seen     bool
 	Value    float64
 	Text     string // of Value
@@ -64,7 +64,7 @@ func (c column) Last() bool { return c.X > chartWidth*9/10 }
 // span is a column before it is known what is drawn of it.
 type span struct {
 	label string
-	tick  bool
+	tick  string
 	seen  bool
 	safeguard.Period
 }
@@ -75,7 +75,10 @@ func dayColumns(hours []store.FleetHour, now time.Time) []span {
 	columns := make([]span, dayHours)
 	for i := range columns {
 		at := first.Add(time.Duration(i) * time.Hour)
-		columns[i] = span{label: at.Format("Mon 15:04"), tick: at.Hour()%6 == 0}
+		columns[i] = span{label: at.Format("Mon 15:04")}
+		if at.Hour()%6 == 0 {
+			columns[i].tick = at.Format("15:04")
+		}
 	}
 	for _, h := range hours {
 		if i := int(h.Whole.Start.Sub(first) / time.Hour); !h.Whole.Start.Before(first) && i < dayHours {
@@ -90,7 +93,10 @@ func monthColumns(hours []store.FleetHour, first time.Time) []span {
 	columns, at := make([]span, monthDays), map[string]int{}
 	for i := range columns {
 		day := first.AddDate(0, 0, i)
-		columns[i] = span{label: day.Format("Mon 2 Jan"), tick: day.Weekday() == time.Monday}
+		columns[i] = span{label: day.Format("Mon 2 Jan")}
+		if day.Weekday() == time.Monday {
+			columns[i].tick = day.Format("2 Jan")
+		}
 		at[day.Format(time.DateOnly)] = i
 	}
 	for _, h := range hours {
