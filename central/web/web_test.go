@@ -47,10 +47,10 @@ var hashed = sync.OnceValue(func() string {
 
 // centre is a store with pages in front of it.
 type centre struct {
-	t     *testing.T
+	t     testing.TB
 	store *store.DB
 	url   string
-	log   *strings.Builder
+	log   *locked
 }
 
 func must(t testing.TB, err error) {
@@ -80,9 +80,9 @@ func openStore(t testing.TB) *store.DB {
 }
 
 // serve begins to serve pages, and ends with the test.
-func serve(t *testing.T, change func(*web.Config)) *centre {
+func serve(t testing.TB, change func(*web.Config)) *centre {
 	t.Helper()
-	c := &centre{t: t, store: openStore(t), log: &strings.Builder{}}
+	c := &centre{t: t, store: openStore(t), log: &locked{}}
 	dir := t.TempDir()
 	_, err := identity.WriteDevelopment(dir, identity.Development{})
 	must(t, err)
@@ -93,7 +93,7 @@ func serve(t *testing.T, change func(*web.Config)) *centre {
 	config := web.Config{
 		Listen: "127.0.0.1:0", TLS: &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}, Store: c.store, Zone: zone,
 		Desk: signin.Desk{Store: c.store, Limits: signin.Limits{Idle: 30 * time.Minute, Absolute: 12 * time.Hour}}, Runbook: "https://safeguard.example/runbook",
-		Log: slog.New(slog.NewTextHandler(&locked{to: c.log}, nil)),
+		Log: slog.New(slog.NewTextHandler(c.log, nil)),
 	}
 	if change != nil {
 		change(&config)
@@ -108,15 +108,22 @@ func serve(t *testing.T, change func(*web.Config)) *centre {
 	return c
 }
 
+// locked is a log that may be read while it is written.
 type locked struct {
-	mu sync.Mutex
-	to io.Writer
+	mu   sync.Mutex
+	text strings.Builder
 }
 
 func (l *locked) Write(text []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.to.Write(text)
+	return l.text.Write(text)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func (c *centre) account(name string, role store.Role) account {
@@ -127,7 +134,7 @@ func (c *centre) account(name string, role store.Role) account {
 	return account{name, secret}
 }
 
-func (a account) code(t *testing.T) string {
+func (a account) code(t testing.TB) string {
 	t.Helper()
 	now, err := totp.GenerateCode(a.secret, time.Now())
 	must(t, err)
