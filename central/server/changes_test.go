@@ -144,6 +144,23 @@ func TestChangesReachWhoAskedAndNoOther(t *testing.T) {
 	}
 }
 
+func TestWhoAskedIsToldWhenAPlanBegins(t *testing.T) {
+	c := start(t)
+	s := c.follow(c.agent(), "", "RX1RA").begin()
+	c.asks(alice, safeguard.Refresh)
+	c.upload(middlesbrough, row(alice, safeguard.ChildProtection, safeguard.DateOf(time.Now()).Add(0, 0, 2), safeguard.Date{}))
+	s.want(alice) // the upload; it is answered with none as yet
+	for days := range 3 {
+		if err := c.server.TurnTo(t.Context(), safeguard.DateOf(time.Now()).Add(0, 0, days+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.want(alice)
+	if told := c.server.Counts().Told; told != 2 {
+		t.Errorf("%d tellings, want the upload's and that of the day on which the plan begins", told)
+	}
+}
+
 func TestChangesAreNotToldToWhoAskedTooLongAgo(t *testing.T) {
 	c := start(t)
 	s := c.follow(c.agent(), "", "RX1RA").begin()

@@ -86,6 +86,7 @@ type Server struct {
 	quiet     quiet
 	owing     owing
 	follows   *follows
+	turns     *turns
 	beats     *beats
 	intake    *upload.Intake
 	entrance  *identity.Entrance
@@ -134,6 +135,7 @@ func Listen(address string, entrance *identity.Entrance, s store.Store, d *Direc
 	}
 	server.beats = newBeats(s)
 	server.follows = newFollows(s, d, p.Cache, &server.counts, log)
+	server.turns = &turns{store: s, policy: p, changed: server.follows.changed, log: log}
 	server.grpc = grpc.NewServer(
 		grpc.Creds(handshakes{credentials.NewTLS(entrance.Config()), server}),
 		grpc.ConnectionTimeout(handshake),
@@ -178,6 +180,7 @@ func (s *Server) Run(ctx context.Context) error {
 	go s.beats.run(ctx)
 	var following sync.WaitGroup
 	following.Go(func() { s.follows.run(ctx) })
+	following.Go(func() { s.turns.run(ctx) })
 	following.Go(func() { s.standings.run(ctx) })
 	served := make(chan error, 1)
 	go func() { served <- s.grpc.Serve(s.listener) }()

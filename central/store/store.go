@@ -135,6 +135,12 @@ type Store interface {
 	// there was none.
 	LastChange(ctx context.Context, by time.Time) (ChangePoint, error)
 
+	// Turn logs as changed whoever a site has asked about and who has a flag that is
+	// shown on the day and was not on that of the last Turn, or the other way round:
+	// a plan that begins, or is visible no more, comes without an upload. It gives
+	// how many; for a day that was turned to before, by whatever process, none.
+	Turn(ctx context.Context, day safeguard.Date, shown func(f Flag, on safeguard.Date) bool) (int, error)
+
 	// Directory gives who takes part. When nothing has changed since the version
 	// known, it gives no more than that version; 0 is none.
 	Directory(ctx context.Context, known int64) (Directory, error)

@@ -176,3 +176,53 @@ func changesInOrder(t *testing.T, open func() store.Store) {
 		t.Errorf("%d changes read while they were written, want %d", seen, authorities*each)
 	}
 }
+
+// turns: nobody uploads anything when a plan begins, or is visible no more.
+func turns(t *testing.T, open func() store.Store) {
+	s := open()
+	asks := func(n safeguard.NHSNumber) {
+		t.Helper()
+		l := look(access(n, "visit"))
+		l.Purpose = safeguard.Refresh
+		if err := s.Record(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shown := func(f store.Flag, on safeguard.Date) bool {
+		return safeguard.Flag{Plan: f.Plan, Start: f.Start, End: f.End}.Visible(on, f.Born.Reveal(), safeguard.DefaultTails)
+	}
+	asks(alice)
+	coming, past := flag(safeguard.ChildProtection, "2026-03-10", "2026-03-20"), flag(safeguard.LookedAfter, "2024-01-02", "2025-03-15")
+	apply(t, s, islington, store.Change{Number: alice, Flag: coming}, store.Change{Number: bob, Flag: coming})
+	apply(t, s, sheffield, store.Change{Number: alice, Flag: past})
+	point, err := s.LastChange(t.Context(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	turn := func(day string, want ...string) {
+		t.Helper()
+		if n, err := s.Turn(t.Context(), date(day), shown); err != nil || n != len(want) {
+			t.Errorf("turned to %s: %d, %v, want %d", day, n, err, len(want))
+		}
+		var got []string
+		got, point = changed(t, s, point, morning.Add(-time.Hour))
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("turned to %s: %q, want %q", day, got, want)
+		}
+	}
+	turn("2026-03-09")
+	asks(bob) // and is told from then on
+	turn("2026-03-10", "alice RX1/RX1RA", "bob RX1/RX1RA")
+	turn("2026-03-10")
+	turn("2026-03-08") // a clock that was put back
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	turn("2026-03-10")
+	turn("2026-03-16", "alice RX1/RX1RA") // nobody turned on the day itself
+	if _, err := s.Erase(t.Context(), alice, "adoption", operator); err != nil {
+		t.Fatal(err)
+	}
+	turn("2027-03-21", "bob RX1/RX1RA")
+}

@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 		{"retention removes what is older, and no more", retention},
 		{"changes reach who asked", changes},
 		{"changes come in order", changesInOrder},
+		{"changes that come with the day", turns},
 		{"who takes part", directory},
 		{"what a configuration lists", imported},
 		{"everything survives closing", survives},
