@@ -1,6 +1,7 @@
 package central
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -118,7 +119,7 @@ type AccessExport struct {
 	Recipient cpisxml.Organisation
 	ASID      string // the accredited system id that stands for the centre, twelve digits
 	RoleCode  string // job role (such as NR0050) of whoever answers for a lookup; empty leaves the person out
-	Upload    string // what stands for the upload that a record came from, where that is not known
+	Upload    string // what stands for the upload that a record came from in a notification that was owed before the centre kept that
 }
 
 // WriteAccessXML writes notifications as the national service does
@@ -132,7 +133,7 @@ func WriteAccessXML(out io.Writer, how AccessExport, list []safeguard.Notificati
 			system.Answerable = []cpisxml.Answerable{{Role: cpisxml.Role{Code: how.RoleCode, Title: a.Accountable.Role}, Name: cpisxml.Name{Family: a.Accountable.Name}}}
 		}
 		n.Accesses = append(n.Accesses, cpisxml.Access{
-			At: a.At, Query: cpisxml.UUID(strings.ToUpper(a.ID)), Author: cpisxml.Author{System: system}, Number: a.Number, Upload: how.Upload,
+			At: a.At, Query: cpisxml.UUID(strings.ToUpper(a.ID)), Author: cpisxml.Author{System: system}, Number: a.Number, Upload: cmp.Or(a.Upload, how.Upload),
 		})
 	}
 	return cpisxml.WriteAccess(out, n)

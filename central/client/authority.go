@@ -142,6 +142,7 @@ func notificationOf(n *flagpb.Notification) (safeguard.Notification, error) {
 		Recorded:    timeOf(n.GetRecordedAt()),
 		Sensitive:   n.GetSensitiveLocation(),
 		Late:        n.GetLate(),
+		Upload:      n.GetUpload(),
 	}
 	var err error
 	if out.Number, err = safeguard.ParseNHSNumber(n.GetNhsNumber()); err != nil {

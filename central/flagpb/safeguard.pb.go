@@ -2587,6 +2587,7 @@ type Notification struct {
 	SensitiveLocation bool                   `protobuf:"varint,13,opt,name=sensitive_location,json=sensitiveLocation,proto3" json:"sensitive_location,omitempty"` // where the patient is must not be passed on
 	Correction        *Correction            `protobuf:"bytes,14,opt,name=correction,proto3" json:"correction,omitempty"`                                         // set: this takes back an earlier one, whose content it repeats
 	Late              bool                   `protobuf:"varint,15,opt,name=late,proto3" json:"late,omitempty"`                                                    // the centre learnt of it long after the attendance, as after an outage
+	Upload            string                 `protobuf:"bytes,16,opt,name=upload,proto3" json:"upload,omitempty"`                                                 // that the flag came from: its sequence number, or else its id; empty where not known
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -2724,6 +2725,13 @@ func (x *Notification) GetLate() bool {
 		return x.Late
 	}
 	return false
+}
+
+func (x *Notification) GetUpload() string {
+	if x != nil {
+		return x.Upload
+	}
+	return ""
 }
 
 // Correction says what a notification takes back.
@@ -4619,7 +4627,7 @@ const file_safeguard_proto_rawDesc = "" +
 	"\fnotification\x18\x01 \x01(\v2\x1a.safeguard.v1.NotificationR\fnotification\x12C\n" +
 	"\x0facknowledged_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0eacknowledgedAt\x12'\n" +
 	"\x0facknowledged_by\x18\x03 \x01(\tR\x0eacknowledgedBy\x12!\n" +
-	"\fcorrected_by\x18\x04 \x01(\tR\vcorrectedBy\"\xf7\x04\n" +
+	"\fcorrected_by\x18\x04 \x01(\tR\vcorrectedBy\"\x8f\x05\n" +
 	"\fNotification\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -4641,7 +4649,8 @@ const file_safeguard_proto_rawDesc = "" +
 	"\n" +
 	"correction\x18\x0e \x01(\v2\x18.safeguard.v1.CorrectionR\n" +
 	"correction\x12\x12\n" +
-	"\x04late\x18\x0f \x01(\bR\x04late\"\xac\x01\n" +
+	"\x04late\x18\x0f \x01(\bR\x04late\x12\x16\n" +
+	"\x06upload\x18\x10 \x01(\tR\x06upload\"\xac\x01\n" +
 	"\n" +
 	"Correction\x12'\n" +
 	"\x0fnotification_id\x18\x01 \x01(\tR\x0enotificationId\x126\n" +

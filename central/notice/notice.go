@@ -6,6 +6,7 @@ package notice
 import (
 	"encoding/csv"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ type Notification struct {
 	RecordedAt   time.Time              `json:"recorded_at"`
 	Late         bool                   `json:"late"`
 	Sensitive    bool                   `json:"sensitive_location"`
+	Upload       string                 `json:"upload,omitempty"` // that the flag came from
 
 	// Of a correction alone.
 	Corrects         string                     `json:"corrects,omitempty"`
@@ -63,26 +65,32 @@ func Masked(n safeguard.Notification) Notification {
 		RecordedAt:       n.Recorded.UTC(),
 		Late:             n.Late,
 		Sensitive:        n.Sensitive,
+		Upload:           n.Upload,
 		Corrects:         n.Corrects,
 		CorrectionReason: n.Reason,
 		CorrectedAt:      n.CorrectedAt.UTC(),
 	}
 }
 
-// Columns are those of the CSV, in their order. Times are RFC 3339, UTC; plans are
+// Columns are those of the CSV, in their order; behind them, and those of the
+// caller's own, come added ones. Times are RFC 3339, UTC; plans are
 // joined by a space; true and false say what is so.
 var Columns = []string{
 	"id", "nhs_number", "date_of_birth", "plans", "organisation", "site", "site_name", "care_setting", "accountable", "role",
 	"attendance", "attended_at", "recorded_at", "late", "sensitive_location", "corrects", "correction_reason", "corrected_at",
 }
 
+// added are the columns that came later: a reader that counts finds the others
+// where they were.
+var added = []string{"upload"}
+
 // CSV writes notifications as CSV (RFC 4180), with a header.
 type CSV struct{ w *csv.Writer }
 
-// NewCSV begins with the header, and columns of the caller's own after it.
+// NewCSV begins with the header, with columns of the caller's own.
 func NewCSV(out io.Writer, further ...string) CSV {
 	c := CSV{csv.NewWriter(out)}
-	_ = c.w.Write(append(append([]string{}, Columns...), further...)) // Flush says what went wrong
+	_ = c.w.Write(slices.Concat(Columns, further, added)) // Flush says what went wrong
 	return c
 }
 
@@ -101,7 +109,7 @@ func (c CSV) Write(n Notification, further ...string) error {
 		n.Accountable, n.Role, n.Attendance.String(), moment(n.AttendedAt), moment(n.RecordedAt), strconv.FormatBool(n.Late),
 		strconv.FormatBool(n.Sensitive), n.Corrects, reason, moment(n.CorrectedAt),
 	}
-	row = append(row, further...)
+	row = append(append(row, further...), n.Upload)
 	for i := range row {
 		row[i] = inert(row[i])
 	}

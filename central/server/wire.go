@@ -156,6 +156,7 @@ func wireNotification(n safeguard.Notification) *flagpb.Notification {
 		RecordedAt:        timestamppb.New(n.Recorded),
 		SensitiveLocation: n.Sensitive,
 		Late:              n.Late,
+		Upload:            n.Upload,
 	}
 	if n.Corrects != "" {
 		out.Correction = &flagpb.Correction{

@@ -50,7 +50,7 @@ func (s *DB) fill(w *work, d Decision) error {
 		return err
 	}
 	w.candidate, w.owes = &c, len(d.Owed) > 0
-	w.write = func(k dataKey) ([]statement, error) { return s.access(k, w.person, d.Look.Access, d.Owed) }
+	w.write = func(k dataKey) ([]statement, error) { return s.access(k, w.person, d.Look, d.Owed) }
 	return nil
 }
 
@@ -81,7 +81,8 @@ func (s *DB) entryOf(look Look) audit.Entry {
 }
 
 // access is what an access writes, sealed by the person's key.
-func (s *DB) access(k dataKey, person []byte, a Access, owed []safeguard.Notification) ([]statement, error) {
+func (s *DB) access(k dataKey, person []byte, look Look, owed []safeguard.Notification) ([]statement, error) {
+	a := look.Access
 	content, err := k.sealAccess(person, a)
 	if err != nil {
 		return nil, err
@@ -94,7 +95,7 @@ func (s *DB) access(k dataKey, person []byte, a Access, owed []safeguard.Notific
 	for _, n := range owed {
 		n.Organisation, n.Attendance, n.Number, n.Recorded = a.Organisation, a.Attendance, a.Number, a.Recorded
 		n.ID = s.notificationID(n)
-		insert, err := s.notify(k, person, n)
+		insert, err := s.notify(k, person, n, originOf(latestShown(look, n.Authority)))
 		if err != nil {
 			return nil, err
 		}
@@ -103,22 +104,43 @@ func (s *DB) access(k dataKey, person []byte, a Access, owed []safeguard.Notific
 	return statements, nil
 }
 
+// latestShown is the row of the flag of the authority's that came last, among those
+// that were shown.
+func latestShown(look Look, authority safeguard.ODSCode) (row int64) {
+	for _, f := range look.Shown {
+		if f.Authority == authority {
+			row = max(row, f.Row)
+		}
+	}
+	return row
+}
+
+// origin is SQL for the upload that a notification names.
+type origin = statement
+
+func originOf(flag int64) origin {
+	return stmt(`(SELECT CASE WHEN u.sequence > 0 THEN CAST(u.sequence AS TEXT) ELSE u.id END
+		FROM flags f JOIN uploads u ON u.id = f.recorded_by WHERE f.id = ?)`, flag)
+}
+
 // notify owes a notification, which is there once however often it is owed. An
 // access that was corrected owes no more.
-func (s *DB) notify(k dataKey, person []byte, n safeguard.Notification) (statement, error) {
+func (s *DB) notify(k dataKey, person []byte, n safeguard.Notification, from origin) (statement, error) {
 	content, err := k.sealNotification(n)
 	if err != nil {
 		return statement{}, err
 	}
 	values := []any{n.ID, n.Organisation.String(), n.Attendance[:], person, n.Authority.String(), content, millis(n.Recorded)}
+	of := values[1:4]
+	values = append(values, from.args...)
 	if n.Corrects != "" {
-		return stmt(`INSERT INTO notifications (id, organisation, attendance, person, authority, content, recorded_at, corrects)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, append(values, n.Corrects)...), nil
+		return stmt(`INSERT INTO notifications (id, organisation, attendance, person, authority, content, recorded_at, upload, corrects)
+			VALUES (?, ?, ?, ?, ?, ?, ?, `+from.text+`, ?) ON CONFLICT DO NOTHING`, append(values, n.Corrects)...), nil
 	}
-	return stmt(`INSERT INTO notifications (id, organisation, attendance, person, authority, content, recorded_at)
-		SELECT ?, ?, ?, ?, ?, ?, ?
+	return stmt(`INSERT INTO notifications (id, organisation, attendance, person, authority, content, recorded_at, upload)
+		SELECT ?, ?, ?, ?, ?, ?, ?, `+from.text+`
 		WHERE NOT EXISTS (SELECT 1 FROM lookups WHERE organisation = ? AND attendance = ? AND person = ? AND corrected_at IS NOT NULL)
-		ON CONFLICT DO NOTHING`, append(values, values[1:4]...)...), nil
+		ON CONFLICT DO NOTHING`, append(values, of...)...), nil
 }
 
 // Accesses implements Store.

@@ -61,7 +61,8 @@ func (s *DB) correct(ctx context.Context, tx transaction, person []byte, c Corre
 		if err != nil {
 			return err
 		}
-		insert, err := s.notify(k, person, s.correctionOf(w.Notification, c))
+		insert, err := s.notify(k, person, s.correctionOf(w.Notification, c),
+			origin{`(SELECT upload FROM notifications WHERE position = ?)`, []any{w.Position}})
 		corrections = append(corrections, insert)
 		return err
 	}, stmt(waitingColumns+` WHERE n.organisation = ? AND n.attendance = ? AND n.person = ? AND n.corrects IS NULL ORDER BY n.position`,

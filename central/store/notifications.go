@@ -38,7 +38,7 @@ const (
 	notifiedColumns = `SELECT n.acknowledged_at, n.acknowledged_by, c.id, ` + waitingFields + waitingTables +
 		` LEFT JOIN notifications c ON c.corrects = n.id`
 
-	waitingFields = `n.position, n.id, n.authority, n.organisation, n.attendance, n.content, n.recorded_at, n.person, p.key`
+	waitingFields = `n.position, n.id, n.authority, n.organisation, n.attendance, n.content, n.recorded_at, n.upload, n.person, p.key`
 	waitingTables = ` FROM notifications n JOIN persons p ON p.token = n.person`
 )
 
@@ -48,11 +48,12 @@ func (s *DB) scanWaiting(row scanner, before ...any) (Waiting, dataKey, error) {
 	var authority, organisation string
 	var attendance, content, person, wrapped []byte
 	var recorded int64
+	var upload *string
 	n := &w.Notification
-	if err := row.Scan(append(before, &w.Position, &n.ID, &authority, &organisation, &attendance, &content, &recorded, &person, &wrapped)...); err != nil {
+	if err := row.Scan(append(before, &w.Position, &n.ID, &authority, &organisation, &attendance, &content, &recorded, &upload, &person, &wrapped)...); err != nil {
 		return Waiting{}, dataKey{}, err
 	}
-	n.Recorded = fromMillis(recorded)
+	n.Recorded, n.Upload = fromMillis(recorded), textOf(upload)
 	copy(n.Attendance[:], attendance)
 	var err error
 	if n.Authority, err = safeguard.ParseODSCode(authority); err != nil {

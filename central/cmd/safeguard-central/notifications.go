@@ -37,7 +37,7 @@ type notificationCommands struct {
 		Name      string            `help:"For cpis-xml: its name."`
 		ASID      string            `name:"asid" placeholder:"000000000000" help:"For cpis-xml: the accredited system id that stands for the centre, twelve digits."`
 		RoleCode  string            `placeholder:"NR0050" help:"For cpis-xml: the job role of whoever answers for a lookup; without it no person is named."`
-		Upload    string            `default:"0" help:"For cpis-xml: the sequence number of an upload, which the format wants and a notification does not have."`
+		Upload    string            `default:"0" help:"For cpis-xml: the sequence number of an upload, which stands in a notification that does not say which upload its flag came from."`
 	} `cmd:"" help:"Write what waits, and acknowledge nothing."`
 	Ack struct {
 		caller

@@ -20,7 +20,7 @@ import (
 func TestTakingNotificationsOver(t *testing.T) {
 	c := newPlace(t).start()
 	c.write("flags.csv", flagsFile)
-	if out, code := c.authority("upload", "flags.csv"); code != 0 {
+	if out, code := c.authority("upload", "--sequence", "41", "flags.csv"); code != 0 {
 		t.Fatalf("upload: %d: %s", code, out)
 	}
 	agent := c.agent()
@@ -48,8 +48,8 @@ func TestTakingNotificationsOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if n, err := cpisxml.ReadAccess(f); err != nil || len(n.Accesses) != 2 {
-		t.Errorf("the XML: %+v, %v, want two accesses", n, err)
+	if n, err := cpisxml.ReadAccess(f); err != nil || len(n.Accesses) != 2 || n.Accesses[0].Upload != "41" || n.Accesses[1].Upload != "41" {
+		t.Errorf("the XML: %+v, %v, want two accesses, of the upload 41", n, err)
 	}
 	if out, code := c.authority("notifications", "export", "--format", "cpis-xml"); code != 1 || !strings.Contains(out, "--asid") {
 		t.Errorf("export as XML of nobody: %d: %s", code, out)

@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 		{"last uploads", lastUploads},
 		{"acknowledged once", acknowledge},
 		{"an authority sees and takes only its own", ownOnly},
+		{"a notification names the upload that its flag is from", origins},
 		{"what an authority was notified of", notified},
 		{"a lease is one holder's", leases},
 		{"positions go on from where a page ends", pages},
@@ -506,6 +507,37 @@ func acknowledge(t *testing.T, open func() store.Store) {
 	settle(t, s, access(alice, "visit 1"), islington)
 	if got := waiting(t, s, islington); len(got) != 1 {
 		t.Errorf("after a repeat of an acknowledged lookup: %d waiting, want 1", len(got))
+	}
+}
+
+// origins: the upload is that of the flag that was shown, whatever came since.
+func origins(t *testing.T, open func() store.Store) {
+	s := open()
+	first, later := flag(safeguard.ChildProtection, "2025-01-02", ""), flag(safeguard.LookedAfter, "2025-03-04", "")
+	send(t, s, upload(islington, 41, store.Change{Number: alice, Flag: first}))
+	send(t, s, upload(islington, 42, store.Change{Number: alice, Flag: later}))
+	unnumbered := send(t, s, upload(sheffield, 0, store.Change{Number: alice, Flag: first}))
+	a := access(alice, "visit")
+	look := look(a)
+	var err error
+	if look.Shown, err = s.Flags(t.Context(), alice); err != nil {
+		t.Fatal(err)
+	}
+	owed := []safeguard.Notification{notification(a, islington), notification(a, sheffield)}
+	if err := s.Settle(t.Context(), look, owed); err != nil {
+		t.Fatal(err)
+	}
+	send(t, s, upload(islington, 43, store.Change{Number: alice, Flag: later, Withdraw: true}, store.Change{Number: alice, Flag: flag(safeguard.ChildProtection, "2025-01-02", "2026-01-01")}))
+	wantCorrected(t, s, correction(a), safeguard.CorrectedNow)
+	for authority, want := range map[safeguard.ODSCode]string{islington: "42", sheffield: unnumbered.ID} {
+		list := waiting(t, s, authority)
+		if len(list) != 2 || list[0].Upload != want || list[1].Upload != want || list[1].Corrects != list[0].ID {
+			t.Errorf("notifications to %s: %+v, want two, of the upload %s", authority, list, want)
+		}
+	}
+	settle(t, s, access(bob, "visit"), islington) // of which nothing was shown
+	if list := waiting(t, s, islington); list[len(list)-1].Upload != "" {
+		t.Errorf("nothing was shown, and the upload is %q", list[len(list)-1].Upload)
 	}
 }
 
