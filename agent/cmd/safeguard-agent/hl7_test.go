@@ -179,7 +179,7 @@ func TestSuggestedConfigurationIsValid(t *testing.T) {
 		}
 	}
 	path := write(t, "agent.yaml", without(t, "organisation", "sites", "feeds")+suggested)
-	if err := (check{Config: path}).Run(); err != nil {
+	if err := (configCheck{configured{Config: path}}).Run(); err != nil {
 		t.Fatalf("%v, of:\n%s", err, suggested)
 	}
 	config, err := agent.LoadConfig(path)
