@@ -62,7 +62,10 @@ func (s *DB) turned(ctx context.Context, day safeguard.Date, shown func(f Flag, 
 		logged = len(persons)
 		return s.logChanges(ctx, tx, persons)
 	})
-	return logged, err
+	if err != nil { // the writer may still be at it, where nobody waits any more
+		return 0, err
+	}
+	return logged, nil
 }
 
 // lastTurn is the day of the last Turn; in a store that knows of none, the one
