@@ -45,7 +45,7 @@ func (s *DB) fill(w *work, d Decision) error {
 	if !d.Access {
 		return nil
 	}
-	c, err := s.candidateOf(w.person, d.Look.Number)
+	c, err := s.candidate(w.person, d.Look.Number)
 	if err != nil {
 		return err
 	}

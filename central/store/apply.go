@@ -255,7 +255,7 @@ func (a *applying) strangers(ctx context.Context, some []item) ([]candidate, err
 		if known[string(s.person)] {
 			continue
 		}
-		c, err := a.candidateOf(s.person, s.Number)
+		c, err := a.candidate(s.person, s.Number)
 		if err != nil {
 			return nil, err
 		}

@@ -73,15 +73,7 @@ type candidate struct {
 	number []byte // sealed under it
 }
 
-func (v vault) candidate(number safeguard.NHSNumber) (candidate, error) {
-	person, err := v.person(number)
-	if err != nil {
-		return candidate{}, err
-	}
-	return v.candidateOf(person, number)
-}
-
-func (v vault) candidateOf(person []byte, number safeguard.NHSNumber) (candidate, error) {
+func (v vault) candidate(person []byte, number safeguard.NHSNumber) (candidate, error) {
 	raw := make([]byte, dataKeySize)
 	_, _ = rand.Read(raw) // crypto/rand never fails
 	k, err := newDataKey(raw)

@@ -190,7 +190,7 @@ func (a *applying) stage(ctx context.Context, tx transaction) error {
 		if err != nil {
 			return err
 		}
-		c, err := a.candidateOf(i.person, i.Number)
+		c, err := a.candidate(i.person, i.Number)
 		if err != nil {
 			return err
 		}
