@@ -54,7 +54,7 @@ type connection struct {
 	caller identity.Caller
 	name   store.CertificateName
 	full   bool        // of someone with a good certificate
-	timer  *time.Timer // that ends one who is not
+	timer  *time.Timer // that ends one who is not, and one whose certificate has expired
 	once   sync.Once
 }
 
@@ -64,9 +64,9 @@ func (c *connection) Close() error {
 		c.of.mu.Lock()
 		defer c.of.mu.Unlock()
 		delete(c.of.live, c)
+		c.timer.Stop()
 		if !c.full {
 			c.of.strangers--
-			c.timer.Stop()
 		}
 	})
 	return c.Conn.Close()
@@ -229,6 +229,10 @@ func (s *standings) admit(conn net.Conn, caller identity.Caller) (*connection, e
 		}
 		s.strangers++
 		c.timer = time.AfterFunc(strangerIn, func() { _ = c.Close() })
+	} else {
+		// Nothing more is answered on it from then on: its holder comes again, with a
+		// certificate that it may have got since.
+		c.timer = time.AfterFunc(time.Until(caller.Certificate.NotAfter), func() { _ = c.Close() })
 	}
 	s.live[c] = true
 	return c, nil

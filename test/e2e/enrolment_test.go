@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"slices"
@@ -114,7 +115,9 @@ func (l life) works(visit string) {
 	if _, err := l.PAS.Send(l.Context(), l.PAS.Message("A04", hospital.Plan, visit, time.Now())); err != nil {
 		l.Fatal(err)
 	}
-	settled(l.Context(), l.T, l.World, []string{visit})
+	ctx, cancel := context.WithTimeout(l.Context(), 90*time.Second)
+	defer cancel()
+	settled(ctx, l.T, l.World, []string{visit})
 }
 
 // TestLifeOfACertificate enrols an agent, lets it work, renew, expire, renew after
