@@ -42,7 +42,7 @@ func TestOperationsSeeTheAgent(t *testing.T) {
 	}
 	until("it works", func(a fleet.Agent) bool {
 		h := a.Report
-		return a.State == "working" && a.Key.String() == "RX1/dev" && len(h.Feeds) == 1 && len(h.Sinks) > 0 && h.Disk.Free > 0 && len(h.Config) == 64 && !h.Certificate.Until.IsZero()
+		return a.State == "working" && a.Key.String() == "RX1/RX101" && len(h.Feeds) == 1 && len(h.Sinks) > 0 && h.Disk.Free > 0 && len(h.Config) == 64 && !h.Certificate.Until.IsZero()
 	})
 	if o := seen(t, w); len(o.Sites) != 1 || o.Sites[0].State != "working" || len(o.Authorities) != 1 || o.Authorities[0].Uploaded.IsZero() {
 		t.Errorf("got sites %+v, authorities %+v", o.Sites, o.Authorities)
@@ -57,7 +57,7 @@ func TestOperationsSeeTheAgent(t *testing.T) {
 	run := func(args ...string) (string, error) {
 		return w.Run(t.Context(), "safeguard-central", append(append([]string{"fleet"}, args...), "--config", w.Path("central.yaml"))...)
 	}
-	if out, err := run("intend", "RX1/dev", "--configuration", "current"); err != nil || !strings.Contains(out, seen(t, w).Agents[0].Report.Config) {
+	if out, err := run("intend", "RX1/RX101", "--configuration", "current"); err != nil || !strings.Contains(out, seen(t, w).Agents[0].Report.Config) {
 		t.Errorf("got %q, %v", out, err)
 	}
 	for _, c := range []struct {
@@ -68,7 +68,7 @@ func TestOperationsSeeTheAgent(t *testing.T) {
 		{"there is none", []string{"acknowledge", "4711"}},
 		{"there is none", []string{"note", "4711", "x"}},
 		{"want organisation and id", []string{"intend", "dev"}},
-		{"want the 64 digits", []string{"intend", "RX1/dev", "--configuration", "abc"}},
+		{"want the 64 digits", []string{"intend", "RX1/RX101", "--configuration", "abc"}},
 	} {
 		if _, err := run(c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: got %v, want it to say %q", c.args, err, c.want)
