@@ -99,7 +99,7 @@ func (p *Pipeline) Observed(ctx context.Context, who string, args json.RawMessag
 	}
 	c.conclude()
 	for rows := range slices.Chunk(c.rows, page) {
-		if err := p.Journal.Audited(ctx, who, r.what(), numbered(rows)); err != nil {
+		if err := p.audited(ctx, who, r.what(), numbered(rows)); err != nil {
 			return err
 		}
 		for _, row := range rows {
@@ -109,7 +109,7 @@ func (p *Pipeline) Observed(ctx context.Context, who string, args json.RawMessag
 		}
 	}
 	if len(c.rows) == 0 {
-		if err := p.Journal.Audited(ctx, who, r.what(), "none"); err != nil {
+		if err := p.audited(ctx, who, r.what(), nil); err != nil {
 			return err
 		}
 	}
@@ -127,7 +127,7 @@ func (r ObservedRequest) what() string {
 	return strings.Join(w, " ")
 }
 
-func numbered(rows []*observedRow) string {
+func numbered(rows []*observedRow) []string {
 	var all []string
 	for _, r := range rows {
 		if r.row > 0 {
@@ -136,7 +136,7 @@ func numbered(rows []*observedRow) string {
 			all = append(all, fmt.Sprint("line ", r.Line))
 		}
 	}
-	return strings.Join(all, " ")
+	return all
 }
 
 // observedRow is a row with what is not told.

@@ -141,28 +141,38 @@ func TestSiteThatObservesNotifiesWhereNobodyElseDoes(t *testing.T) {
 	})
 }
 
-// observe asks for the report, and returns its rows, and the text that went over
-// the channel.
-func (w *ward) observe(r pipeline.ObservedRequest) (rows []pipeline.ObservedRow, sum pipeline.ObservedSummary, text string) {
+// told asks a handler of the control channel, has each answer taken, and returns the
+// text that went over the channel.
+func (w *ward) told(handler func(ctx context.Context, who string, args json.RawMessage, send func(any) error) error, request any, take func(any)) (text string) {
 	w.t.Helper()
 	w.settle()
-	args, err := json.Marshal(r)
+	args, err := json.Marshal(request)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	err = w.pipeline.Observed(context.Background(), "lead", args, func(v any) error {
+	err = handler(context.Background(), "lead", args, func(v any) error {
 		raw, err := json.Marshal(v)
 		text += string(raw) + "\n"
-		if result := v.(pipeline.ObservedResult); result.Row != nil {
-			rows = append(rows, *result.Row)
-		} else {
-			sum = *result.Summary
-		}
+		take(v)
 		return err
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return text
+}
+
+// observe asks for the report, and returns its rows, and the text that went over
+// the channel.
+func (w *ward) observe(r pipeline.ObservedRequest) (rows []pipeline.ObservedRow, sum pipeline.ObservedSummary, text string) {
+	w.t.Helper()
+	text = w.told(w.pipeline.Observed, r, func(v any) {
+		if result := v.(pipeline.ObservedResult); result.Row != nil {
+			rows = append(rows, *result.Row)
+		} else {
+			sum = *result.Summary
+		}
+	})
 	return rows, sum, text
 }
 
@@ -310,24 +320,13 @@ func TestWithdrawalOfWhatAnObservingSinkHadShown(t *testing.T) {
 // reconcile asks what the EPRs show.
 func (w *ward) reconcile(r pipeline.ReconcileRequest) (rows []pipeline.EPRRow, sum pipeline.EPRSummary, text string) {
 	w.t.Helper()
-	w.settle()
-	args, err := json.Marshal(r)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	err = w.pipeline.Reconcile(context.Background(), "lead", args, func(v any) error {
-		raw, err := json.Marshal(v)
-		text += string(raw) + "\n"
+	text = w.told(w.pipeline.Reconcile, r, func(v any) {
 		if result := v.(pipeline.EPRResult); result.Row != nil {
 			rows = append(rows, *result.Row)
 		} else {
 			sum = *result.Summary
 		}
-		return err
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	return rows, sum, text
 }
 

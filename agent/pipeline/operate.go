@@ -132,10 +132,7 @@ func (p *Pipeline) list(ctx context.Context, who string, r Request, send func(an
 			rows, ids = append(rows, row), append(ids, fmt.Sprint("a", k.Row))
 			summary.count(row.Needs)
 		}
-		if len(ids) == 0 {
-			ids = []string{"none"}
-		}
-		if err := p.Journal.Audited(ctx, who, what(r), strings.Join(ids, " ")); err != nil {
+		if err := p.audited(ctx, who, what(r), ids); err != nil {
 			return err
 		}
 		for _, row := range rows {
@@ -147,6 +144,14 @@ func (p *Pipeline) list(ctx context.Context, who string, r Request, send func(an
 			return send(Result{Summary: &summary})
 		}
 	}
+}
+
+// audited notes who asked for what, and the rows that were shown.
+func (p *Pipeline) audited(ctx context.Context, who, what string, rows []string) error {
+	if len(rows) == 0 {
+		rows = []string{"none"}
+	}
+	return p.Journal.Audited(ctx, who, what, strings.Join(rows, " "))
 }
 
 func (s *Summary) count(needs string) {

@@ -107,10 +107,7 @@ func (p *Pipeline) Reconcile(ctx context.Context, who string, args json.RawMessa
 				beliefs, ids = append(beliefs, b...), append(ids, fmt.Sprint("a", k.Row))
 			}
 		}
-		if len(ids) == 0 {
-			ids = []string{"none"}
-		}
-		if err := p.Journal.Audited(ctx, who, r.what(), strings.Join(ids, " ")); err != nil {
+		if err := p.audited(ctx, who, r.what(), ids); err != nil {
 			return err
 		}
 		for _, b := range beliefs {
