@@ -126,10 +126,15 @@ func call(ctx context.Context, address, command string, args any, take func(row 
 	if err := c.SetDeadline(time.Now().Add(requestWait)); err != nil {
 		return err
 	}
-	if _, err := c.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("send request: %w", err)
+	_, unsent := c.Write(append(line, '\n'))
+	err = receive(ctx, c, take)
+	// A server that turns a call away answers and closes, maybe before it was
+	// asked: its answer says more than the failed write.
+	var answer *Error
+	if unsent != nil && !errors.As(err, &answer) {
+		return fmt.Errorf("send request: %w", unsent)
 	}
-	return receive(ctx, c, take)
+	return err
 }
 
 func receive(ctx context.Context, c stream, take func(row json.RawMessage) error) error {
