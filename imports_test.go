@@ -17,12 +17,12 @@ const module = "github.com/safeguard-edge/safeguard"
 // before its own, so that nothing depends on what is built from it.
 var layers = [][]string{
 	{"."},
-	{"hl7adapter/hl7", "central/cpisxml", "central/flagpb", "central/identity", "central/audit", "central/notice", "cache/keys", "installer", "configs"},
+	{"hl7adapter/hl7", "central/cpisxml", "central/flagpb", "central/identity", "central/audit", "central/notice", "cache/keys", "installer", "configs", "page"},
 	{"hl7adapter/feed"},
 	{"hl7adapter/mllp", "hl7adapter/httpfeed", "hl7adapter/dropfolder", "hl7adapter/mqtt", "hl7adapter/adt", "hl7adapter/feed/feedtest", "hl7adapter/explain/mask", "hl7adapter/epr/document",
 		"cache/sealed", "central/client", "central/store"},
 	{"cache", "agent/journal", "agent/lookup", "agent/status", "agent/control", "hl7adapter/epr", "hl7adapter/explain", "hl7adapter/survey", "central/store/storetest", "central/upload", "central/webhook", "central/fleet", "central/signin"},
-	{"hl7adapter/epr/eprtest", "hl7adapter/epr/fhir", "hl7adapter/epr/cdshooks", "agent/pipeline", "central/inbox", "central/server", "central/alarm"},
+	{"hl7adapter/epr/eprtest", "hl7adapter/epr/fhir", "hl7adapter/epr/cdshooks", "agent/pipeline", "agent/statuspage", "central/inbox", "central/server", "central/alarm"},
 	{"central/web", "central/metrics"},
 	{"central", "central/conformance"},
 	{"agent"},

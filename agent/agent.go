@@ -18,6 +18,7 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/lookup"
 	"github.com/safeguard-edge/safeguard/agent/pipeline"
 	"github.com/safeguard-edge/safeguard/agent/status"
+	"github.com/safeguard-edge/safeguard/agent/statuspage"
 	"github.com/safeguard-edge/safeguard/cache"
 	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/central/client"
@@ -122,6 +123,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, own: own}
 	reporter := status.New(c.reportOn(zone), all.sources(), centre, log)
 	settings.taken = reporter.Configured
+	shown := statuspage.New(c.Status, statuspage.Parts{Report: reporter.Report, Day: reporter.Day, Alive: entries.Alive}, log)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return entries.Run(ctx) })
 	g.Go(func() error { return operators.Run(ctx) })
@@ -134,6 +136,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g.Go(func() error { return follower.Run(ctx) })
 	g.Go(func() error { return refresher.Run(ctx) })
 	g.Go(func() error { return reporter.Run(ctx) })
+	g.Go(func() error { return shown.Run(ctx) })
 	g.Go(func() error { return settings.Run(ctx) })
 	g.Go(func() error { return feeds.Run(ctx, entries.Append) })
 	if c.Observe.Enabled {

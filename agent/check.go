@@ -280,6 +280,10 @@ func (c Config) secretFiles() []namedFile {
 	if c.CDSHooks != nil && c.CDSHooks.TLS != nil {
 		all = append(all, namedFile{"cds_hooks key", c.CDSHooks.TLS.Key})
 	}
+	if c.Status.TLS != nil {
+		all = append(all, namedFile{"status key", c.Status.TLS.Key})
+	}
+	all = append(all, namedFile{"status passwords", c.Status.Passwords})
 	return all
 }
 
@@ -298,6 +302,9 @@ func (c Config) certificateFiles() []namedFile {
 	}
 	if c.CDSHooks != nil && c.CDSHooks.TLS != nil {
 		all = append(all, namedFile{"cds_hooks certificate", c.CDSHooks.TLS.Cert})
+	}
+	if c.Status.TLS != nil {
+		all = append(all, namedFile{"status certificate", c.Status.TLS.Cert})
 	}
 	return all
 }

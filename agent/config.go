@@ -11,6 +11,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent/journal"
+	"github.com/safeguard-edge/safeguard/agent/statuspage"
 	"github.com/safeguard-edge/safeguard/configs"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 )
@@ -34,6 +35,7 @@ type Config struct {
 	Wording          epr.Wording         `yaml:"wording"`   // what the clinician reads
 	Sinks            []Sink              `yaml:"sinks"`     // the EPRs that take alerts: docs/epr.md
 	CDSHooks         *CDSHooks           `yaml:"cds_hooks"` // nil where no EPR asks
+	Status           statuspage.Config   `yaml:"status"`    // the page that shows how the agent is, and what monitoring asks: docs/status.md
 
 	Digest  string `yaml:"-"` // of the file, as configs.Digest gives it
 	Version string `yaml:"-"` // of the program
@@ -97,6 +99,7 @@ func DefaultConfig() Config {
 		Journal:          journal.DefaultPolicy(),
 		Rules:            Rules{UnansweredAfter: rules.UnansweredAfter, UnidentifiedAfter: rules.UnidentifiedAfter},
 		Wording:          epr.DefaultWording(),
+		Status:           statuspage.DefaultConfig(),
 	}
 }
 
@@ -124,6 +127,10 @@ func parseConfig(file string, text []byte) (Config, error) {
 		c.Sinks[i].beside(file)
 	}
 	c.CDSHooks.beside(file)
+	beside(file, &c.Status.Passwords, &c.Status.AddressFile)
+	if t := c.Status.TLS; t != nil {
+		beside(file, &t.Cert, &t.Key, &t.CA)
+	}
 	c.Wording = c.Wording.Completed()
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
@@ -189,6 +196,9 @@ func (c Config) Validate() error {
 		if err := c.CDSHooks.Validate(); err != nil {
 			return fmt.Errorf("cds_hooks.%w", err)
 		}
+	}
+	if err := c.Status.Validate(); err != nil {
+		return fmt.Errorf("status.%w", err)
 	}
 	names = map[string]bool{}
 	for i, s := range c.Sinks {

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/central/audit"
 	"github.com/safeguard-edge/safeguard/central/signin"
 	"github.com/safeguard-edge/safeguard/central/store"
@@ -24,7 +25,7 @@ func (o Operator) AddOperator(ctx context.Context, name string, role store.Role,
 	if role == store.NoRole {
 		return errors.New("operator: no role, want viewer, operator or administrator")
 	}
-	hash, err := signin.HashPassword(password)
+	hash, err := keys.HashPassword(password)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/central/audit"
 	"github.com/safeguard-edge/safeguard/central/store"
 )
@@ -77,7 +78,7 @@ func (d Desk) Account(ctx context.Context, name, password, code, address string,
 	}
 	account, known := find(accounts, name)
 	operator := Operator{Name: account.Name, Source: store.LocalAccount, Role: account.Role, Address: address}
-	right, err := verifyPassword(account.Password, password)
+	right, err := keys.CheckPassword(account.Password, password)
 	if err != nil {
 		return "", fmt.Errorf("operator %s: %w", name, err)
 	}
@@ -111,7 +112,7 @@ func aboutAccount(name string) string { return fmt.Sprintf("account %x", sha256.
 
 // nobody is verified against where there is no account, so that it takes as long.
 var nobody = sync.OnceValue(func() string {
-	hash, err := HashPassword(rand.Text())
+	hash, err := keys.HashPassword(rand.Text())
 	if err != nil {
 		panic(err) // a password of 26 letters is long enough
 	}

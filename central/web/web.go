@@ -6,7 +6,6 @@ package web
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
@@ -22,6 +21,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/fleet"
 	"github.com/safeguard-edge/safeguard/central/signin"
 	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/page"
 )
 
 // Store is what the pages are made from.
@@ -58,13 +58,7 @@ type Server struct {
 	drawn    map[string]*template.Template // by page
 }
 
-const (
-	headerTime  = 10 * time.Second
-	requestTime = 30 * time.Second
-	idleTime    = 2 * time.Minute
-	stopTime    = 5 * time.Second
-	mostForm    = 64 << 10
-)
+const mostForm = 64 << 10
 
 // Listen opens the port, and does not serve yet.
 func Listen(c Config) (*Server, error) {
@@ -80,37 +74,11 @@ func Listen(c Config) (*Server, error) {
 // Addr is where the pages are.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Run serves until ctx ends. Pages that keep themselves up to date come back by
-// themselves after a stop.
+// Run serves until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	server := &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: headerTime,
-		ReadTimeout:       requestTime,
-		WriteTimeout:      requestTime,
-		IdleTimeout:       idleTime,
-		MaxHeaderBytes:    32 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
-	}
 	g.Go(func() error { return s.Desk.Run(ctx) })
-	g.Go(func() error {
-		err := server.Serve(tls.NewListener(s.listener, s.TLS))
-		if errors.Is(err, http.ErrServerClosed) {
-			return nil
-		}
-		return fmt.Errorf("serve operators: %w", err)
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-		defer cancel()
-		if server.Shutdown(last) != nil {
-			_ = server.Close()
-		}
-		return nil
-	})
+	g.Go(func() error { return page.Serve(ctx, tls.NewListener(s.listener, s.TLS), s.handler(), s.Log) })
 	return g.Wait()
 }
 
@@ -127,24 +95,7 @@ func (s *Server) handler() http.Handler {
 	}
 	mux.Handle("/live", s.signedIn(http.HandlerFunc(s.live)))
 	mux.Handle("/", s.signedIn(s.pages))
-	return headers(http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(mux, mostForm)))
-}
-
-// headers says what a browser may do with a page: nothing from elsewhere, nothing
-// within it, and nothing kept.
-func headers(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-		h.Set("Strict-Transport-Security", "max-age=31536000")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
-		h.Set("Cache-Control", "no-store")
-		next.ServeHTTP(w, r)
-	})
+	return page.Headers(http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(mux, mostForm)))
 }
 
 // routes are the pages of who is signed in.

@@ -38,7 +38,7 @@ type account struct {
 
 // hashed is the password's hash, which takes its time to make.
 var hashed = sync.OnceValue(func() string {
-	hash, err := signin.HashPassword(password)
+	hash, err := keys.HashPassword(password)
 	if err != nil {
 		panic(err)
 	}

@@ -55,6 +55,9 @@ central:
   ca: agent/central-ca.pem
 cache:
   agreement: demonstration only
+status:
+  listen: 127.0.0.1:0
+  address_file: agent-status.address
 rules:
   unanswered_after: %s
   unidentified_after: %s
