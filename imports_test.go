@@ -17,7 +17,7 @@ const module = "github.com/safeguard-edge/safeguard"
 // before its own, so that nothing depends on what is built from it.
 var layers = [][]string{
 	{"."},
-	{"hl7adapter/hl7", "central/cpisxml", "central/flagpb", "central/identity", "central/audit", "central/notice", "cache/keys", "installer", "configs", "page"},
+	{"hl7adapter/hl7", "central/cpisxml", "central/flagpb", "central/identity", "central/audit", "central/notice", "cache/keys", "installer", "configs", "page", "logging"},
 	{"hl7adapter/feed"},
 	{"hl7adapter/mllp", "hl7adapter/httpfeed", "hl7adapter/dropfolder", "hl7adapter/mqtt", "hl7adapter/adt", "hl7adapter/feed/feedtest", "hl7adapter/explain/mask", "hl7adapter/epr/document",
 		"cache/sealed", "central/client", "central/store"},
@@ -56,6 +56,7 @@ var doors = []struct {
 	{"github.com/eclipse/paho.mqtt.golang", []string{"hl7adapter/mqtt"}, "its traps are kept in one place"},
 	{"github.com/fsnotify/fsnotify", []string{"hl7adapter/dropfolder"}, "its traps are kept in one place"},
 	{"github.com/kardianos/service", []string{"installer"}, "its traps are kept in one place"},
+	{"github.com/DeRuina/timberjack", []string{"logging"}, "what is logged where is decided in one place of both programs"},
 	{"github.com/coreos/go-systemd", []string{"installer"}, "what is told to a service manager is told in one place"},
 	{"github.com/tink-crypto/tink-go", []string{"cache/keys"}, "cryptography is decided once"},
 	{"codeberg.org/go-pdf/fpdf", []string{"hl7adapter/epr/document"}, "what a document looks like is kept in one place"},

@@ -25,6 +25,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr/cdshooks"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // Run runs the agent until ctx ends: first what it owes, then what it takes on.
@@ -34,6 +35,13 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	zone, err := c.zone()
 	if err != nil {
 		return err
+	}
+	logs := logging.Of(log)
+	if logs != nil {
+		if err := logs.Configure(c.Log); err != nil {
+			// Patients are looked after all the same.
+			log.Error("not logged as configured", "err", err)
+		}
 	}
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("make data folder: %w", err)
@@ -118,6 +126,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	handlers["epr"] = operateSinks(settings)
 	handlers["config"] = settings.operate
 	look := checker{config: c, feeds: feeds, sinks: sinks, keys: func() (KeysStatus, error) { return operateKeys(ring, StatusOfKeys) }}
+	handlers["log"] = operateLog(log)
 	handlers["check"] = settings.operateCheck(look)
 	handlers["attendances"] = p.Operate
 	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, own: own}
@@ -138,6 +147,9 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g.Go(func() error { return reporter.Run(ctx) })
 	g.Go(func() error { return shown.Run(ctx) })
 	g.Go(func() error { return settings.Run(ctx) })
+	if logs != nil {
+		g.Go(func() error { return logs.Run(ctx) })
+	}
 	g.Go(func() error { return feeds.Run(ctx, entries.Append) })
 	if c.Observe.Enabled {
 		log.Warn("the site observes: nothing is delivered", "lookups_silent", c.Observe.silent())

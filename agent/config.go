@@ -14,6 +14,7 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/statuspage"
 	"github.com/safeguard-edge/safeguard/configs"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // Config is the agent's configuration file.
@@ -36,6 +37,7 @@ type Config struct {
 	Sinks            []Sink              `yaml:"sinks"`     // the EPRs that take alerts: docs/epr.md
 	CDSHooks         *CDSHooks           `yaml:"cds_hooks"` // nil where no EPR asks
 	Status           statuspage.Config   `yaml:"status"`    // the page that shows how the agent is, and what monitoring asks: docs/status.md
+	Log              logging.Config      `yaml:"log"`       // where the agent logs, and how much: docs/logs.md
 
 	Digest  string `yaml:"-"` // of the file, as configs.Digest gives it
 	Version string `yaml:"-"` // of the program
@@ -100,6 +102,7 @@ func DefaultConfig() Config {
 		Rules:            Rules{UnansweredAfter: rules.UnansweredAfter, UnidentifiedAfter: rules.UnidentifiedAfter},
 		Wording:          epr.DefaultWording(),
 		Status:           statuspage.DefaultConfig(),
+		Log:              logging.DefaultConfig(),
 	}
 }
 
@@ -119,7 +122,7 @@ func parseConfig(file string, text []byte) (Config, error) {
 		return Config{}, err
 	}
 	c.file, c.text = file, text
-	beside(file, &c.Data, &c.MasterKey, &c.Central.Certificate, &c.Central.Key, &c.Central.CA)
+	beside(file, &c.Data, &c.MasterKey, &c.Central.Certificate, &c.Central.Key, &c.Central.CA, &c.Log.File.Path)
 	for i := range c.Feeds {
 		c.Feeds[i].beside(file, c.Data)
 	}
@@ -182,6 +185,9 @@ func (c Config) Validate() error {
 	}
 	if rel, err := filepath.Rel(c.Data, c.MasterKey); err == nil && filepath.IsLocal(rel) {
 		return fmt.Errorf("master_key: %s is within data, want it outside: whoever copies one must not have the other", c.MasterKey)
+	}
+	if err := c.Log.Validate(); err != nil {
+		return fmt.Errorf("log.%w", err)
 	}
 	names := map[string]bool{}
 	for i, f := range c.Feeds {

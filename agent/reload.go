@@ -17,6 +17,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/configs"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // Reloaded tells what became of a configuration that was read again.
@@ -104,14 +105,23 @@ func (l *live) apply(next Config, r *Reloaded) error {
 	if err != nil {
 		return err
 	}
-	feeds, err := l.feeds.apply(merged, zone)
+	logs, err := l.logAs(merged.Log)
 	if err != nil {
 		return err
+	}
+	feeds, err := l.feeds.apply(merged, zone)
+	if err != nil {
+		_, back := l.logAs(l.in.Log)
+		return errors.Join(err, back)
 	}
 	sinks, err := l.sinks.apply(l.in, merged)
 	if err != nil {
 		_, back := l.feeds.apply(l.in, zone)
-		return errors.Join(err, back)
+		_, again := l.logAs(l.in.Log)
+		return errors.Join(err, back, again)
+	}
+	if logs {
+		r.Applied = append(r.Applied, "log")
 	}
 	for _, name := range feeds {
 		r.Applied = append(r.Applied, "feed "+name)
@@ -131,11 +141,21 @@ func (l *live) apply(next Config, r *Reloaded) error {
 	return nil
 }
 
+// logAs logs as the configuration says from now on, and tells whether that is
+// another way.
+func (l *live) logAs(c logging.Config) (changed bool, err error) {
+	logs := logging.Of(l.log)
+	if logs == nil || logs.Config() == c {
+		return false, nil
+	}
+	return true, logs.Configure(c)
+}
+
 // withRestartKeysOf is c with everything that a running agent can not change as
-// the old configuration has it: all but feeds, and how sinks work and word.
+// the old configuration has it: all but feeds, how sinks work and word, and the log.
 func (c Config) withRestartKeysOf(old Config) Config {
 	merged := old
-	merged.Feeds, merged.Wording, merged.file, merged.text, merged.Digest = c.Feeds, c.Wording, c.file, c.text, c.Digest
+	merged.Feeds, merged.Wording, merged.Log, merged.file, merged.text, merged.Digest = c.Feeds, c.Wording, c.Log, c.file, c.text, c.Digest
 	if slices.EqualFunc(old.Sinks, c.Sinks, func(a, b Sink) bool { return a.Name == b.Name }) {
 		merged.Sinks = c.Sinks
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/server"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/webhook"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // Run is the centre: it opens the keys and the store, listens, serves until ctx
@@ -39,6 +40,12 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	targets, err := c.targets()
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
+	}
+	logs := logging.Of(log)
+	if logs != nil {
+		if err := logs.Configure(c.Log); err != nil {
+			log.Error("not logged as configured", "err", err)
+		}
 	}
 	ring, err := c.openKeys()
 	if err != nil {
@@ -98,6 +105,9 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return who.Run(ctx) })
 	g.Go(func() error { return (&reloader{c, held, log}).Run(ctx) })
+	if logs != nil {
+		g.Go(func() error { return logs.Run(ctx) })
+	}
 	g.Go(func() error { return pusher.Run(ctx) })
 	g.Go(func() error { return watcher.Run(ctx) })
 	g.Go(func() error { return teller.Run(ctx) })

@@ -14,6 +14,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/upload"
 	"github.com/safeguard-edge/safeguard/configs"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // Config is what the centre is told when it starts. Paths in a file are taken
@@ -38,6 +39,8 @@ type Config struct {
 	Policy Policy `yaml:"policy"`
 
 	Fleet Fleet `yaml:"fleet"` // how agents are watched, and who is told of what is wrong
+
+	Log logging.Config `yaml:"log"` // where the centre logs, and how much: docs/logs.md
 
 	Web Web `yaml:"web"` // the pages that operators see the fleet on
 
@@ -130,7 +133,7 @@ type Authority struct {
 // names no files and nobody who may call.
 func DefaultConfig() Config {
 	policy := server.DefaultPolicy()
-	return Config{Listen: ":7443", ProductionChecks: true, Certificates: Certificates{Life: policy.CertificateLife, RenewLapsed: policy.RenewLapsed}, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Fleet: defaultFleet(), Web: defaultWeb()}
+	return Config{Listen: ":7443", ProductionChecks: true, Certificates: Certificates{Life: policy.CertificateLife, RenewLapsed: policy.RenewLapsed}, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Fleet: defaultFleet(), Web: defaultWeb(), Log: logging.DefaultConfig()}
 }
 
 // Load reads the file at path over the defaults, and checks what comes of it.
@@ -140,7 +143,7 @@ func Load(path string) (Config, error) {
 	if err := configs.Load(path, &c); err != nil {
 		return Config{}, err
 	}
-	for _, p := range []*string{&c.AddressFile, &c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientsCA, &c.Store.Postgres.DSNFile, &c.Uploads.Folder} {
+	for _, p := range []*string{&c.AddressFile, &c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientsCA, &c.Store.Postgres.DSNFile, &c.Uploads.Folder, &c.Log.File.Path} {
 		*p = configs.Beside(path, *p)
 	}
 	c.Fleet.beside(path)
@@ -195,6 +198,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Web.validate(); err != nil {
 		return err
+	}
+	if err := c.Log.Validate(); err != nil {
+		return fmt.Errorf("log.%w", err)
 	}
 	_, _, err := c.participants()
 	return err

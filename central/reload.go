@@ -14,10 +14,11 @@ import (
 	"github.com/safeguard-edge/safeguard/central/audit"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/configs"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // reloader takes the configuration file again at a SIGHUP: new and changed sites
-// and authorities take part at once. It is checked whole before anything changes,
+// and authorities take part at once, and the log is written as it says. It is checked whole before anything changes,
 // and what needs a restart is said by name.
 type reloader struct {
 	in    Config
@@ -57,14 +58,22 @@ func (r *reloader) reload(ctx context.Context) (applied, restart []string, err e
 	if _, err := next.targets(); err != nil {
 		return nil, nil, fmt.Errorf("configuration %s: %w", r.in.file, err)
 	}
+	if logs := logging.Of(r.log); logs != nil && logs.Config() != next.Log {
+		if err := logs.Configure(next.Log); err != nil {
+			return nil, nil, fmt.Errorf("configuration %s: %w", r.in.file, err)
+		}
+		r.in.Log = next.Log
+		applied = append(applied, "log")
+	}
+	participants := false
 	for _, key := range configs.Diff(r.in, next) {
 		if slices.Contains(live, key) {
-			applied = append(applied, key)
+			applied, participants = append(applied, key), true
 		} else {
 			restart = append(restart, key)
 		}
 	}
-	if len(applied) > 0 {
+	if participants {
 		sites, authorities, err := next.participants()
 		if err != nil {
 			return nil, nil, err

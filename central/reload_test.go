@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/safeguard-edge/safeguard/configs"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // TestReloadTakesParticipants: a site and an authority that were added to the file
@@ -63,5 +64,54 @@ func TestReloadTakesParticipants(t *testing.T) {
 	}
 	if diff := configs.Diff(before, r.in); len(diff) > 0 {
 		t.Errorf("changed all the same: %v", diff)
+	}
+}
+
+// TestReloadTakesTheLog: how the centre logs changes while it runs, and a log that
+// can not be opened leaves it as it was.
+func TestReloadTakesTheLog(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "central.yaml")
+	i := Initial{Data: filepath.Join(dir, "data"), MasterKey: filepath.Join(dir, "keys", "master.key")}
+	if err := i.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := os.Create(filepath.Join(dir, "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	logs := logging.Start(logging.System{Stderr: stream})
+	r := &reloader{c, nil, logs.Logger()}
+	for _, step := range []struct {
+		old, new string
+		applied  []string
+		wrong    string
+	}{
+		{"level: info", "level: debug", []string{"log"}, ""},
+		{"to: auto", "to: file\n  file: {path: /dev/null/central.log}", nil, "log.to"},
+		{"level: info", "level: loud", nil, "level"},
+	} {
+		if !strings.Contains(string(text), step.old) {
+			t.Fatalf("the sample has no %q", step.old)
+		}
+		if err := os.WriteFile(file, []byte(strings.Replace(string(text), step.old, step.new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		applied, _, err := r.reload(t.Context())
+		if !slices.Equal(applied, step.applied) || (err != nil) != (step.wrong != "") || err != nil && !strings.Contains(err.Error(), step.wrong) {
+			t.Errorf("%s: applied %v, %v", step.new, applied, err)
+		}
+		if now, _, _ := logs.Levels(); now != logging.Debug {
+			t.Errorf("%s: logs at %v", step.new, now)
+		}
 	}
 }

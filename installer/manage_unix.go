@@ -21,10 +21,6 @@ import (
 
 const needsAdministrator = "run it as root"
 
-// Log is where a program logs that a service manager has started: what it writes
-// to its error stream is the journal's.
-func (s Service) Log(managed bool) slog.Handler { return slog.NewTextHandler(os.Stderr, nil) }
-
 func (s Service) underManager(ctx context.Context, _ *slog.Logger, run func(context.Context) error) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()

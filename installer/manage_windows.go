@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,17 +19,6 @@ import (
 )
 
 const needsAdministrator = "run it in a command prompt opened with Run as administrator"
-
-// Log is where a program logs that the service manager has started: the Event
-// Log, for nobody reads a service's error stream.
-func (s Service) Log(managed bool) slog.Handler {
-	if managed {
-		if log, err := eventlog.Open(s.WindowsName); err == nil {
-			return newEvents(log)
-		}
-	}
-	return slog.NewTextHandler(os.Stderr, nil)
-}
 
 // managed is the service's name with its manager.
 func (s Service) managed() string { return s.WindowsName }

@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
-	"sync"
 
 	"golang.org/x/sys/windows/svc"
-	"golang.org/x/sys/windows/svc/eventlog"
 )
 
 // underManager gives the program to the service control manager. The library's
@@ -66,62 +63,4 @@ func (h *handler) end() (specific bool, code uint32) {
 	}
 	h.log.Error("service failed", "err", h.err)
 	return true, 1
-}
-
-// events is a log handler that writes to the Event Log, where each entry has its
-// time and its level already.
-type events struct {
-	slog.Handler
-	out *eventWriter
-}
-
-type eventWriter struct {
-	mu   sync.Mutex // held while an entry is written
-	log  *eventlog.Log
-	text strings.Builder
-}
-
-func (w *eventWriter) Write(p []byte) (int, error) { return w.text.Write(p) }
-
-func newEvents(log *eventlog.Log) events {
-	w := &eventWriter{log: log}
-	return events{slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
-			return slog.Attr{}
-		}
-		return a
-	}}), w}
-}
-
-func (e events) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return events{e.Handler.WithAttrs(attrs), e.out}
-}
-
-func (e events) WithGroup(name string) slog.Handler { return events{e.Handler.WithGroup(name), e.out} }
-
-// Event ids, which rules that watch the Event Log can name.
-const (
-	eventInfo    = 1
-	eventWarning = 2
-	eventError   = 3
-)
-
-// Handle writes one entry, of at most the size that the Event Log takes.
-func (e events) Handle(ctx context.Context, r slog.Record) error {
-	e.out.mu.Lock()
-	defer e.out.mu.Unlock()
-	e.out.text.Reset()
-	if err := e.Handler.Handle(ctx, r); err != nil {
-		return err
-	}
-	const longest = 31_000 // UTF-16 characters, ReportEvent
-	text := strings.ReplaceAll(e.out.text.String(), "\x00", "")
-	text = text[:min(len(text), longest)]
-	switch {
-	case r.Level >= slog.LevelError:
-		return e.out.log.Error(eventError, text)
-	case r.Level >= slog.LevelWarn:
-		return e.out.log.Warning(eventWarning, text)
-	}
-	return e.out.log.Info(eventInfo, text)
 }

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	if does == "" {
 		os.Exit(m.Run())
 	}
-	log := slog.New(service.Log(true))
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	err := service.Run(context.Background(), true, log, func(ctx context.Context, ready installer.Ready) error {
 		asked := 0
 		switch does {

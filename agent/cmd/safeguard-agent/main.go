@@ -16,6 +16,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard/agent"
 	"github.com/safeguard-edge/safeguard/installer"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // version is set by the build.
@@ -38,6 +39,7 @@ type commands struct {
 	HL7     hl7Commands     `cmd:"" name:"hl7" help:"Look at HL7 messages as the agent reads them."`
 	Feeds   feedCounters    `cmd:"" help:"Show what each feed of the running agent has counted since it started: messages, acknowledgements by code, framing errors by kind, connections. Exit code 0: all take messages, 1: failed, 4: no agent runs or it does not let this user in, 5: a feed is on hold or does not listen."`
 	Journal journalCommands `cmd:"" help:"Look at the journal of the running agent, and act on what is in it."`
+	Log     logCommands     `cmd:"" help:"Look at the running agent's log, and have it say more for a while."`
 	Keys    keyCommands     `cmd:"" help:"Look after the keys that seal what the agent keeps."`
 	EPR     eprCommands     `cmd:"" name:"epr" help:"Try what is put into the EPR, and see how its sinks are."`
 
@@ -57,7 +59,10 @@ type run struct {
 // Run reads the configuration as the service too, so that what is wrong with it
 // is said where an administrator looks.
 func (r run) Run() error {
-	log := slog.New(service.Log(r.Service))
+	logs := logging.Start(logging.System{Managed: r.Service, Source: service.WindowsName})
+	defer func() { _ = logs.Close() }()
+	log := logs.Logger()
+	slog.SetDefault(log) // of libraries
 	return service.Run(context.Background(), r.Service, log, func(ctx context.Context, ready installer.Ready) error {
 		config, err := agent.LoadOrLastGood(r.Config, log)
 		if err != nil {

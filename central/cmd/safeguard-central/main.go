@@ -19,6 +19,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central"
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/installer"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // version is set when the program is built.
@@ -48,7 +49,7 @@ type commands struct {
 		Service bool   `hidden:"" help:"A service manager has started this."`
 	} `cmd:"" help:"Run the flag service until it is told to stop."`
 
-	Config configCommands `cmd:"" help:"Look at the configuration file, or write one. A running centre takes new and changed sites and authorities from it at a SIGHUP."`
+	Config configCommands `cmd:"" help:"Look at the configuration file, or write one. A running centre takes new and changed sites and authorities, and how it logs, from it at a SIGHUP."`
 
 	Upload  uploadCommand  `cmd:"" help:"Upload a local authority's flags. Exit code 0: all rows loaded, 3: some were rejected, 5: it waits for a person at the centre, 1: failed, nothing is changed."`
 	Report  reportCommand  `cmd:"" help:"Get the report of an earlier upload again. Exit codes as for upload."`
@@ -136,7 +137,10 @@ func main() {
 func do(ctx context.Context, command string, c *commands) (code int, err error) {
 	switch strings.Fields(command)[0] {
 	case "run":
-		log := slog.New(service.Log(c.Run.Service))
+		logs := logging.Start(logging.System{Managed: c.Run.Service, Source: service.WindowsName})
+		defer func() { _ = logs.Close() }()
+		log := logs.Logger()
+		slog.SetDefault(log) // of libraries
 		return 0, service.Run(ctx, c.Run.Service, log, func(ctx context.Context, ready installer.Ready) error {
 			config, err := central.Load(c.Run.Config)
 			if err != nil {
