@@ -11,6 +11,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/hl7"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // Seq numbers the entries in the order in which they were appended. No number is
@@ -78,6 +79,7 @@ func (j *Journal) Append(ctx context.Context, m feed.Message) (feed.Ack, error) 
 	default:
 		return nil, fmt.Errorf("append to journal: %w: %w", feed.ErrHold, err)
 	}
+	j.log.DebugContext(logging.WithEntry(ctx, int64(a.seq)), "message taken", "feed", m.Feed, "repeats_one", a.repeat)
 	if a.repeat {
 		j.repeats.Add(1)
 	} else {
@@ -100,6 +102,7 @@ type arrival struct {
 	sender  *sender // to be written down; nil where it is known
 
 	ack    feed.Ack // what is answered
+	seq    Seq      // of its entry, or of the one it repeats
 	repeat bool     // it came before
 }
 
@@ -176,7 +179,7 @@ func (a *arrival) find(t *tx, query string, same func(digest []byte) bool, args 
 		// An acknowledgement that rotted is not worth refusing the message for:
 		// it is journalled again, and the pipeline knows its visit.
 		if plain, err := a.ring.Open(sealed, entryIdentity("ack", seq)); err == nil {
-			a.ack, a.repeat = append(feed.Ack{}, plain...), true
+			a.ack, a.seq, a.repeat = append(feed.Ack{}, plain...), seq, true
 		}
 		return nil
 	})
@@ -187,6 +190,7 @@ func (a *arrival) insert(t *tx, reused bool) error {
 	if err := t.number(); err != nil {
 		return err
 	}
+	a.seq = t.seq
 	t.received = max(t.received, min(a.message.Received.UnixMilli(), a.now.UnixMilli()))
 	body, err := a.ring.Seal(a.message.Body, entryIdentity("body", t.seq))
 	if err != nil {

@@ -37,6 +37,7 @@ type ItemID int64
 // visit to an attendance.
 type Item struct {
 	ID         ItemID
+	Entry      Seq // that it follows from; 0 for none
 	Outbox     string
 	Attendance safeguard.AttendanceID
 	Tries      int
@@ -281,7 +282,7 @@ func (j *Journal) Due(ctx context.Context, outbox string, now time.Time, limit i
 // The first of those that may go at once, and of those that have to wait. Both
 // are the first rows of an index, however many there are.
 const (
-	dueColumns = `SELECT id, due, tries, queued, label, body, COALESCE((SELECT open FROM attendances a WHERE a.key = o.attendance), 0),
+	dueColumns = `SELECT id, entry, due, tries, queued, label, body, COALESCE((SELECT open FROM attendances a WHERE a.key = o.attendance), 0),
 		` + superseded + `
 		FROM outbox o WHERE state = 0 AND head AND outbox = ? AND `
 	dueAtOnce = dueColumns + `due = 0 ORDER BY id LIMIT ?`
@@ -302,7 +303,7 @@ func (j *Journal) candidates(ctx context.Context, query, outbox string, limit in
 	err = j.each(ctx, query, []any{outbox, limit}, func(rows *sql.Rows) error {
 		c := &candidate{Item: Item{Outbox: outbox}}
 		var queued int64
-		err := rows.Scan(&c.ID, &c.due, &c.Tries, &queued, &c.label, &c.body, &c.Open, &c.Superseded)
+		err := rows.Scan(&c.ID, &c.Entry, &c.due, &c.Tries, &queued, &c.label, &c.body, &c.Open, &c.Superseded)
 		c.Queued = time.UnixMilli(queued)
 		all = append(all, c)
 		return err

@@ -82,13 +82,18 @@ func (j *Journal) settle(t *tx, o Outcome, now int64) error {
 			return err
 		}
 	}
+	from := o.Entry
 	if o.Item != 0 {
+		// What follows from an item follows from what that one followed from.
+		if _, err := t.get(`SELECT entry FROM outbox WHERE id = ?`, []any{o.Item}, &from); err != nil {
+			return err
+		}
 		if err := t.endItems(o.Item, o.State, now); err != nil {
 			return err
 		}
 	}
 	for _, s := range o.Steps {
-		if err := j.step(t, o.Entry, s, now); err != nil {
+		if err := j.step(t, from, s, now); err != nil {
 			return err
 		}
 	}

@@ -80,6 +80,13 @@ func New(centre safeguard.FlagSource, cache Cache, deadline time.Duration, log *
 // Lookup never fails: what can not be learnt is unknown, with the reason. An
 // answer whose source is not the centre leaves the lookup owed.
 func (l *Lookup) Lookup(ctx context.Context, q safeguard.Query) safeguard.Answer {
+	began := time.Now()
+	a := l.answer(ctx, q)
+	l.log.DebugContext(ctx, "lookup answered", "answer", a.Status, "source", a.Source, "reason", a.Reason, "took", time.Since(began).Round(time.Microsecond))
+	return a
+}
+
+func (l *Lookup) answer(ctx context.Context, q safeguard.Query) safeguard.Answer {
 	answer, err := l.ask(ctx, q)
 	switch {
 	case err == nil:
@@ -89,7 +96,7 @@ func (l *Lookup) Lookup(ctx context.Context, q safeguard.Query) safeguard.Answer
 		return answer
 	case errors.Is(err, safeguard.ErrRefused):
 		l.reached()
-		l.log.Warn("lookup refused by the centre", "attendance", q.Attendance, "err", err)
+		l.log.WarnContext(ctx, "lookup refused by the centre", "site", q.Author.Site, "err", err)
 		refused := safeguard.UnknownBecause(safeguard.CentreRefused)
 		refused.Source = safeguard.FromCentre
 		return refused
@@ -127,7 +134,7 @@ func (l *Lookup) keep(ctx context.Context, q safeguard.Query, a safeguard.Answer
 		err = l.cache.PutFor(ctx, q, a)
 	}
 	if err != nil {
-		l.log.Warn("answer not cached", "err", err)
+		l.log.WarnContext(ctx, "answer not cached", "err", err)
 	}
 }
 

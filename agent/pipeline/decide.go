@@ -137,7 +137,7 @@ func (p *Pipeline) decide(ctx context.Context, f *flight, c change) (journal.Ste
 		if r.Stage == safeguard.SetAsideStage && !r.Shown.Closed {
 			f.ended++
 		}
-		p.Log.Debug("attendance", "id", a.ID, "from", c.record.Stage, "to", r.Stage, "rule", d.Rule)
+		p.Log.DebugContext(ctx, "attendance moved on", "from", c.record.Stage, "to", r.Stage, "rule", d.Rule)
 	}
 	if begins := !c.record.Known() || c.record.Attendance.State == safeguard.Expected; begins && (a.State == safeguard.Open || a.State == safeguard.Ended) {
 		f.begun = append(f.begun, first{w.eligible, answer})

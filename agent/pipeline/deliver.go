@@ -15,14 +15,14 @@ import (
 // for its attendance; a withdrawal always is.
 func (p *Pipeline) Deliver(ctx context.Context, sink Sink, item journal.Item) (try, error) {
 	alert := item.Alert
-	log := p.Log.With("sink", sink.Name(), "attendance", alert.Attendance.ID, "version", alert.Version, "action", alert.Action)
+	log := p.Log.With("sink", sink.Name(), "item", item.ID, "version", alert.Version, "action", alert.Action)
 	switch {
 	case item.Superseded:
-		log.Info("alert superseded before it was delivered")
+		log.InfoContext(ctx, "alert superseded before it was delivered")
 		return try{}, p.Journal.End(ctx, item.ID, journal.Ignored, "superseded")
 	case !item.Open && alert.Action != safeguard.Withdraw:
 		p.counts.late.Add(1)
-		log.Warn("alert too late, its attendance is over")
+		log.WarnContext(ctx, "alert too late, its attendance is over")
 		return try{}, p.Journal.End(ctx, item.ID, journal.Late, "late")
 	}
 	receipt, err := sink.Deliver(ctx, alert)
@@ -30,17 +30,17 @@ func (p *Pipeline) Deliver(ctx context.Context, sink Sink, item journal.Item) (t
 		return try{}, ctx.Err()
 	}
 	if err != nil {
-		log.Warn("alert not delivered, trying again", "err", err)
+		log.WarnContext(ctx, "alert not delivered, trying again", "err", err)
 		return try{failed: true, away: true}, nil
 	}
 	switch receipt.Outcome {
 	case safeguard.Delivered:
-		log.Info("alert delivered", "code", receipt.Code)
+		log.InfoContext(ctx, "alert delivered", "code", receipt.Code)
 	case safeguard.Refused:
 		p.counts.setAside.Add(1)
-		log.Error("alert refused by the EPR, set aside", "code", receipt.Code)
+		log.ErrorContext(ctx, "alert refused by the EPR, set aside", "code", receipt.Code)
 	default:
-		log.Warn("alert not taken by the EPR, trying again", "code", receipt.Code)
+		log.WarnContext(ctx, "alert not taken by the EPR, trying again", "code", receipt.Code)
 		return try{failed: true, code: receipt.Code}, nil
 	}
 	return try{}, p.Journal.Done(ctx, item.ID, receipt)
@@ -81,7 +81,7 @@ func (p *Pipeline) visit(ctx context.Context, item journal.Item, c change, waits
 		switch {
 		case errors.Is(err, journal.ErrBroken):
 			p.counts.setAside.Add(1)
-			p.Log.Error("item set aside", "outbox", item.Outbox, "item", item.ID, "attendance", item.Attendance, "err", err)
+			p.Log.ErrorContext(ctx, "item set aside", "outbox", item.Outbox, "item", item.ID, "err", err)
 			return p.Journal.End(ctx, item.ID, journal.SetAside, "unreadable")
 		case err != nil:
 			return err
@@ -112,17 +112,17 @@ const correctWithin = 10 * time.Second
 func (p *Pipeline) correct(ctx context.Context, item journal.Item) (try, error) {
 	asked, cancel := context.WithTimeout(ctx, correctWithin)
 	defer cancel()
-	log := p.Log.With("attendance", item.Attendance, "reason", item.Correction.Reason)
+	log := p.Log.With("item", item.ID, "reason", item.Correction.Reason)
 	corrected, err := p.Centre.Correct(asked, item.Correction)
 	switch {
 	case errors.Is(err, safeguard.ErrRefused):
-		log.Warn("correction refused by the centre, trying again", "err", err)
+		log.WarnContext(ctx, "correction refused by the centre, trying again", "err", err)
 		return try{failed: true, code: "refused", after: doubling(20, reask)}, nil
 	case err != nil:
-		log.Warn("correction not acknowledged, trying again", "err", err)
+		log.WarnContext(ctx, "correction not acknowledged, trying again", "err", err)
 		return try{failed: true, away: true}, nil
 	}
-	log.Info("correction acknowledged", "outcome", corrected)
+	log.InfoContext(ctx, "correction acknowledged", "outcome", corrected)
 	return try{}, p.Journal.Done(ctx, item.ID, safeguard.Receipt{Outcome: safeguard.Delivered, Code: corrected.String(), At: time.Now()})
 }
 

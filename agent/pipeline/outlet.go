@@ -7,6 +7,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // outlet is one outbox with what its items are for.
@@ -153,6 +154,7 @@ func finish(busy map[journal.ItemID]bool, over <-chan ended, err error) error {
 
 // attempt tries an item once, and puts it off, or aside, if that fails.
 func (p *Pipeline) attempt(ctx context.Context, o outlet, item journal.Item, fails int, counts bool) (t try) {
+	ctx = logging.WithEntry(ctx, int64(item.Entry))
 	if o.asks {
 		turn := p.order.enter([]string{adt.VisitOrder(item.Attendance)})
 		defer turn.leave()
@@ -160,10 +162,10 @@ func (p *Pipeline) attempt(ctx context.Context, o outlet, item journal.Item, fai
 			return try{failed: true}
 		}
 	}
-	err := p.safely(func() (err error) {
+	err := p.safely(ctx, func() (err error) {
 		if item.Broken != nil {
 			p.counts.setAside.Add(1)
-			p.Log.Error("item set aside, as it can not be read", "outbox", o.name, "item", item.ID, "err", item.Broken)
+			p.Log.ErrorContext(ctx, "item set aside, as it can not be read", "outbox", o.name, "item", item.ID, "err", item.Broken)
 			return p.Journal.End(ctx, item.ID, journal.SetAside, "unreadable")
 		}
 		t, err = o.handle(ctx, item)
@@ -173,7 +175,7 @@ func (p *Pipeline) attempt(ctx context.Context, o outlet, item journal.Item, fai
 		return try{failed: true}
 	}
 	if err != nil {
-		p.Log.Error("item not settled, trying again", "outbox", o.name, "item", item.ID, "err", err)
+		p.Log.ErrorContext(ctx, "item not settled, trying again", "outbox", o.name, "item", item.ID, "err", err)
 		t = try{failed: true, code: "fault"}
 	}
 	if !t.failed {
@@ -186,7 +188,7 @@ func (p *Pipeline) attempt(ctx context.Context, o outlet, item journal.Item, fai
 	poisoned := o.poison > 0 && failed >= o.poison
 	if poisoned {
 		p.counts.setAside.Add(1)
-		p.Log.Error("item set aside, as it fails while others get through", "outbox", o.name, "item", item.ID, "tries", failed, "code", t.code)
+		p.Log.ErrorContext(ctx, "item set aside, as it fails while others get through", "outbox", o.name, "item", item.ID, "tries", failed, "code", t.code)
 	}
 	_ = p.insist(ctx, func() error {
 		if poisoned {

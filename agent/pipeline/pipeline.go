@@ -18,6 +18,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // Pipeline processes and delivers from Run. All exported fields but
@@ -161,7 +162,7 @@ func (p *Pipeline) read(e journal.Entry) work {
 		return work{entry: e, err: e.Broken}
 	}
 	var m adt.Movement
-	err := p.safely(func() (err error) {
+	err := p.safely(logging.WithEntry(context.Background(), int64(e.Seq)), func() (err error) {
 		m, err = p.ADT.Parse(e)
 		return err
 	})
@@ -178,17 +179,18 @@ const poisoned = 10
 // take processes the entry until it is settled. While the journal does not
 // answer it holds its successors; an entry that fails by itself is set aside.
 func (p *Pipeline) take(ctx context.Context, w work) error {
+	ctx = logging.WithEntry(ctx, int64(w.entry.Seq))
 	for tries := 1; ; tries++ {
-		err := p.safely(func() error { return p.Process(ctx, w.entry, w.movement, w.err) })
+		err := p.safely(ctx, func() error { return p.Process(ctx, w.entry, w.movement, w.err) })
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
 		var fault *journal.Fault
 		if tries >= poisoned && !errors.As(err, &fault) {
-			p.Log.Error("message set aside, as it can not be processed", "feed", w.entry.Feed, "entry", w.entry.Seq, "tries", tries, "err", err)
+			p.Log.ErrorContext(ctx, "message set aside, as it can not be processed", "feed", w.entry.Feed, "tries", tries, "err", err)
 			w.err = fmt.Errorf("can not be processed, tried %d times: %w", tries, err)
 		} else {
-			p.Log.Error("message not processed, trying again", "feed", w.entry.Feed, "entry", w.entry.Seq, "err", err)
+			p.Log.ErrorContext(ctx, "message not processed, trying again", "feed", w.entry.Feed, "err", err)
 		}
 		if err := wait(ctx, backoff(tries)); err != nil {
 			return err
@@ -198,10 +200,10 @@ func (p *Pipeline) take(ctx context.Context, w work) error {
 
 // safely makes an error of a panic, so that what is wrong with one message or
 // item does not stop all others.
-func (p *Pipeline) safely(do func() error) (err error) {
+func (p *Pipeline) safely(ctx context.Context, do func() error) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			p.Log.Error("processing failed", "fault", fmt.Sprintf("%T", fault), "stack", string(debug.Stack()))
+			p.Log.ErrorContext(ctx, "processing failed", "fault", fmt.Sprintf("%T", fault), "stack", string(debug.Stack()))
 			err = errors.New("a fault of the program: see the agent's log")
 		}
 	}()

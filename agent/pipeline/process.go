@@ -60,7 +60,7 @@ var concerns = map[adt.Kind]bool{
 
 func (p *Pipeline) setAside(ctx context.Context, e journal.Entry, why string) error {
 	p.counts.setAside.Add(1)
-	p.Log.Warn("message set aside", "feed", e.Feed, "entry", e.Seq, "err", why)
+	p.Log.WarnContext(ctx, "message set aside", "feed", e.Feed, "err", why)
 	return p.once(p.Journal.Settle(ctx, journal.Outcome{Entry: e.Seq, State: journal.SetAside, Note: why}))
 }
 
@@ -479,7 +479,7 @@ func (p *Pipeline) settle(ctx context.Context, f *flight, o journal.Outcome) err
 	}
 	if f.ended > 0 {
 		p.counts.ended.Add(int64(f.ended))
-		p.Log.Warn("asking ended without an answer", "attendances", f.ended)
+		p.Log.WarnContext(ctx, "asking ended without an answer", "attendances", f.ended)
 	}
 	for _, n := range p.asking.end(f) {
 		if _, err := p.Journal.Changed(ctx, n); err != nil {

@@ -418,7 +418,7 @@ func (p *Pipeline) sendObserved(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				p.Log.Info("alert of the time when the sink observed", "sink", b.sink, "attendance", k.Attendance.ID, "outcome", done)
+				p.Log.Info("alert of the time when the sink observed", "sink", b.sink, "outcome", done)
 			}
 		}
 		if len(kept) < page {

@@ -14,9 +14,11 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/flagpb"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // Client is a connection to the centre. It connects by itself, and again after
@@ -76,6 +78,7 @@ func Dial(address string, config *tls.Config, options ...Option) (*Client, error
 		grpc.WithDisableServiceConfig(),
 		// Every call here may be repeated, but when is the caller's to decide.
 		grpc.WithDisableRetry(),
+		grpc.WithChainUnaryInterceptor(sendEntry),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("dial centre %s: %w", address, err)
@@ -105,6 +108,17 @@ func (r renewing) ClientHandshake(ctx context.Context, authority string, conn ne
 // Clone implements credentials.TransportCredentials.
 func (r renewing) Clone() credentials.TransportCredentials {
 	return renewing{r.TransportCredentials.Clone(), r.config}
+}
+
+// EntryHeader carries the number of the entry in the agent's journal that a call
+// is made for, so that the centre's log leads to the agent's.
+const EntryHeader = "safeguard-entry"
+
+func sendEntry(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	if entry := logging.Entry(ctx); entry != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, EntryHeader, entry)
+	}
+	return invoke(ctx, method, request, reply, conn, options...)
 }
 
 // Close ends the connection; calls in progress fail.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"runtime"
 	"runtime/debug"
@@ -15,10 +16,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
+	"github.com/safeguard-edge/safeguard/central/client"
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // bound gives each call of one message a deadline from its first byte on, whatever
@@ -35,11 +39,21 @@ func (s *Server) bound(ctx context.Context, call *tap.Info) (context.Context, er
 // guardUnary stands before every call: no panic ends the program, and what is
 // refused or fails is logged without what was asked.
 func (s *Server) guardUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
+	ctx = receiveEntry(ctx)
 	defer func() { err = s.outcome(ctx, info.FullMethod, recover(), err) }()
 	if err := s.standings.mayCall(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
 	return handler(ctx, request)
+}
+
+// receiveEntry has what is logged of a call bear the number of the agent's entry
+// that it is made for.
+func receiveEntry(ctx context.Context) context.Context {
+	for _, entry := range metadata.ValueFromIncomingContext(ctx, client.EntryHeader) {
+		ctx = logging.ParseEntry(ctx, entry)
+	}
+	return ctx
 }
 
 func (s *Server) guardStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
@@ -54,6 +68,10 @@ func (s *Server) guardStream(server any, stream grpc.ServerStream, info *grpc.St
 // should know.
 func (s *Server) outcome(ctx context.Context, method string, panicked any, err error) error {
 	if panicked == nil && err == nil {
+		if s.log.Enabled(ctx, slog.LevelDebug) {
+			id, _ := peerIdentity(ctx)
+			s.log.DebugContext(ctx, "call answered", "method", method, "caller", id.String())
+		}
 		return nil
 	}
 	who := "unknown"
@@ -62,7 +80,7 @@ func (s *Server) outcome(ctx context.Context, method string, panicked any, err e
 	}
 	if panicked != nil {
 		s.counts.failed.Add(1)
-		s.log.Error("call panicked", "method", method, "caller", who, "panic", describe(panicked), "stack", string(debug.Stack()))
+		s.log.ErrorContext(ctx, "call panicked", "method", method, "caller", who, "panic", describe(panicked), "stack", string(debug.Stack()))
 		return status.Error(codes.Internal, "the centre has a fault; it is logged there")
 	}
 	if st, ok := status.FromError(err); ok {
@@ -70,7 +88,7 @@ func (s *Server) outcome(ctx context.Context, method string, panicked any, err e
 		case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.FailedPrecondition:
 			s.counts.refused.Add(1)
 			if n := s.quiet.due(who + method + st.Message()); n > 0 {
-				s.log.Warn("call refused", "method", method, "caller", who, "reason", st.Message(), "times", n)
+				s.log.WarnContext(ctx, "call refused", "method", method, "caller", who, "reason", st.Message(), "times", n)
 			}
 		}
 		return err
@@ -82,7 +100,7 @@ func (s *Server) outcome(ctx context.Context, method string, panicked any, err e
 		return status.Error(codes.Canceled, "the caller ended the call")
 	}
 	s.counts.failed.Add(1)
-	s.log.Error("call failed", "method", method, "caller", who, "err", err)
+	s.log.ErrorContext(ctx, "call failed", "method", method, "caller", who, "err", err)
 	return status.Error(codes.Unavailable, "the centre can not do this now; ask again")
 }
 
