@@ -37,7 +37,7 @@ deps: ## install what tests and generated code need beyond Go and make (Debian, 
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev protobuf-compiler libprotobuf-dev mosquitto poppler-utils postgresql e2fsprogs mount \
 	  cpio faketime msitools osslsigncode rpm rpm2cpio unzip wixl zip systemd procps util-linux chromium
 	command -v npm >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm
-	npm install --prefix central/web/testdata/browser --no-package-lock --no-audit --no-fund --ignore-scripts --silent
+	for p in central/web page/pagetest; do npm install --prefix $$p/testdata/browser --no-package-lock --no-audit --no-fund --ignore-scripts --silent; done
 
 bench: build ## measure; prints a table and writes bench.json (ONLY=regexp runs a part)
 	@$(GO) run ./test/bench $(if $(ONLY),--only '$(ONLY)')

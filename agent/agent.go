@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -32,7 +33,7 @@ import (
 // What is not settled at the end is there again at the next start. ready is called
 // once the feeds listen, with what tells whether the agent is alive.
 func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(context.Context) error)) (err error) {
-	zone, err := c.zone()
+	zone, err := c.Zone()
 	if err != nil {
 		return err
 	}
@@ -132,7 +133,10 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, own: own}
 	reporter := status.New(c.reportOn(zone), all.sources(), centre, log)
 	settings.taken = reporter.Configured
-	shown := statuspage.New(c.Status, statuspage.Parts{Report: reporter.Report, Day: reporter.Day, Alive: entries.Alive}, log)
+	shown := statuspage.New(c.Status, statuspage.Parts{Report: reporter.Report, Day: reporter.Day, Alive: entries.Alive, Zone: zone}, log)
+	handlers["status"] = func(_ context.Context, _ string, _ json.RawMessage, send func(any) error) error {
+		return send(shown.Shown())
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return entries.Run(ctx) })
 	g.Go(func() error { return operators.Run(ctx) })

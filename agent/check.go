@@ -435,7 +435,7 @@ func (k *checker) sinkState(check string, s epr.State) {
 
 // askFHIR reads what the server says it can.
 func (k *checker) askFHIR(ctx context.Context, check string, s Sink) {
-	zone, err := k.config.zone()
+	zone, err := k.config.Zone()
 	if err != nil {
 		k.add(check, Fail, err.Error(), "")
 		return

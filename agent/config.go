@@ -151,7 +151,7 @@ func beside(file string, paths ...*string) {
 
 // Validate names the first key whose value can not work, and what would.
 func (c Config) Validate() error {
-	if _, err := c.zone(); err != nil {
+	if _, err := c.Zone(); err != nil {
 		return err
 	}
 	for _, need := range []struct {
@@ -220,7 +220,8 @@ func hostPort(s string) bool {
 	return err == nil && port != ""
 }
 
-func (c Config) zone() (*time.Location, error) {
+// Zone is the hospital's time zone.
+func (c Config) Zone() (*time.Location, error) {
 	zone, err := time.LoadLocation(c.TimeZone)
 	if err != nil {
 		return nil, fmt.Errorf("time_zone %q: want a name such as Europe/London", c.TimeZone)

@@ -191,7 +191,7 @@ func (c Config) Understood(name string) (Understanding, error) {
 		if f.Name != name && (name != "" || len(c.Feeds) > 1) {
 			continue
 		}
-		zone, err := c.zone()
+		zone, err := c.Zone()
 		if err != nil {
 			return Understanding{}, err
 		}

@@ -82,7 +82,7 @@ func start(t *testing.T, feeds ...string) *hospital {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	zone, err := c.zone()
+	zone, err := c.Zone()
 	if err != nil {
 		t.Fatal(err)
 	}

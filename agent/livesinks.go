@@ -85,7 +85,7 @@ const changePatience = 5 * time.Second
 // apply changes the sinks to those of c, which are of the same names. An error
 // means that nothing has changed.
 func (l *liveSinks) apply(old, c Config) (changed []string, err error) {
-	zone, err := c.zone()
+	zone, err := c.Zone()
 	if err != nil {
 		return nil, err
 	}

@@ -101,7 +101,7 @@ func (l *live) apply(next Config, r *Reloaded) error {
 			return fmt.Errorf("needs a restart for %s, and without them it is not valid: %w", strings.Join(r.Restart, ", "), err)
 		}
 	}
-	zone, err := merged.zone()
+	zone, err := merged.Zone()
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ type Sinks []*epr.Guard
 
 // CheckMessages tries what each sink would send, with a template where it has one.
 func (c Config) CheckMessages() error {
-	zone, err := c.zone()
+	zone, err := c.Zone()
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (c Config) CheckMessages() error {
 // OpenSinks makes every sink, or none. None connects before it has something to
 // send.
 func (c Config) OpenSinks(log *slog.Logger) (Sinks, error) {
-	zone, err := c.zone()
+	zone, err := c.Zone()
 	if err != nil {
 		return nil, err
 	}

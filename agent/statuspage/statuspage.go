@@ -25,6 +25,7 @@ type Parts struct {
 	Day     func() []safeguard.Period
 	Alive   func(ctx context.Context) error // as the system's watchdog asks
 	Metrics http.Handler                    // of /metrics; nil where there are none
+	Zone    *time.Location                  // that times are shown in
 }
 
 // Server serves the page. Make one with New.
@@ -32,6 +33,7 @@ type Server struct {
 	config   Config
 	parts    Parts
 	log      *slog.Logger
+	pages    page.Set
 	tls      *tls.Config // nil for none
 	guests   *guests     // nil where everybody may look
 	listener net.Listener
@@ -44,7 +46,7 @@ const (
 
 // New makes a server, which does not listen yet.
 func New(c Config, p Parts, log *slog.Logger) *Server {
-	return &Server{config: c, parts: p, log: log.With("part", "status-page")}
+	return &Server{config: c, parts: p, log: log.With("part", "status-page"), pages: parse(p.Zone)}
 }
 
 // Listen opens the port. Where it was not called, or failed, Run does it.
@@ -115,6 +117,11 @@ func (s *Server) serve(ctx context.Context) error {
 // handler is everything that may be asked for.
 func (s *Server) handler() http.Handler {
 	guarded := http.NewServeMux()
+	guarded.HandleFunc("GET /{$}", s.page)
+	guarded.Handle("/live", &page.Live{Pages: http.HandlerFunc(s.page)})
+	guarded.HandleFunc("GET /static/{file}", page.Static)
+	guarded.HandleFunc("GET /docs/{name...}", s.document)
+	guarded.HandleFunc("/", s.nothing)
 	guarded.HandleFunc("GET /status.json", s.json)
 	if s.parts.Metrics != nil {
 		guarded.Handle("GET /metrics", s.parts.Metrics)
@@ -132,9 +139,12 @@ type Shown struct {
 	Day    []safeguard.Period  `json:"day"` // the last 24 hours, oldest first
 }
 
+// Shown is what is shown now.
+func (s *Server) Shown() Shown { return Shown{s.parts.Report(), s.parts.Day()} }
+
 func (s *Server) json(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(Shown{s.parts.Report(), s.parts.Day()})
+	_ = json.NewEncoder(w).Encode(s.Shown())
 }
 
 // alive says whether the agent works at all: one that is not alive is to be

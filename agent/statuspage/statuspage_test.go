@@ -33,6 +33,15 @@ var hashed = sync.OnceValue(func() string {
 	return hash
 })
 
+// london is the hospital's zone.
+var london = func() *time.Location {
+	zone, err := time.LoadLocation("Europe/London")
+	if err != nil {
+		panic(err)
+	}
+	return zone
+}()
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -56,6 +65,7 @@ func (a *agent) set(change func()) {
 
 func (a *agent) parts() statuspage.Parts {
 	return statuspage.Parts{
+		Zone:   london,
 		Report: func() safeguard.Heartbeat { a.mu.Lock(); defer a.mu.Unlock(); return a.beat },
 		Day:    func() []safeguard.Period { a.mu.Lock(); defer a.mu.Unlock(); return a.day },
 		Alive:  func(context.Context) error { a.mu.Lock(); defer a.mu.Unlock(); return a.alive },

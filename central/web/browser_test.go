@@ -2,12 +2,7 @@ package web_test
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,79 +12,8 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/audit"
 	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/page/pagetest"
 )
-
-// screens, where it is set, is a folder for pictures of the pages, to be looked
-// at by a person.
-var screens = os.Getenv("SAFEGUARD_SCREENS")
-
-// tab opens a browser with a tab of that size. It skips where there is none.
-func tab(t *testing.T, width, height int64) context.Context {
-	t.Helper()
-	if _, err := exec.LookPath("chromium"); err != nil {
-		t.Skip("chromium is not installed: make deps installs it")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.IgnoreCertErrors,
-		chromedp.WindowSize(int(width), int(height)), chromedp.WSURLReadTimeout(2*time.Minute), chromedp.UserDataDir(t.TempDir()))
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox)
-	}
-	ctx, stop := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(stop)
-	ctx, closeTab := chromedp.NewContext(ctx)
-	t.Cleanup(closeTab)
-	must(t, chromedp.Do(ctx)) // starts it
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// rules are axe-core's, which make deps fetches.
-func rules(t *testing.T) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "browser", "node_modules", "axe-core", "axe.min.js"))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("axe-core is not there: make deps fetches it")
-	}
-	must(t, err)
-	return string(text)
-}
-
-// accessible has axe-core look at the page that is shown.
-func accessible(t *testing.T, ctx context.Context, axe, what string) {
-	t.Helper()
-	must(t, chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](axe)))
-	found, err := chromedp.Run(ctx, chromedp.Evaluate[string](`axe.run(document, {resultTypes: ["violations"]}).then(r => JSON.stringify(
-		{rules: r.passes.length, violations: r.violations.map(v => v.id + ": " + v.help + " at " + v.nodes.map(n => n.target.join(" ")).slice(0, 5).join(", "))}))`, chromedp.EvalAwaitPromise))
-	must(t, err)
-	var result struct {
-		Rules      int
-		Violations []string
-	}
-	must(t, json.Unmarshal([]byte(found), &result))
-	if result.Rules < 10 {
-		t.Errorf("%s: only %d rules were tried", what, result.Rules)
-	}
-	for _, v := range result.Violations {
-		t.Errorf("%s: %s", what, v)
-	}
-}
-
-// picture keeps what is shown, and wants it not to be wider than the screen.
-func picture(t *testing.T, ctx context.Context, name string, width int64) {
-	t.Helper()
-	wide, err := chromedp.Run(ctx, chromedp.Evaluate[int64](`document.documentElement.scrollWidth`))
-	must(t, err)
-	if wide > width {
-		t.Errorf("%s: %d wide, want at most %d", name, wide, width)
-	}
-	if screens == "" {
-		return
-	}
-	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(screens, name+".png"), png, 0o600))
-}
 
 func (c *centre) signInTab(ctx context.Context, a account) {
 	c.t.Helper()
@@ -98,20 +22,20 @@ func (c *centre) signInTab(ctx context.Context, a account) {
 }
 
 func TestInABrowser(t *testing.T) {
-	axe := rules(t)
+	axe := pagetest.Rules(t)
 	for _, screen := range []struct {
 		name          string
 		width, height int64
 	}{{"desktop", 1280, 900}, {"phone", 390, 844}} {
 		t.Run(screen.name, func(t *testing.T) {
-			ctx := tab(t, screen.width, screen.height)
+			ctx := pagetest.Tab(t, screen.width, screen.height)
 			c := serve(t, nil)
 			c.fill(time.Now())
 			must(t, chromedp.Do(ctx, chromedp.EmulateViewport(screen.width, screen.height), chromedp.Navigate(c.url+"/"), chromedp.WaitVisible("#name")))
 			look := func(name string) {
 				t.Helper()
-				accessible(t, ctx, axe, name)
-				picture(t, ctx, screen.name+"-"+name, screen.width)
+				pagetest.Accessible(t, ctx, axe, name)
+				pagetest.Picture(t, ctx, screen.name+"-"+name, screen.width)
 			}
 			look("sign-in")
 			c.signInTab(ctx, c.account("ada", store.Administering))
@@ -127,7 +51,7 @@ func TestInABrowser(t *testing.T) {
 }
 
 func TestAPageKeepsItselfUpToDate(t *testing.T) {
-	ctx := tab(t, 1280, 900)
+	ctx := pagetest.Tab(t, 1280, 900)
 	c := serve(t, nil)
 	c.fill(time.Now())
 	c.signInTab(ctx, c.account("otto", store.Operating))

@@ -17,6 +17,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/signin"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/web"
+	"github.com/safeguard-edge/safeguard/page/pagetest"
 )
 
 // provided are pages with a provider of OpenID Connect, a program of its own.
@@ -56,7 +57,7 @@ func TestSignInByAProvider(t *testing.T) {
 		{"vera", "vera of the tests (vera), viewer"},
 		{"otto", "otto of the tests (otto), operator"},
 	} {
-		ctx := tab(t, 1280, 900)
+		ctx := pagetest.Tab(t, 1280, 900)
 		must(t, chromedp.Do(ctx, chromedp.Navigate(c.url+"/authorities"), chromedp.Click(`a.button`), chromedp.WaitVisible(`input[name="login"]`),
 			chromedp.SendKeys(`input[name="login"]`, who.login), chromedp.SendKeys(`input[name="password"]`, "any\r"),
 			chromedp.WaitVisible(`//button[contains(., "Continue")]`), chromedp.Click(`//button[contains(., "Continue")]`), chromedp.WaitVisible("#list")))
@@ -71,7 +72,7 @@ func TestSignInByAProvider(t *testing.T) {
 
 func TestAProviderWithoutARoleLetsNobodyIn(t *testing.T) {
 	c := provided(t)
-	ctx := tab(t, 1280, 900)
+	ctx := pagetest.Tab(t, 1280, 900)
 	must(t, chromedp.Do(ctx, chromedp.Navigate(c.url+"/sign-in"), chromedp.Click(`a.button`), chromedp.WaitVisible(`input[name="login"]`),
 		chromedp.SendKeys(`input[name="login"]`, "nora"), chromedp.SendKeys(`input[name="password"]`, "any\r"),
 		chromedp.WaitVisible(`//button[contains(., "Continue")]`), chromedp.Click(`//button[contains(., "Continue")]`), chromedp.WaitVisible(`.wrong`)))

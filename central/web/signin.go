@@ -11,6 +11,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard/central/signin"
 	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/page"
 )
 
 const (
@@ -45,7 +46,7 @@ func address(r *http.Request) string {
 // keep a session going.
 func (s *Server) signedIn(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		byItself := r.URL.Path == "/live" || r.URL.Query().Has("fragment")
+		byItself := r.URL.Path == "/live" || page.Fragment(r)
 		session, err := s.Desk.Session(r.Context(), token(r), !byItself, time.Now())
 		switch {
 		case errors.Is(err, signin.ErrSignedOut) && byItself:
@@ -62,6 +63,12 @@ func (s *Server) signedIn(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), sessionKey{}, session)))
 		}
 	})
+}
+
+// signedOut tells whether who asks is not signed in any more.
+func (s *Server) signedOut(r *http.Request) bool {
+	_, err := s.Desk.Session(r.Context(), token(r), false, time.Now())
+	return errors.Is(err, signin.ErrSignedOut)
 }
 
 func token(r *http.Request) string {
@@ -112,7 +119,7 @@ func (s *Server) signInPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) drawSignIn(w http.ResponseWriter, r *http.Request, status int, form signInForm) {
-	s.draw(w, r, status, "layout", shown{Title: "Sign in", Page: "sign-in", Now: time.Now(), Content: form, server: s})
+	s.draw(w, r, status, shown{Title: "Sign in", Page: "sign-in", Now: time.Now(), Content: form})
 }
 
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {

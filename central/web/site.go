@@ -13,6 +13,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/fleet"
 	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/page"
 )
 
 // siteContent is one site, and the agents of its organisation.
@@ -26,10 +27,11 @@ type siteContent struct {
 // agentContent is an agent, and what it saw.
 type agentContent struct {
 	fleet.Agent
-	Day, Month []chart
+	Day, Month []page.Chart
 }
 
 const (
+	monthDays    = 31
 	pastWarnings = 7 * 24 * time.Hour
 	mostPast     = 20
 	mostAgents   = 20
@@ -73,9 +75,32 @@ func (s *Server) agent(ctx context.Context, a fleet.Agent, now time.Time) (agent
 	if err != nil {
 		return out, err
 	}
-	out.Day = charts("day-"+a.Key.ID, "the last 24 hours", dayColumns(hours, local))
-	out.Month = charts("month-"+a.Key.ID, "the last 31 days", monthColumns(hours, firstDay))
+	var periods []safeguard.Period
+	for _, h := range hours {
+		periods = append(periods, h.Whole)
+	}
+	out.Day = page.Charts("day-"+a.Key.ID, "the last 24 hours", page.Day(periods, local, time.Hour))
+	out.Month = page.Charts("month-"+a.Key.ID, "the last 31 days", monthColumns(hours, firstDay))
 	return out, nil
+}
+
+// monthColumns are the days from the first on, as the zone of its time has them.
+func monthColumns(hours []store.FleetHour, first time.Time) []page.Span {
+	columns, at := make([]page.Span, monthDays), map[string]int{}
+	for i := range columns {
+		day := first.AddDate(0, 0, i)
+		columns[i] = page.Span{Label: day.Format("Mon 2 Jan")}
+		if day.Weekday() == time.Monday {
+			columns[i].Tick = day.Format("2 Jan")
+		}
+		at[day.Format(time.DateOnly)] = i
+	}
+	for _, h := range hours {
+		if i, ok := at[h.Whole.Start.In(first.Location()).Format(time.DateOnly)]; ok {
+			columns[i].Take(h.Whole)
+		}
+	}
+	return columns
 }
 
 // past are the warnings on any of the subjects that have closed lately.
@@ -90,9 +115,6 @@ func (s *Server) past(ctx context.Context, subjects []store.Subject, now time.Ti
 	slices.SortStableFunc(past, func(a, b store.FleetWarning) int { return b.Closed.Compare(a.Closed) })
 	return past[:min(len(past), mostPast)], nil
 }
-
-// Rate is how many of the feed's messages of the last hour could not be read.
-func (agentContent) Rate(f safeguard.FeedHealth) string { return share(f.HourErrors, f.LastHour) }
 
 // acknowledge takes a warning on for who is signed in.
 func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {

@@ -7,11 +7,9 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"html/template"
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,8 +52,7 @@ type Server struct {
 	fleet    overviews
 	uploads  uploads
 	pages    http.Handler
-	watching atomic.Int64                  // pages that keep themselves up to date
-	drawn    map[string]*template.Template // by page
+	drawn    page.Set
 }
 
 const mostForm = 64 << 10
@@ -85,7 +82,7 @@ func (s *Server) Run(ctx context.Context) error {
 // handler is everything that a browser may ask for.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /static/{file}", static)
+	mux.HandleFunc("GET /static/{file}", page.Static)
 	mux.HandleFunc("GET /sign-in", s.signInPage)
 	mux.HandleFunc("POST /sign-in", s.signIn)
 	mux.HandleFunc("POST /sign-out", s.signOut)
@@ -93,7 +90,7 @@ func (s *Server) handler() http.Handler {
 		mux.HandleFunc("GET /sign-in/provider", s.toProvider)
 		mux.HandleFunc("GET "+signin.ReturnPath, s.fromProvider)
 	}
-	mux.Handle("/live", s.signedIn(http.HandlerFunc(s.live)))
+	mux.Handle("/live", s.signedIn(&page.Live{Pages: s.pages, Ended: s.signedOut}))
 	mux.Handle("/", s.signedIn(s.pages))
 	return page.Headers(http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(mux, mostForm)))
 }

@@ -34,6 +34,7 @@ var service = installer.Service{
 type commands struct {
 	Run     run             `cmd:"" help:"Run the agent until it is stopped."`
 	Check   check           `cmd:"" help:"Look at everything the agent depends on: configuration, keys, disk, folders, certificates, the way to the centre and a round trip, clock, feeds, EPR sinks. Through the agent where it runs. Each line says what was found, and what to do. Nothing is shown to a clinician, and nobody is notified. Exit code 0: all passed, 1: something fails, 4: the agent does not let this user in, 6: warnings only."`
+	Status  statusCommands  `cmd:"" help:"Show how the running agent is, in the terminal."`
 	Config  configCommands  `cmd:"" help:"Look at the configuration file, write one, and have the running agent take it."`
 	Enrol   enrol           `cmd:"" help:"Get the agent's certificate with a token from central operations. The key is made here and never leaves this machine."`
 	HL7     hl7Commands     `cmd:"" name:"hl7" help:"Look at HL7 messages as the agent reads them."`

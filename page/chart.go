@@ -1,4 +1,4 @@
-package web
+package page
 
 import (
 	"fmt"
@@ -7,27 +7,21 @@ import (
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
-	"github.com/safeguard-edge/safeguard/central/store"
 )
 
-const (
-	monthDays = 31
-	dayHours  = 24
-)
-
-// chart is columns over time, which the server draws and says in a table too.
-type chart struct {
+// Chart is columns over time, which the server draws and says in a table too.
+type Chart struct {
 	ID      string
 	Title   string
 	Summary string // what it shows, in a sentence
 	Unit    string
 	Top     string // the highest value of the axis
-	Columns []column
+	Columns []Column
 }
 
-// column is a stretch of time in a chart. Of those that were not seen nothing is
+// Column is a stretch of time in a chart. Of those that were not seen nothing is
 // known, which is not the same as none.
-type column struct {
+type Column struct {
 	Label    string
 	Tick     string // stands below the axis; empty for nothing
 	Seen     bool
@@ -47,73 +41,57 @@ const (
 )
 
 // Width is the drawing's.
-func (chart) Width() int { return chartWidth }
+func (Chart) Width() int { return chartWidth }
 
 // Height is the drawing's, without what stands below the axis.
-func (chart) Height() int { return chartHeight }
+func (Chart) Height() int { return chartHeight }
 
 // Half is half of the height.
-func (chart) Half() int { return chartHeight / 2 }
+func (Chart) Half() int { return chartHeight / 2 }
 
 // Outer is the width with the values of the axis.
-func (chart) Outer() int { return chartWidth + 60 }
+func (Chart) Outer() int { return chartWidth + 60 }
 
 // Last tells whether a label that begins at the column would not find room.
-func (c column) Last() bool { return c.X > chartWidth*9/10 }
+func (c Column) Last() bool { return c.X > chartWidth*9/10 }
 
-// span is a column before it is known what is drawn of it.
-type span struct {
-	label string
-	tick  string
-	seen  bool
+// Span is a column before it is known what is drawn of it.
+type Span struct {
+	Label string
+	Tick  string
+	Seen  bool
 	safeguard.Period
 }
 
-// dayColumns are the hours until now.
-func dayColumns(hours []store.FleetHour, now time.Time) []span {
-	first := now.Truncate(time.Hour).Add(-(dayHours - 1) * time.Hour)
-	columns := make([]span, dayHours)
-	for i := range columns {
-		at := first.Add(time.Duration(i) * time.Hour)
-		columns[i] = span{label: at.Format("Mon 15:04")}
-		if at.Hour()%6 == 0 {
-			columns[i].tick = at.Format("15:04")
+// Take adds what was seen in a part of the span.
+func (s *Span) Take(p safeguard.Period) { s.Seen, s.Period = true, s.With(p) }
+
+// Day is the last 24 hours in steps, until now and as its zone has them. The
+// periods may be shorter than a step, and not longer.
+func Day(periods []safeguard.Period, now time.Time, step time.Duration) []Span {
+	spans := make([]Span, 24*time.Hour/step)
+	first := now.Truncate(step).Add(-step * time.Duration(len(spans)-1))
+	for i := range spans {
+		at := first.Add(time.Duration(i) * step)
+		spans[i] = Span{Label: at.Format("Mon 15:04")}
+		if at.Hour()%6 == 0 && at.Minute() == 0 {
+			spans[i].Tick = at.Format("15:04")
 		}
 	}
-	for _, h := range hours {
-		if i := int(h.Whole.Start.Sub(first) / time.Hour); !h.Whole.Start.Before(first) && i < dayHours {
-			columns[i].take(h.Whole)
+	for _, p := range periods {
+		if i := int(p.Start.Sub(first) / step); !p.Start.Before(first) && i < len(spans) {
+			spans[i].Take(p)
 		}
 	}
-	return columns
+	return spans
 }
 
-// monthColumns are the days from the first on, as the zone of its time has them.
-func monthColumns(hours []store.FleetHour, first time.Time) []span {
-	columns, at := make([]span, monthDays), map[string]int{}
-	for i := range columns {
-		day := first.AddDate(0, 0, i)
-		columns[i] = span{label: day.Format("Mon 2 Jan")}
-		if day.Weekday() == time.Monday {
-			columns[i].tick = day.Format("2 Jan")
-		}
-		at[day.Format(time.DateOnly)] = i
-	}
-	for _, h := range hours {
-		if i, ok := at[h.Whole.Start.In(first.Location()).Format(time.DateOnly)]; ok {
-			columns[i].take(h.Whole)
-		}
-	}
-	return columns
-}
-
-func (s *span) take(p safeguard.Period) { s.seen, s.Period = true, s.With(p) }
-
-// charts are what is drawn of the columns.
-func charts(id, over string, spans []span) []chart {
-	messages := chart{Title: "Messages, " + over, Unit: "messages"}
-	waited := chart{Title: "Longest wait of a message, " + over, Unit: "seconds"}
-	checks := chart{Title: "Checks, " + over, Unit: "attendances"}
+// Charts are what is drawn of the spans, over that time. The id is the first one's
+// beginning in the page.
+func Charts(id, over string, spans []Span) []Chart {
+	messages := Chart{Title: "Messages, " + over, Unit: "messages"}
+	waited := Chart{Title: "Longest wait of a message, " + over, Unit: "seconds"}
+	checks := Chart{Title: "Checks, " + over, Unit: "attendances"}
 	var sum, errors, begun, open int
 	var longest time.Duration
 	for _, s := range spans {
@@ -123,15 +101,15 @@ func charts(id, over string, spans []span) []chart {
 		}
 		sum, errors, begun, open = sum+count, errors+bad, begun+s.Begun, open+s.NotCompleted
 		longest = max(longest, s.Oldest)
-		blank := column{Label: s.label, Tick: s.tick, Seen: s.seen, Severity: s.Severity}
+		blank := Column{Label: s.Label, Tick: s.Tick, Seen: s.Seen, Severity: s.Severity}
 		messages.add(blank, float64(count), strconv.Itoa(count), float64(bad), strconv.Itoa(bad)+" not read")
-		waited.add(blank, s.Oldest.Seconds(), duration(s.Oldest), 0, "")
+		waited.add(blank, s.Oldest.Seconds(), Duration(s.Oldest), 0, "")
 		checks.add(blank, float64(s.Begun), strconv.Itoa(s.Begun), float64(s.NotCompleted), strconv.Itoa(s.NotCompleted)+" not completed")
 	}
 	messages.Summary = fmt.Sprintf("%d messages, %d of them not read.", sum, errors)
-	waited.Summary = "The longest was " + duration(longest) + "."
+	waited.Summary = "The longest was " + Duration(longest) + "."
 	checks.Summary = fmt.Sprintf("%d attendances to be asked about, %d not completed at first.", begun, open)
-	all := []chart{messages, waited, checks}
+	all := []Chart{messages, waited, checks}
 	for i := range all {
 		all[i].ID = fmt.Sprintf("%s-%d", id, i)
 		all[i].lay()
@@ -139,7 +117,7 @@ func charts(id, over string, spans []span) []chart {
 	return all
 }
 
-func (c *chart) add(to column, value float64, text string, bad float64, badText string) {
+func (c *Chart) add(to Column, value float64, text string, bad float64, badText string) {
 	to.Value, to.Text, to.Bad = value, text, bad
 	if bad > 0 {
 		to.BadText = badText
@@ -148,7 +126,7 @@ func (c *chart) add(to column, value float64, text string, bad float64, badText 
 }
 
 // lay finds where the columns stand.
-func (c *chart) lay() {
+func (c *Chart) lay() {
 	most := 0.0
 	for _, col := range c.Columns {
 		most = max(most, col.Value, col.Bad)

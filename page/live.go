@@ -1,16 +1,14 @@
-package web
+package page
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
-
-	"github.com/safeguard-edge/safeguard/central/signin"
 )
 
 const (
@@ -19,20 +17,28 @@ const (
 	mostLive  = 500              // pages at a time
 )
 
-// live tells a page when what it shows has changed, as events of the server
-// (WHATWG HTML, server-sent events). The page then asks for its changing part.
-func (s *Server) live(w http.ResponseWriter, r *http.Request) {
+// Live tells a page when what it shows has changed, as events of the server
+// (WHATWG HTML, server-sent events). The page then asks for its changing part. It
+// is for the path /live.
+type Live struct {
+	Pages http.Handler
+	Ended func(r *http.Request) bool // whether who looks may no longer; nil for never
+
+	watching atomic.Int64 // pages that keep themselves up to date
+}
+
+func (l *Live) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	of, err := url.Parse(r.URL.Query().Get("of"))
 	if err != nil || r.Method != http.MethodGet || !strings.HasPrefix(of.Path, "/") || of.Path == "/live" {
 		http.Error(w, "want of, the path of a page", http.StatusBadRequest)
 		return
 	}
-	if s.watching.Add(1) > mostLive {
-		s.watching.Add(-1)
+	if l.watching.Add(1) > mostLive {
+		l.watching.Add(-1)
 		http.Error(w, "too many pages keep themselves up to date", http.StatusServiceUnavailable)
 		return
 	}
-	defer s.watching.Add(-1)
+	defer l.watching.Add(-1)
 	query := of.Query()
 	query.Set("fragment", "")
 	page := r.Clone(r.Context())
@@ -45,13 +51,13 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	defer tick.Stop()
 	for last := ""; ; {
 		event := ": nothing new\n\n" // so that a page that has gone is found out
-		switch now, ok := s.digest(page); {
+		switch now, ok := l.digest(page); {
 		case ok && last != "" && now != last:
 			event, last = "event: changed\ndata:\n\n", now
 		case ok:
 			last = now
 		}
-		if _, err := s.Desk.Session(r.Context(), token(r), false, time.Now()); errors.Is(err, signin.ErrSignedOut) {
+		if l.Ended != nil && l.Ended(r) {
 			event = "event: ended\ndata:\n\n"
 		}
 		_ = out.SetReadDeadline(time.Time{}) // nothing more is to come
@@ -68,9 +74,9 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 }
 
 // digest is of what a page shows now.
-func (s *Server) digest(page *http.Request) (string, bool) {
+func (l *Live) digest(page *http.Request) (string, bool) {
 	seen := digesting{header: http.Header{}, hash: sha256.New(), status: http.StatusOK}
-	s.pages.ServeHTTP(&seen, page)
+	l.Pages.ServeHTTP(&seen, page)
 	return string(seen.hash.Sum(nil)), seen.status == http.StatusOK
 }
 
