@@ -135,7 +135,7 @@ func (a Answer) WithMothers(m Answer) Answer {
 		m.Status = NoneHeld
 	}
 	m.History = nil // of her own attendances
-	a.Data = mergeData(a.Data, m.Data)
+	a.Data = MergeData(a.Data, m.Data)
 	m.Data, m.Policy, m.OwedPause = a.Data, cmp.Or(a.Policy, m.Policy), max(a.OwedPause, m.OwedPause)
 	out := a
 	switch {
@@ -160,8 +160,8 @@ func (a Answer) WithMothers(m Answer) Answer {
 	return out
 }
 
-// mergeData gives each authority once.
-func mergeData(a, b []DataAge) []DataAge {
+// MergeData gives each authority once, as a says where both do.
+func MergeData(a, b []DataAge) []DataAge {
 	out := slices.Clip(a)
 	for _, d := range b {
 		if !slices.ContainsFunc(a, func(e DataAge) bool { return e.Authority == d.Authority }) {
@@ -179,4 +179,10 @@ var ErrRefused = errors.New("refused")
 // an error stands for Unknown.
 type FlagSource interface {
 	Lookup(ctx context.Context, q Query) (Answer, error)
+}
+
+// Refreshed is what became of one query of several: an answer, or why there is none.
+type Refreshed struct {
+	Answer Answer
+	Err    error // as that of FlagSource's Lookup
 }

@@ -25,6 +25,7 @@ type Policy struct {
 	DataOverdue    time.Duration `yaml:"data_overdue"` // after a local authority's last upload
 	Late           time.Duration `yaml:"late"`         // after the attendance; then its notification says that it is late
 	OwedRate       int           `yaml:"owed_rate"`    // lookups per second that all agents may add while they pay what they owe since an outage
+	RefreshRate    int           `yaml:"refresh_rate"` // lookups per second that all agents may add to keep what they have cached fresh
 }
 
 // CachePolicy is how long the answers that a site keeps count.
@@ -52,7 +53,7 @@ func defaultPolicy() Policy {
 			HeldFresh: p.Cache.Held.Fresh, HeldUsable: p.Cache.Held.Usable,
 			NoneFresh: p.Cache.None.Fresh, NoneUsable: p.Cache.None.Usable,
 		},
-		DataOverdue: p.DataAge, Late: p.Late, OwedRate: p.OwedRate,
+		DataOverdue: p.DataAge, Late: p.Late, OwedRate: p.OwedRate, RefreshRate: p.RefreshRate,
 	}
 }
 
@@ -70,6 +71,8 @@ func (p Policy) validate() error {
 		return fmt.Errorf("policy.late: %v, want more than 0, such as 1h", p.Late)
 	case p.OwedRate < 1:
 		return fmt.Errorf("policy.owed_rate: %d, want lookups per second, 1 or more", p.OwedRate)
+	case p.RefreshRate < 1:
+		return fmt.Errorf("policy.refresh_rate: %d, want lookups per second, 1 or more", p.RefreshRate)
 	}
 	for _, a := range []struct {
 		name string
@@ -110,7 +113,8 @@ func (c Config) serverPolicy() server.Policy {
 	p.AgentVersion = c.Fleet.AgentVersion
 	p.ProductionChecks, p.SnapshotShare = c.ProductionChecks, c.Uploads.SnapshotShare
 	p.Tails = safeguard.Tails{Months: c.Policy.TailMonths, Days: c.Policy.TailDaysUnborn, Adult: c.Policy.ChildUntil}
-	p.Cache, p.DataAge, p.Late, p.OwedRate = c.Policy.cache(), c.Policy.DataOverdue, c.Policy.Late, c.Policy.OwedRate
+	p.Cache, p.DataAge, p.Late = c.Policy.cache(), c.Policy.DataOverdue, c.Policy.Late
+	p.OwedRate, p.RefreshRate = c.Policy.OwedRate, c.Policy.RefreshRate
 	p.CertificateLife, p.RenewLapsed = c.Certificates.Life, c.Certificates.RenewLapsed
 	return p
 }

@@ -3,7 +3,6 @@ package lookup_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"log/slog"
 	"os"
@@ -40,7 +39,7 @@ func (w *ward) Missed(context.Context) error {
 func (c *cache) Doubt(time.Time) { c.doubted++ }
 
 func (c *cache) Due(time.Time, func(safeguard.AttendanceID) bool, int) []safeguard.Query {
-	return c.due
+	return slices.Clone(c.due)
 }
 
 // stream tells the changes of each connection, one after the other, and after the
@@ -131,46 +130,4 @@ func TestFollower(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestRefresherAsksSlowlyAndOnlyWhileTheCentreAnswers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		held, c, w := &cache{}, &centre{answer: safeguard.Answer{Status: safeguard.NoneHeld}}, &ward{}
-		log := slog.New(slog.DiscardHandler)
-		var due []safeguard.Query
-		for i := range 40 {
-			due = append(due, safeguard.Query{Number: safeguard.TestPatient, Attendance: safeguard.NewAttendanceID(safeguard.ODSCode{}, fmt.Sprint(i))})
-		}
-		held.due = due
-		held.answer, held.ok = safeguard.Answer{Status: safeguard.Held, Flags: []safeguard.Flag{{}}}, true
-		l := lookup.New(c, held, deadline, log)
-		r := &lookup.Refresher{Lookup: l, Kept: held, Attendances: w, Open: func(context.Context, safeguard.AttendanceID) bool { return true }, Log: log}
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error)
-		go func() { ended <- r.Run(ctx) }()
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		c.mu.Lock()
-		asked := c.asked
-		c.err = errors.New("no connection")
-		c.mu.Unlock()
-		if asked < 100 || asked > 600 {
-			t.Errorf("asked %d times in ten minutes, want at most about one a second", asked)
-		}
-		if len(w.did) != asked {
-			t.Errorf("attendances asked about again %d times, want each time that the answer was another", len(w.did))
-		}
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		c.mu.Lock()
-		more := c.asked - asked
-		c.mu.Unlock()
-		if more > 4 {
-			t.Errorf("asked %d times while the centre does not answer, want it left alone", more)
-		}
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
 }

@@ -27,6 +27,15 @@ type Cache interface {
 	Outdate(n safeguard.NHSNumber, now time.Time) (safeguard.Query, bool, error)
 }
 
+// Centre answers queries: one that somebody waits for, or several that nobody does.
+type Centre interface {
+	safeguard.FlagSource
+
+	// Refresh asks several of purpose refresh and of one author at once. It says
+	// what became of each, and how long to wait before the next.
+	Refresh(ctx context.Context, queries []safeguard.Query) ([]safeguard.Refreshed, time.Duration, error)
+}
+
 // What bounds how hard the centre is asked.
 const (
 	// hedgeAfter is the part of the deadline after which a lookup that is not
@@ -47,7 +56,7 @@ const (
 
 // Lookup asks the centre first. Make one with New.
 type Lookup struct {
-	centre   safeguard.FlagSource
+	centre   Centre
 	cache    Cache
 	deadline time.Duration
 	log      *slog.Logger
@@ -59,7 +68,7 @@ type Lookup struct {
 }
 
 // New makes a lookup that gives the centre the deadline to answer.
-func New(centre safeguard.FlagSource, cache Cache, deadline time.Duration, log *slog.Logger) *Lookup {
+func New(centre Centre, cache Cache, deadline time.Duration, log *slog.Logger) *Lookup {
 	answered := func(_ safeguard.Answer, err error) bool { return err == nil || errors.Is(err, safeguard.ErrRefused) }
 	breaker := circuitbreaker.NewBuilder[safeguard.Answer]().
 		HandleIf(func(a safeguard.Answer, err error) bool {
@@ -88,19 +97,11 @@ func (l *Lookup) Lookup(ctx context.Context, q safeguard.Query) safeguard.Answer
 
 func (l *Lookup) answer(ctx context.Context, q safeguard.Query) safeguard.Answer {
 	answer, err := l.ask(ctx, q)
-	switch {
-	case err == nil:
+	if err == nil || errors.Is(err, safeguard.ErrRefused) {
 		l.reached()
-		answer.Source = safeguard.FromCentre
-		l.keep(ctx, q, answer)
-		return answer
-	case errors.Is(err, safeguard.ErrRefused):
-		l.reached()
-		l.log.WarnContext(ctx, "lookup refused by the centre", "site", q.Author.Site, "err", err)
-		refused := safeguard.UnknownBecause(safeguard.CentreRefused)
-		refused.Source = safeguard.FromCentre
-		return refused
-	case errors.Is(ctx.Err(), context.Canceled):
+		return l.answered(ctx, q, answer, err)
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return safeguard.UnknownBecause(safeguard.CentreUnreachable)
 	}
 	l.unreached(err)
@@ -109,6 +110,49 @@ func (l *Lookup) answer(ctx context.Context, q safeguard.Query) safeguard.Answer
 		return safeguard.UnknownBecause(safeguard.CentreUnreachable)
 	}
 	return cached
+}
+
+// answered takes over what the centre said: an answer, or that it refuses.
+func (l *Lookup) answered(ctx context.Context, q safeguard.Query, answer safeguard.Answer, refused error) safeguard.Answer {
+	if refused != nil {
+		l.log.WarnContext(ctx, "lookup refused by the centre", "site", q.Author.Site, "err", refused)
+		answer = safeguard.UnknownBecause(safeguard.CentreRefused)
+	}
+	answer.Source = safeguard.FromCentre
+	if refused == nil {
+		l.keep(ctx, q, answer)
+	}
+	return answer
+}
+
+// refreshDeadline is that of a call that nobody waits for.
+const refreshDeadline = 10 * time.Second
+
+// refresh asks several at once. Those that the centre did not answer are unknown
+// and not from the centre; without any answer there is no element.
+func (l *Lookup) refresh(ctx context.Context, queries []safeguard.Query) ([]safeguard.Answer, time.Duration) {
+	asking, cancel := context.WithTimeout(ctx, refreshDeadline)
+	defer cancel()
+	all, pause, err := l.centre.Refresh(asking, queries)
+	switch {
+	case errors.Is(err, safeguard.ErrRefused):
+		l.reached()
+		l.log.Warn("refresh of kept answers refused by the centre", "answers", len(queries), "err", err)
+		return nil, 0
+	case err != nil:
+		if ctx.Err() == nil {
+			l.unreached(err)
+		}
+		return nil, 0
+	}
+	l.reached()
+	answers := make([]safeguard.Answer, len(all))
+	for i, r := range all {
+		if r.Err == nil || errors.Is(r.Err, safeguard.ErrRefused) {
+			answers[i] = l.answered(ctx, queries[i], r.Answer, r.Err)
+		}
+	}
+	return answers, pause
 }
 
 // ask asks the centre within the deadline, unless it has not answered lately.

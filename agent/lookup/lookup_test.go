@@ -25,6 +25,10 @@ type centre struct {
 
 	mu    sync.Mutex
 	asked int
+
+	calls [][]safeguard.Query           // of Refresh
+	errs  map[safeguard.NHSNumber]error // of Refresh, about one
+	pause time.Duration                 // that Refresh asks for
 }
 
 func (c *centre) Lookup(ctx context.Context, _ safeguard.Query) (safeguard.Answer, error) {

@@ -24,10 +24,11 @@ type Refresher struct {
 }
 
 const (
-	refreshEvery = time.Minute
-	refreshPause = time.Second // between two lookups, give or take a half
-	refreshMost  = 50          // in a row
-	refreshLater = time.Hour   // after the centre would not answer
+	refreshEvery    = time.Minute
+	refreshTogether = 50          // in one call
+	refreshPause    = time.Second // between two calls at least, give or take a half
+	refreshMost     = 1000        // before it is looked anew what is due
+	refreshLater    = time.Hour   // after the centre would not answer
 )
 
 // Run refreshes until ctx ends.
@@ -45,6 +46,24 @@ func (r *Refresher) Run(ctx context.Context) error {
 
 // some refreshes what is due, as far as it is one round's.
 func (r *Refresher) some(ctx context.Context) {
+	for _, queries := range together(r.due(ctx)) {
+		if !r.Lookup.Degraded().IsZero() {
+			return // the next registration tells whether the centre is back
+		}
+		pause, ok := r.refresh(ctx, queries)
+		if !ok {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(pause, refreshPause/2) + rand.N(max(pause, refreshPause))):
+		}
+	}
+}
+
+// due gives what is to be asked again now.
+func (r *Refresher) due(ctx context.Context) []safeguard.Query {
 	now := time.Now()
 	for n, until := range r.later {
 		if now.After(until) {
@@ -52,37 +71,49 @@ func (r *Refresher) some(ctx context.Context) {
 		}
 	}
 	open := func(id safeguard.AttendanceID) bool { return r.Open(ctx, id) }
-	for _, q := range r.Kept.Due(now, open, refreshMost+len(r.later)) {
-		if r.later[q.Number].After(now) {
-			continue
-		}
-		if !r.Lookup.Degraded().IsZero() || !r.refresh(ctx, q) {
-			return // the next registration tells whether the centre is back
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(refreshPause/2 + rand.N(refreshPause)):
-		}
-	}
+	due := r.Kept.Due(now, open, refreshMost+len(r.later))
+	return slices.DeleteFunc(due, func(q safeguard.Query) bool { return r.later[q.Number].After(now) })
 }
 
-// refresh asks again, and tells whether the centre answered. An answer that says
-// something else than what is kept was missed: open attendances follow it.
-func (r *Refresher) refresh(ctx context.Context, q safeguard.Query) bool {
-	before, _ := r.Lookup.cache.GetFor(q, time.Now())
-	q.Purpose = safeguard.Refresh
-	answer := r.Lookup.Lookup(ctx, q)
-	if answer.Source != safeguard.FromCentre {
-		return false
+// together parts queries into calls, each of one author.
+func together(queries []safeguard.Query) [][]safeguard.Query {
+	var calls [][]safeguard.Query
+	at := map[safeguard.Author]int{}
+	for _, q := range queries {
+		i, ok := at[q.Author]
+		if !ok || len(calls[i]) == refreshTogether {
+			i = len(calls)
+			at[q.Author] = i
+			calls = append(calls, nil)
+		}
+		calls[i] = append(calls[i], q)
 	}
-	if answer.Status == safeguard.Unknown {
-		r.later[q.Number] = time.Now().Add(refreshLater)
+	return calls
+}
+
+// refresh asks again, and tells whether the centre answered and how long to leave
+// it alone. An answer that says something else than what is kept was missed: open
+// attendances follow it.
+func (r *Refresher) refresh(ctx context.Context, queries []safeguard.Query) (pause time.Duration, ok bool) {
+	kept := make([]safeguard.Answer, len(queries))
+	for i := range queries {
+		kept[i], _ = r.Lookup.cache.GetFor(queries[i], time.Now())
+		queries[i].Purpose = safeguard.Refresh
 	}
-	if answer.Status != before.Status || !slices.Equal(answer.Flags, before.Flags) {
-		if err := r.Attendances.Changed(ctx, q.Number); err != nil {
-			r.Log.Warn("attendances not asked about again", "err", err)
+	answers, pause := r.Lookup.refresh(ctx, queries)
+	for i, answer := range answers {
+		number := queries[i].Number
+		if answer.Source != safeguard.FromCentre {
+			continue
+		}
+		if answer.Status == safeguard.Unknown {
+			r.later[number] = time.Now().Add(refreshLater)
+		}
+		if answer.Status != kept[i].Status || !slices.Equal(answer.Flags, kept[i].Flags) {
+			if err := r.Attendances.Changed(ctx, number); err != nil {
+				r.Log.Warn("attendances not asked about again", "err", err)
+			}
 		}
 	}
-	return true
+	return pause, len(answers) > 0
 }

@@ -145,6 +145,30 @@ func (c *Client) Lookup(ctx context.Context, q safeguard.Query) (safeguard.Answe
 	return answer, nil
 }
 
+// MaxRefresh is how many queries one Refresh may have.
+const MaxRefresh = 100
+
+// Refresh asks many queries of purpose Refresh and of one author, which is the
+// first one's, at once. Outcomes are in the order of the queries: each is an
+// answer, a *Refused, or ErrUnreachable where the centre could not answer that one
+// now. pause is how long to wait before the next. Its error is as that of Lookup,
+// and concerns all.
+func (c *Client) Refresh(ctx context.Context, queries []safeguard.Query) (all []safeguard.Refreshed, pause time.Duration, err error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.deadline)
+		defer cancel()
+	}
+	response, err := c.flags.Refresh(ctx, refreshRequest(queries))
+	if err != nil {
+		return nil, 0, fmt.Errorf("refresh: %w", problem(ctx, err))
+	}
+	if all, err = refreshedOf(response, len(queries)); err != nil {
+		return nil, 0, fmt.Errorf("refresh: %w: %w", ErrUnreachable, err)
+	}
+	return all, max(0, response.GetPause().AsDuration()), nil
+}
+
 // Correct takes an unscheduled lookup back. It may be repeated. Its errors are as
 // those of Lookup: after any but a *Refused the same correction is to be sent
 // again.

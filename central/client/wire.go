@@ -78,6 +78,54 @@ func request(q safeguard.Query) *flagpb.LookupRequest {
 	}
 }
 
+// refreshRequest is of the first query's author.
+func refreshRequest(queries []safeguard.Query) *flagpb.RefreshRequest {
+	r := &flagpb.RefreshRequest{Questions: make([]*flagpb.RefreshQuestion, len(queries))}
+	for i, q := range queries {
+		if i == 0 {
+			r.Author = author(q.Author)
+		}
+		r.Questions[i] = &flagpb.RefreshQuestion{
+			AttendanceId:      q.Attendance.String(),
+			AttendedAt:        moment(q.At),
+			NhsNumber:         q.Number.Reveal(),
+			DateOfBirth:       q.Born.Reveal().String(),
+			SensitiveLocation: q.Sensitive,
+		}
+	}
+	return r
+}
+
+// refreshedOf reads as many as there were questions: with another number it would
+// not be known whose they are. One that can not be read concerns no other.
+func refreshedOf(r *flagpb.RefreshResponse, questions int) ([]safeguard.Refreshed, error) {
+	if len(r.GetOutcomes()) != questions {
+		return nil, fmt.Errorf("read outcomes: %d for %d questions", len(r.GetOutcomes()), questions)
+	}
+	policy := policyOf(r.GetPolicy())
+	overdue, err := dataAgesOf(r.GetOverdue())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]safeguard.Refreshed, questions)
+	for i, o := range r.GetOutcomes() {
+		switch {
+		case o.GetAnswer() != nil:
+			if out[i].Answer, err = answerOf(o.GetAnswer()); err != nil {
+				out[i] = safeguard.Refreshed{Err: fmt.Errorf("%w: %w", ErrUnreachable, err)}
+				continue
+			}
+			out[i].Answer.Policy = policy
+			out[i].Answer.Data = safeguard.MergeData(out[i].Answer.Data, overdue)
+		case o.GetRefusal() != nil:
+			out[i].Err = &Refused{Reason: o.GetRefusal().GetReason()}
+		default:
+			out[i].Err = ErrUnreachable
+		}
+	}
+	return out, nil
+}
+
 // answerOf reads a response. What can not be read in full is an error, so that
 // it becomes unknown, and never fewer flags than the centre sent.
 func answerOf(r *flagpb.LookupResponse) (safeguard.Answer, error) {
@@ -90,12 +138,9 @@ func answerOf(r *flagpb.LookupResponse) (safeguard.Answer, error) {
 	if answer.AsOf.IsZero() {
 		return safeguard.Answer{}, errors.New("read answer: no as-of time")
 	}
-	for _, d := range r.GetData() {
-		age, err := dataAgeOf(d)
-		if err != nil {
-			return safeguard.Answer{}, fmt.Errorf("read answer: data age: %w", err)
-		}
-		answer.Data = append(answer.Data, age)
+	var err error
+	if answer.Data, err = dataAgesOf(r.GetData()); err != nil {
+		return safeguard.Answer{}, fmt.Errorf("read answer: %w", err)
 	}
 	for _, a := range r.GetHistory() {
 		past, err := pastAccessOf(a)
@@ -144,6 +189,18 @@ func policyOf(p *flagpb.CachePolicy) *safeguard.CachePolicy {
 func agesOf(a *flagpb.Ages) safeguard.Ages {
 	usable := max(0, a.GetUsable().AsDuration())
 	return safeguard.Ages{Fresh: min(usable, max(0, a.GetFresh().AsDuration())), Usable: usable}
+}
+
+func dataAgesOf(list []*flagpb.DataAge) ([]safeguard.DataAge, error) {
+	var out []safeguard.DataAge
+	for _, d := range list {
+		age, err := dataAgeOf(d)
+		if err != nil {
+			return nil, fmt.Errorf("data age: %w", err)
+		}
+		out = append(out, age)
+	}
+	return out, nil
 }
 
 func dataAgeOf(d *flagpb.DataAge) (out safeguard.DataAge, err error) {

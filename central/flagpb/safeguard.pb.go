@@ -823,6 +823,337 @@ func (x *LookupRequest) GetSensitiveLocation() bool {
 	return false
 }
 
+// RefreshRequest is questions about answers that the author's site keeps.
+type RefreshRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Author        *Author                `protobuf:"bytes,1,opt,name=author,proto3" json:"author,omitempty"`       // as in LookupRequest, of all the questions
+	Questions     []*RefreshQuestion     `protobuf:"bytes,2,rep,name=questions,proto3" json:"questions,omitempty"` // 1 to 100
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshRequest) Reset() {
+	*x = RefreshRequest{}
+	mi := &file_safeguard_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshRequest) ProtoMessage() {}
+
+func (x *RefreshRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshRequest.ProtoReflect.Descriptor instead.
+func (*RefreshRequest) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RefreshRequest) GetAuthor() *Author {
+	if x != nil {
+		return x.Author
+	}
+	return nil
+}
+
+func (x *RefreshRequest) GetQuestions() []*RefreshQuestion {
+	if x != nil {
+		return x.Questions
+	}
+	return nil
+}
+
+// RefreshQuestion is about one person; its fields are as in LookupRequest.
+type RefreshQuestion struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	AttendanceId      string                 `protobuf:"bytes,1,opt,name=attendance_id,json=attendanceId,proto3" json:"attendance_id,omitempty"`
+	AttendedAt        *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=attended_at,json=attendedAt,proto3" json:"attended_at,omitempty"`
+	NhsNumber         string                 `protobuf:"bytes,3,opt,name=nhs_number,json=nhsNumber,proto3" json:"nhs_number,omitempty"`
+	DateOfBirth       string                 `protobuf:"bytes,4,opt,name=date_of_birth,json=dateOfBirth,proto3" json:"date_of_birth,omitempty"`
+	SensitiveLocation bool                   `protobuf:"varint,5,opt,name=sensitive_location,json=sensitiveLocation,proto3" json:"sensitive_location,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *RefreshQuestion) Reset() {
+	*x = RefreshQuestion{}
+	mi := &file_safeguard_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshQuestion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshQuestion) ProtoMessage() {}
+
+func (x *RefreshQuestion) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshQuestion.ProtoReflect.Descriptor instead.
+func (*RefreshQuestion) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RefreshQuestion) GetAttendanceId() string {
+	if x != nil {
+		return x.AttendanceId
+	}
+	return ""
+}
+
+func (x *RefreshQuestion) GetAttendedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AttendedAt
+	}
+	return nil
+}
+
+func (x *RefreshQuestion) GetNhsNumber() string {
+	if x != nil {
+		return x.NhsNumber
+	}
+	return ""
+}
+
+func (x *RefreshQuestion) GetDateOfBirth() string {
+	if x != nil {
+		return x.DateOfBirth
+	}
+	return ""
+}
+
+func (x *RefreshQuestion) GetSensitiveLocation() bool {
+	if x != nil {
+		return x.SensitiveLocation
+	}
+	return false
+}
+
+// RefreshResponse answers each question.
+type RefreshResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Outcomes []*RefreshOutcome      `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"` // as many as questions, in their order
+	Policy   *CachePolicy           `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"`     // what the site may keep of each of the answers
+	Overdue  []*DataAge             `protobuf:"bytes,3,rep,name=overdue,proto3" json:"overdue,omitempty"`   // every local authority whose data are overdue; belongs to each of the answers
+	// How long to wait before the next Refresh, so that all agents that refresh
+	// share what the centre can take.
+	Pause         *durationpb.Duration `protobuf:"bytes,4,opt,name=pause,proto3" json:"pause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshResponse) Reset() {
+	*x = RefreshResponse{}
+	mi := &file_safeguard_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshResponse) ProtoMessage() {}
+
+func (x *RefreshResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshResponse.ProtoReflect.Descriptor instead.
+func (*RefreshResponse) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RefreshResponse) GetOutcomes() []*RefreshOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+func (x *RefreshResponse) GetPolicy() *CachePolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *RefreshResponse) GetOverdue() []*DataAge {
+	if x != nil {
+		return x.Overdue
+	}
+	return nil
+}
+
+func (x *RefreshResponse) GetPause() *durationpb.Duration {
+	if x != nil {
+		return x.Pause
+	}
+	return nil
+}
+
+// RefreshOutcome is what became of one question. With neither set, the centre
+// could not answer it now: it is to be asked again.
+type RefreshOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*RefreshOutcome_Answer
+	//	*RefreshOutcome_Refusal
+	Outcome       isRefreshOutcome_Outcome `protobuf_oneof:"outcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshOutcome) Reset() {
+	*x = RefreshOutcome{}
+	mi := &file_safeguard_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshOutcome) ProtoMessage() {}
+
+func (x *RefreshOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshOutcome.ProtoReflect.Descriptor instead.
+func (*RefreshOutcome) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RefreshOutcome) GetOutcome() isRefreshOutcome_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *RefreshOutcome) GetAnswer() *LookupResponse {
+	if x != nil {
+		if x, ok := x.Outcome.(*RefreshOutcome_Answer); ok {
+			return x.Answer
+		}
+	}
+	return nil
+}
+
+func (x *RefreshOutcome) GetRefusal() *Refusal {
+	if x != nil {
+		if x, ok := x.Outcome.(*RefreshOutcome_Refusal); ok {
+			return x.Refusal
+		}
+	}
+	return nil
+}
+
+type isRefreshOutcome_Outcome interface {
+	isRefreshOutcome_Outcome()
+}
+
+type RefreshOutcome_Answer struct {
+	Answer *LookupResponse `protobuf:"bytes,1,opt,name=answer,proto3,oneof"` // without policy, owed_pause and history; its data are of its flags' authorities
+}
+
+type RefreshOutcome_Refusal struct {
+	Refusal *Refusal `protobuf:"bytes,2,opt,name=refusal,proto3,oneof"`
+}
+
+func (*RefreshOutcome_Answer) isRefreshOutcome_Outcome() {}
+
+func (*RefreshOutcome_Refusal) isRefreshOutcome_Outcome() {}
+
+// Refusal says why a question is not answered, as the status of a call of its own
+// would.
+type Refusal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"` // one sentence for a person
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusal) Reset() {
+	*x = Refusal{}
+	mi := &file_safeguard_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusal) ProtoMessage() {}
+
+func (x *Refusal) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
+func (*Refusal) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Refusal) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // LookupResponse says unknown, none held, or held. A response with no answer
 // set, or one that the receiver does not know, is unknown.
 type LookupResponse struct {
@@ -852,7 +1183,7 @@ type LookupResponse struct {
 
 func (x *LookupResponse) Reset() {
 	*x = LookupResponse{}
-	mi := &file_safeguard_proto_msgTypes[3]
+	mi := &file_safeguard_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +1195,7 @@ func (x *LookupResponse) String() string {
 func (*LookupResponse) ProtoMessage() {}
 
 func (x *LookupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[3]
+	mi := &file_safeguard_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +1208,7 @@ func (x *LookupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupResponse.ProtoReflect.Descriptor instead.
 func (*LookupResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{3}
+	return file_safeguard_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LookupResponse) GetAnswer() isLookupResponse_Answer {
@@ -984,7 +1315,7 @@ type CachePolicy struct {
 
 func (x *CachePolicy) Reset() {
 	*x = CachePolicy{}
-	mi := &file_safeguard_proto_msgTypes[4]
+	mi := &file_safeguard_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1327,7 @@ func (x *CachePolicy) String() string {
 func (*CachePolicy) ProtoMessage() {}
 
 func (x *CachePolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[4]
+	mi := &file_safeguard_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1340,7 @@ func (x *CachePolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CachePolicy.ProtoReflect.Descriptor instead.
 func (*CachePolicy) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{4}
+	return file_safeguard_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CachePolicy) GetOff() bool {
@@ -1044,7 +1375,7 @@ type Ages struct {
 
 func (x *Ages) Reset() {
 	*x = Ages{}
-	mi := &file_safeguard_proto_msgTypes[5]
+	mi := &file_safeguard_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1387,7 @@ func (x *Ages) String() string {
 func (*Ages) ProtoMessage() {}
 
 func (x *Ages) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[5]
+	mi := &file_safeguard_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1400,7 @@ func (x *Ages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ages.ProtoReflect.Descriptor instead.
 func (*Ages) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{5}
+	return file_safeguard_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Ages) GetFresh() *durationpb.Duration {
@@ -1104,7 +1435,7 @@ type PastAccess struct {
 
 func (x *PastAccess) Reset() {
 	*x = PastAccess{}
-	mi := &file_safeguard_proto_msgTypes[6]
+	mi := &file_safeguard_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1447,7 @@ func (x *PastAccess) String() string {
 func (*PastAccess) ProtoMessage() {}
 
 func (x *PastAccess) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[6]
+	mi := &file_safeguard_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,7 +1460,7 @@ func (x *PastAccess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PastAccess.ProtoReflect.Descriptor instead.
 func (*PastAccess) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{6}
+	return file_safeguard_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PastAccess) GetAttendedAt() *timestamppb.Timestamp {
@@ -1201,7 +1532,7 @@ type DataAge struct {
 
 func (x *DataAge) Reset() {
 	*x = DataAge{}
-	mi := &file_safeguard_proto_msgTypes[7]
+	mi := &file_safeguard_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1544,7 @@ func (x *DataAge) String() string {
 func (*DataAge) ProtoMessage() {}
 
 func (x *DataAge) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[7]
+	mi := &file_safeguard_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1557,7 @@ func (x *DataAge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DataAge.ProtoReflect.Descriptor instead.
 func (*DataAge) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{7}
+	return file_safeguard_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DataAge) GetAuthority() string {
@@ -1271,7 +1602,7 @@ type CorrectRequest struct {
 
 func (x *CorrectRequest) Reset() {
 	*x = CorrectRequest{}
-	mi := &file_safeguard_proto_msgTypes[8]
+	mi := &file_safeguard_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1283,7 +1614,7 @@ func (x *CorrectRequest) String() string {
 func (*CorrectRequest) ProtoMessage() {}
 
 func (x *CorrectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[8]
+	mi := &file_safeguard_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1296,7 +1627,7 @@ func (x *CorrectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CorrectRequest.ProtoReflect.Descriptor instead.
 func (*CorrectRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{8}
+	return file_safeguard_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CorrectRequest) GetAuthor() *Author {
@@ -1344,7 +1675,7 @@ type CorrectResponse struct {
 
 func (x *CorrectResponse) Reset() {
 	*x = CorrectResponse{}
-	mi := &file_safeguard_proto_msgTypes[9]
+	mi := &file_safeguard_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1687,7 @@ func (x *CorrectResponse) String() string {
 func (*CorrectResponse) ProtoMessage() {}
 
 func (x *CorrectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[9]
+	mi := &file_safeguard_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1700,7 @@ func (x *CorrectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CorrectResponse.ProtoReflect.Descriptor instead.
 func (*CorrectResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{9}
+	return file_safeguard_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CorrectResponse) GetOutcome() CorrectOutcome {
@@ -1390,7 +1721,7 @@ type UnknownAnswer struct {
 
 func (x *UnknownAnswer) Reset() {
 	*x = UnknownAnswer{}
-	mi := &file_safeguard_proto_msgTypes[10]
+	mi := &file_safeguard_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1733,7 @@ func (x *UnknownAnswer) String() string {
 func (*UnknownAnswer) ProtoMessage() {}
 
 func (x *UnknownAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[10]
+	mi := &file_safeguard_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1746,7 @@ func (x *UnknownAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnknownAnswer.ProtoReflect.Descriptor instead.
 func (*UnknownAnswer) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{10}
+	return file_safeguard_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UnknownAnswer) GetReason() UnknownReason {
@@ -1435,7 +1766,7 @@ type NoneHeld struct {
 
 func (x *NoneHeld) Reset() {
 	*x = NoneHeld{}
-	mi := &file_safeguard_proto_msgTypes[11]
+	mi := &file_safeguard_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1778,7 @@ func (x *NoneHeld) String() string {
 func (*NoneHeld) ProtoMessage() {}
 
 func (x *NoneHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[11]
+	mi := &file_safeguard_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1791,7 @@ func (x *NoneHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoneHeld.ProtoReflect.Descriptor instead.
 func (*NoneHeld) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{11}
+	return file_safeguard_proto_rawDescGZIP(), []int{16}
 }
 
 // Held carries at least one flag, from one or more local authorities.
@@ -1473,7 +1804,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_safeguard_proto_msgTypes[12]
+	mi := &file_safeguard_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1485,7 +1816,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[12]
+	mi := &file_safeguard_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1498,7 +1829,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{12}
+	return file_safeguard_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Held) GetFlags() []*Flag {
@@ -1521,7 +1852,7 @@ type Flag struct {
 
 func (x *Flag) Reset() {
 	*x = Flag{}
-	mi := &file_safeguard_proto_msgTypes[13]
+	mi := &file_safeguard_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1864,7 @@ func (x *Flag) String() string {
 func (*Flag) ProtoMessage() {}
 
 func (x *Flag) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[13]
+	mi := &file_safeguard_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1877,7 @@ func (x *Flag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Flag.ProtoReflect.Descriptor instead.
 func (*Flag) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{13}
+	return file_safeguard_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Flag) GetPlan() Plan {
@@ -1590,7 +1921,7 @@ type Authority struct {
 
 func (x *Authority) Reset() {
 	*x = Authority{}
-	mi := &file_safeguard_proto_msgTypes[14]
+	mi := &file_safeguard_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1933,7 @@ func (x *Authority) String() string {
 func (*Authority) ProtoMessage() {}
 
 func (x *Authority) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[14]
+	mi := &file_safeguard_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1946,7 @@ func (x *Authority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authority.ProtoReflect.Descriptor instead.
 func (*Authority) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{14}
+	return file_safeguard_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Authority) GetCode() string {
@@ -1660,7 +1991,7 @@ type UploadRequest struct {
 
 func (x *UploadRequest) Reset() {
 	*x = UploadRequest{}
-	mi := &file_safeguard_proto_msgTypes[15]
+	mi := &file_safeguard_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +2003,7 @@ func (x *UploadRequest) String() string {
 func (*UploadRequest) ProtoMessage() {}
 
 func (x *UploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[15]
+	mi := &file_safeguard_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +2016,7 @@ func (x *UploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRequest.ProtoReflect.Descriptor instead.
 func (*UploadRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{15}
+	return file_safeguard_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UploadRequest) GetPart() isUploadRequest_Part {
@@ -1743,7 +2074,7 @@ type UploadHeader struct {
 
 func (x *UploadHeader) Reset() {
 	*x = UploadHeader{}
-	mi := &file_safeguard_proto_msgTypes[16]
+	mi := &file_safeguard_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +2086,7 @@ func (x *UploadHeader) String() string {
 func (*UploadHeader) ProtoMessage() {}
 
 func (x *UploadHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[16]
+	mi := &file_safeguard_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +2099,7 @@ func (x *UploadHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadHeader.ProtoReflect.Descriptor instead.
 func (*UploadHeader) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{16}
+	return file_safeguard_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UploadHeader) GetKind() UploadKind {
@@ -1809,7 +2140,7 @@ type UploadRows struct {
 
 func (x *UploadRows) Reset() {
 	*x = UploadRows{}
-	mi := &file_safeguard_proto_msgTypes[17]
+	mi := &file_safeguard_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +2152,7 @@ func (x *UploadRows) String() string {
 func (*UploadRows) ProtoMessage() {}
 
 func (x *UploadRows) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[17]
+	mi := &file_safeguard_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +2165,7 @@ func (x *UploadRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRows.ProtoReflect.Descriptor instead.
 func (*UploadRows) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{17}
+	return file_safeguard_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UploadRows) GetRows() []*UploadRow {
@@ -1867,7 +2198,7 @@ type UploadRow struct {
 
 func (x *UploadRow) Reset() {
 	*x = UploadRow{}
-	mi := &file_safeguard_proto_msgTypes[18]
+	mi := &file_safeguard_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +2210,7 @@ func (x *UploadRow) String() string {
 func (*UploadRow) ProtoMessage() {}
 
 func (x *UploadRow) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[18]
+	mi := &file_safeguard_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +2223,7 @@ func (x *UploadRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRow.ProtoReflect.Descriptor instead.
 func (*UploadRow) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{18}
+	return file_safeguard_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UploadRow) GetLine() int64 {
@@ -1980,7 +2311,7 @@ type UploadReport struct {
 
 func (x *UploadReport) Reset() {
 	*x = UploadReport{}
-	mi := &file_safeguard_proto_msgTypes[19]
+	mi := &file_safeguard_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2323,7 @@ func (x *UploadReport) String() string {
 func (*UploadReport) ProtoMessage() {}
 
 func (x *UploadReport) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[19]
+	mi := &file_safeguard_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2336,7 @@ func (x *UploadReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadReport.ProtoReflect.Descriptor instead.
 func (*UploadReport) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{19}
+	return file_safeguard_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UploadReport) GetVerdict() string {
@@ -2150,7 +2481,7 @@ type RowVerdict struct {
 
 func (x *RowVerdict) Reset() {
 	*x = RowVerdict{}
-	mi := &file_safeguard_proto_msgTypes[20]
+	mi := &file_safeguard_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2162,7 +2493,7 @@ func (x *RowVerdict) String() string {
 func (*RowVerdict) ProtoMessage() {}
 
 func (x *RowVerdict) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[20]
+	mi := &file_safeguard_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2175,7 +2506,7 @@ func (x *RowVerdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowVerdict.ProtoReflect.Descriptor instead.
 func (*RowVerdict) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{20}
+	return file_safeguard_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RowVerdict) GetLine() int64 {
@@ -2217,7 +2548,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_safeguard_proto_msgTypes[21]
+	mi := &file_safeguard_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2560,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[21]
+	mi := &file_safeguard_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2573,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{21}
+	return file_safeguard_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReportRequest) GetId() string {
@@ -2269,7 +2600,7 @@ type InactiveNumbersRequest struct {
 
 func (x *InactiveNumbersRequest) Reset() {
 	*x = InactiveNumbersRequest{}
-	mi := &file_safeguard_proto_msgTypes[22]
+	mi := &file_safeguard_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +2612,7 @@ func (x *InactiveNumbersRequest) String() string {
 func (*InactiveNumbersRequest) ProtoMessage() {}
 
 func (x *InactiveNumbersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[22]
+	mi := &file_safeguard_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +2625,7 @@ func (x *InactiveNumbersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InactiveNumbersRequest.ProtoReflect.Descriptor instead.
 func (*InactiveNumbersRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{22}
+	return file_safeguard_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *InactiveNumbersRequest) GetLimit() int32 {
@@ -2319,7 +2650,7 @@ type InactiveNumber struct {
 
 func (x *InactiveNumber) Reset() {
 	*x = InactiveNumber{}
-	mi := &file_safeguard_proto_msgTypes[23]
+	mi := &file_safeguard_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2331,7 +2662,7 @@ func (x *InactiveNumber) String() string {
 func (*InactiveNumber) ProtoMessage() {}
 
 func (x *InactiveNumber) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[23]
+	mi := &file_safeguard_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2344,7 +2675,7 @@ func (x *InactiveNumber) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InactiveNumber.ProtoReflect.Descriptor instead.
 func (*InactiveNumber) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{23}
+	return file_safeguard_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *InactiveNumber) GetId() string {
@@ -2395,7 +2726,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_safeguard_proto_msgTypes[24]
+	mi := &file_safeguard_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2407,7 +2738,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[24]
+	mi := &file_safeguard_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2420,7 +2751,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{24}
+	return file_safeguard_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PullRequest) GetLimit() int32 {
@@ -2449,7 +2780,7 @@ type AccessesRequest struct {
 
 func (x *AccessesRequest) Reset() {
 	*x = AccessesRequest{}
-	mi := &file_safeguard_proto_msgTypes[25]
+	mi := &file_safeguard_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2461,7 +2792,7 @@ func (x *AccessesRequest) String() string {
 func (*AccessesRequest) ProtoMessage() {}
 
 func (x *AccessesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[25]
+	mi := &file_safeguard_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2474,7 +2805,7 @@ func (x *AccessesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessesRequest.ProtoReflect.Descriptor instead.
 func (*AccessesRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{25}
+	return file_safeguard_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AccessesRequest) GetNhsNumber() string {
@@ -2511,7 +2842,7 @@ type NotifiedAccess struct {
 
 func (x *NotifiedAccess) Reset() {
 	*x = NotifiedAccess{}
-	mi := &file_safeguard_proto_msgTypes[26]
+	mi := &file_safeguard_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2523,7 +2854,7 @@ func (x *NotifiedAccess) String() string {
 func (*NotifiedAccess) ProtoMessage() {}
 
 func (x *NotifiedAccess) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[26]
+	mi := &file_safeguard_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2536,7 +2867,7 @@ func (x *NotifiedAccess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifiedAccess.ProtoReflect.Descriptor instead.
 func (*NotifiedAccess) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{26}
+	return file_safeguard_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *NotifiedAccess) GetNotification() *Notification {
@@ -2594,7 +2925,7 @@ type Notification struct {
 
 func (x *Notification) Reset() {
 	*x = Notification{}
-	mi := &file_safeguard_proto_msgTypes[27]
+	mi := &file_safeguard_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +2937,7 @@ func (x *Notification) String() string {
 func (*Notification) ProtoMessage() {}
 
 func (x *Notification) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[27]
+	mi := &file_safeguard_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2950,7 @@ func (x *Notification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notification.ProtoReflect.Descriptor instead.
 func (*Notification) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{27}
+	return file_safeguard_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Notification) GetId() string {
@@ -2746,7 +3077,7 @@ type Correction struct {
 
 func (x *Correction) Reset() {
 	*x = Correction{}
-	mi := &file_safeguard_proto_msgTypes[28]
+	mi := &file_safeguard_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +3089,7 @@ func (x *Correction) String() string {
 func (*Correction) ProtoMessage() {}
 
 func (x *Correction) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[28]
+	mi := &file_safeguard_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +3102,7 @@ func (x *Correction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Correction.ProtoReflect.Descriptor instead.
 func (*Correction) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{28}
+	return file_safeguard_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Correction) GetNotificationId() string {
@@ -2805,7 +3136,7 @@ type AcknowledgeRequest struct {
 
 func (x *AcknowledgeRequest) Reset() {
 	*x = AcknowledgeRequest{}
-	mi := &file_safeguard_proto_msgTypes[29]
+	mi := &file_safeguard_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2817,7 +3148,7 @@ func (x *AcknowledgeRequest) String() string {
 func (*AcknowledgeRequest) ProtoMessage() {}
 
 func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[29]
+	mi := &file_safeguard_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2830,7 +3161,7 @@ func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeRequest.ProtoReflect.Descriptor instead.
 func (*AcknowledgeRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{29}
+	return file_safeguard_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AcknowledgeRequest) GetIds() []string {
@@ -2851,7 +3182,7 @@ type AcknowledgeResponse struct {
 
 func (x *AcknowledgeResponse) Reset() {
 	*x = AcknowledgeResponse{}
-	mi := &file_safeguard_proto_msgTypes[30]
+	mi := &file_safeguard_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2863,7 +3194,7 @@ func (x *AcknowledgeResponse) String() string {
 func (*AcknowledgeResponse) ProtoMessage() {}
 
 func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[30]
+	mi := &file_safeguard_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2876,7 +3207,7 @@ func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeResponse.ProtoReflect.Descriptor instead.
 func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{30}
+	return file_safeguard_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AcknowledgeResponse) GetAcknowledged() int32 {
@@ -2908,7 +3239,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_safeguard_proto_msgTypes[31]
+	mi := &file_safeguard_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2920,7 +3251,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[31]
+	mi := &file_safeguard_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2933,7 +3264,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{31}
+	return file_safeguard_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *FollowRequest) GetSites() []string {
@@ -2967,7 +3298,7 @@ type FollowResponse struct {
 
 func (x *FollowResponse) Reset() {
 	*x = FollowResponse{}
-	mi := &file_safeguard_proto_msgTypes[32]
+	mi := &file_safeguard_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2979,7 +3310,7 @@ func (x *FollowResponse) String() string {
 func (*FollowResponse) ProtoMessage() {}
 
 func (x *FollowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[32]
+	mi := &file_safeguard_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2992,7 +3323,7 @@ func (x *FollowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowResponse.ProtoReflect.Descriptor instead.
 func (*FollowResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{32}
+	return file_safeguard_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *FollowResponse) GetNhsNumber() string {
@@ -3055,7 +3386,7 @@ type HeartbeatRequest struct {
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_safeguard_proto_msgTypes[33]
+	mi := &file_safeguard_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3067,7 +3398,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[33]
+	mi := &file_safeguard_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3080,7 +3411,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{33}
+	return file_safeguard_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *HeartbeatRequest) GetBoot() string {
@@ -3290,7 +3621,7 @@ type Queue struct {
 
 func (x *Queue) Reset() {
 	*x = Queue{}
-	mi := &file_safeguard_proto_msgTypes[34]
+	mi := &file_safeguard_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3302,7 +3633,7 @@ func (x *Queue) String() string {
 func (*Queue) ProtoMessage() {}
 
 func (x *Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[34]
+	mi := &file_safeguard_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3315,7 +3646,7 @@ func (x *Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queue.ProtoReflect.Descriptor instead.
 func (*Queue) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{34}
+	return file_safeguard_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Queue) GetLength() uint32 {
@@ -3350,7 +3681,7 @@ type FeedHealth struct {
 
 func (x *FeedHealth) Reset() {
 	*x = FeedHealth{}
-	mi := &file_safeguard_proto_msgTypes[35]
+	mi := &file_safeguard_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3362,7 +3693,7 @@ func (x *FeedHealth) String() string {
 func (*FeedHealth) ProtoMessage() {}
 
 func (x *FeedHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[35]
+	mi := &file_safeguard_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3375,7 +3706,7 @@ func (x *FeedHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedHealth.ProtoReflect.Descriptor instead.
 func (*FeedHealth) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{35}
+	return file_safeguard_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *FeedHealth) GetName() string {
@@ -3457,7 +3788,7 @@ type JournalHealth struct {
 
 func (x *JournalHealth) Reset() {
 	*x = JournalHealth{}
-	mi := &file_safeguard_proto_msgTypes[36]
+	mi := &file_safeguard_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3469,7 +3800,7 @@ func (x *JournalHealth) String() string {
 func (*JournalHealth) ProtoMessage() {}
 
 func (x *JournalHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[36]
+	mi := &file_safeguard_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3482,7 +3813,7 @@ func (x *JournalHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalHealth.ProtoReflect.Descriptor instead.
 func (*JournalHealth) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{36}
+	return file_safeguard_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *JournalHealth) GetStopped() string {
@@ -3551,7 +3882,7 @@ type SinkHealth struct {
 
 func (x *SinkHealth) Reset() {
 	*x = SinkHealth{}
-	mi := &file_safeguard_proto_msgTypes[37]
+	mi := &file_safeguard_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3563,7 +3894,7 @@ func (x *SinkHealth) String() string {
 func (*SinkHealth) ProtoMessage() {}
 
 func (x *SinkHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[37]
+	mi := &file_safeguard_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3576,7 +3907,7 @@ func (x *SinkHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkHealth.ProtoReflect.Descriptor instead.
 func (*SinkHealth) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{37}
+	return file_safeguard_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SinkHealth) GetName() string {
@@ -3648,7 +3979,7 @@ type CacheHealth struct {
 
 func (x *CacheHealth) Reset() {
 	*x = CacheHealth{}
-	mi := &file_safeguard_proto_msgTypes[38]
+	mi := &file_safeguard_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3660,7 +3991,7 @@ func (x *CacheHealth) String() string {
 func (*CacheHealth) ProtoMessage() {}
 
 func (x *CacheHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[38]
+	mi := &file_safeguard_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3673,7 +4004,7 @@ func (x *CacheHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheHealth.ProtoReflect.Descriptor instead.
 func (*CacheHealth) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{38}
+	return file_safeguard_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CacheHealth) GetState() string {
@@ -3719,7 +4050,7 @@ type AttendanceHealth struct {
 
 func (x *AttendanceHealth) Reset() {
 	*x = AttendanceHealth{}
-	mi := &file_safeguard_proto_msgTypes[39]
+	mi := &file_safeguard_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3731,7 +4062,7 @@ func (x *AttendanceHealth) String() string {
 func (*AttendanceHealth) ProtoMessage() {}
 
 func (x *AttendanceHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[39]
+	mi := &file_safeguard_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3744,7 +4075,7 @@ func (x *AttendanceHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttendanceHealth.ProtoReflect.Descriptor instead.
 func (*AttendanceHealth) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{39}
+	return file_safeguard_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AttendanceHealth) GetWindow() uint32 {
@@ -3802,7 +4133,7 @@ type Warning struct {
 
 func (x *Warning) Reset() {
 	*x = Warning{}
-	mi := &file_safeguard_proto_msgTypes[40]
+	mi := &file_safeguard_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3814,7 +4145,7 @@ func (x *Warning) String() string {
 func (*Warning) ProtoMessage() {}
 
 func (x *Warning) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[40]
+	mi := &file_safeguard_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3827,7 +4158,7 @@ func (x *Warning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Warning.ProtoReflect.Descriptor instead.
 func (*Warning) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{40}
+	return file_safeguard_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Warning) GetCode() string {
@@ -3881,7 +4212,7 @@ type Period struct {
 
 func (x *Period) Reset() {
 	*x = Period{}
-	mi := &file_safeguard_proto_msgTypes[41]
+	mi := &file_safeguard_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3893,7 +4224,7 @@ func (x *Period) String() string {
 func (*Period) ProtoMessage() {}
 
 func (x *Period) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[41]
+	mi := &file_safeguard_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3906,7 +4237,7 @@ func (x *Period) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Period.ProtoReflect.Descriptor instead.
 func (*Period) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{41}
+	return file_safeguard_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Period) GetStart() *timestamppb.Timestamp {
@@ -4019,7 +4350,7 @@ type FeedPeriod struct {
 
 func (x *FeedPeriod) Reset() {
 	*x = FeedPeriod{}
-	mi := &file_safeguard_proto_msgTypes[42]
+	mi := &file_safeguard_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4031,7 +4362,7 @@ func (x *FeedPeriod) String() string {
 func (*FeedPeriod) ProtoMessage() {}
 
 func (x *FeedPeriod) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[42]
+	mi := &file_safeguard_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4044,7 +4375,7 @@ func (x *FeedPeriod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedPeriod.ProtoReflect.Descriptor instead.
 func (*FeedPeriod) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{42}
+	return file_safeguard_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FeedPeriod) GetName() string {
@@ -4082,7 +4413,7 @@ type HeartbeatResponse struct {
 
 func (x *HeartbeatResponse) Reset() {
 	*x = HeartbeatResponse{}
-	mi := &file_safeguard_proto_msgTypes[43]
+	mi := &file_safeguard_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4094,7 +4425,7 @@ func (x *HeartbeatResponse) String() string {
 func (*HeartbeatResponse) ProtoMessage() {}
 
 func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[43]
+	mi := &file_safeguard_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4107,7 +4438,7 @@ func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{43}
+	return file_safeguard_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *HeartbeatResponse) GetAt() *timestamppb.Timestamp {
@@ -4160,7 +4491,7 @@ type EnrolRequest struct {
 
 func (x *EnrolRequest) Reset() {
 	*x = EnrolRequest{}
-	mi := &file_safeguard_proto_msgTypes[44]
+	mi := &file_safeguard_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4172,7 +4503,7 @@ func (x *EnrolRequest) String() string {
 func (*EnrolRequest) ProtoMessage() {}
 
 func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[44]
+	mi := &file_safeguard_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4185,7 +4516,7 @@ func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolRequest.ProtoReflect.Descriptor instead.
 func (*EnrolRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{44}
+	return file_safeguard_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *EnrolRequest) GetSecret() []byte {
@@ -4227,7 +4558,7 @@ type EnrolResponse struct {
 
 func (x *EnrolResponse) Reset() {
 	*x = EnrolResponse{}
-	mi := &file_safeguard_proto_msgTypes[45]
+	mi := &file_safeguard_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4239,7 +4570,7 @@ func (x *EnrolResponse) String() string {
 func (*EnrolResponse) ProtoMessage() {}
 
 func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[45]
+	mi := &file_safeguard_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4252,7 +4583,7 @@ func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolResponse.ProtoReflect.Descriptor instead.
 func (*EnrolResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{45}
+	return file_safeguard_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *EnrolResponse) GetChain() [][]byte {
@@ -4279,7 +4610,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_safeguard_proto_msgTypes[46]
+	mi := &file_safeguard_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4291,7 +4622,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[46]
+	mi := &file_safeguard_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4304,7 +4635,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{46}
+	return file_safeguard_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RenewRequest) GetRequest() []byte {
@@ -4325,7 +4656,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_safeguard_proto_msgTypes[47]
+	mi := &file_safeguard_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4337,7 +4668,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[47]
+	mi := &file_safeguard_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4350,7 +4681,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{47}
+	return file_safeguard_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RenewResponse) GetChain() [][]byte {
@@ -4377,7 +4708,7 @@ type StandingRequest struct {
 
 func (x *StandingRequest) Reset() {
 	*x = StandingRequest{}
-	mi := &file_safeguard_proto_msgTypes[48]
+	mi := &file_safeguard_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4389,7 +4720,7 @@ func (x *StandingRequest) String() string {
 func (*StandingRequest) ProtoMessage() {}
 
 func (x *StandingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[48]
+	mi := &file_safeguard_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4402,7 +4733,7 @@ func (x *StandingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandingRequest.ProtoReflect.Descriptor instead.
 func (*StandingRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{48}
+	return file_safeguard_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *StandingRequest) GetTrust() []byte {
@@ -4423,7 +4754,7 @@ type StandingResponse struct {
 
 func (x *StandingResponse) Reset() {
 	*x = StandingResponse{}
-	mi := &file_safeguard_proto_msgTypes[49]
+	mi := &file_safeguard_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4435,7 +4766,7 @@ func (x *StandingResponse) String() string {
 func (*StandingResponse) ProtoMessage() {}
 
 func (x *StandingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[49]
+	mi := &file_safeguard_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4448,7 +4779,7 @@ func (x *StandingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandingResponse.ProtoReflect.Descriptor instead.
 func (*StandingResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{49}
+	return file_safeguard_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *StandingResponse) GetTrust() [][]byte {
@@ -4488,7 +4819,29 @@ const file_safeguard_proto_rawDesc = "" +
 	"\n" +
 	"nhs_number\x18\x05 \x01(\tR\tnhsNumber\x12\"\n" +
 	"\rdate_of_birth\x18\x06 \x01(\tR\vdateOfBirth\x12-\n" +
-	"\x12sensitive_location\x18\a \x01(\bR\x11sensitiveLocationJ\x04\b\b\x10\x10\"\xb7\x03\n" +
+	"\x12sensitive_location\x18\a \x01(\bR\x11sensitiveLocationJ\x04\b\b\x10\x10\"{\n" +
+	"\x0eRefreshRequest\x12,\n" +
+	"\x06author\x18\x01 \x01(\v2\x14.safeguard.v1.AuthorR\x06author\x12;\n" +
+	"\tquestions\x18\x02 \x03(\v2\x1d.safeguard.v1.RefreshQuestionR\tquestions\"\xe5\x01\n" +
+	"\x0fRefreshQuestion\x12#\n" +
+	"\rattendance_id\x18\x01 \x01(\tR\fattendanceId\x12;\n" +
+	"\vattended_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"attendedAt\x12\x1d\n" +
+	"\n" +
+	"nhs_number\x18\x03 \x01(\tR\tnhsNumber\x12\"\n" +
+	"\rdate_of_birth\x18\x04 \x01(\tR\vdateOfBirth\x12-\n" +
+	"\x12sensitive_location\x18\x05 \x01(\bR\x11sensitiveLocation\"\xe0\x01\n" +
+	"\x0fRefreshResponse\x128\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x1c.safeguard.v1.RefreshOutcomeR\boutcomes\x121\n" +
+	"\x06policy\x18\x02 \x01(\v2\x19.safeguard.v1.CachePolicyR\x06policy\x12/\n" +
+	"\aoverdue\x18\x03 \x03(\v2\x15.safeguard.v1.DataAgeR\aoverdue\x12/\n" +
+	"\x05pause\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x05pause\"\x86\x01\n" +
+	"\x0eRefreshOutcome\x126\n" +
+	"\x06answer\x18\x01 \x01(\v2\x1c.safeguard.v1.LookupResponseH\x00R\x06answer\x121\n" +
+	"\arefusal\x18\x02 \x01(\v2\x15.safeguard.v1.RefusalH\x00R\arefusalB\t\n" +
+	"\aoutcome\"!\n" +
+	"\aRefusal\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\xb7\x03\n" +
 	"\x0eLookupResponse\x127\n" +
 	"\aunknown\x18\x01 \x01(\v2\x1b.safeguard.v1.UnknownAnswerH\x00R\aunknown\x125\n" +
 	"\tnone_held\x18\x02 \x01(\v2\x16.safeguard.v1.NoneHeldH\x00R\bnoneHeld\x12(\n" +
@@ -4857,9 +5210,10 @@ const file_safeguard_proto_rawDesc = "" +
 	"\x13AGENT_STATE_WORKING\x10\x02\x12\x18\n" +
 	"\x14AGENT_STATE_STOPPING\x10\x03\x12\x18\n" +
 	"\x14AGENT_STATE_DEGRADED\x10\x04\x12\x17\n" +
-	"\x13AGENT_STATE_FAILING\x10\x052\x94\x01\n" +
+	"\x13AGENT_STATE_FAILING\x10\x052\xdc\x01\n" +
 	"\x05Flags\x12C\n" +
 	"\x06Lookup\x12\x1b.safeguard.v1.LookupRequest\x1a\x1c.safeguard.v1.LookupResponse\x12F\n" +
+	"\aRefresh\x12\x1c.safeguard.v1.RefreshRequest\x1a\x1d.safeguard.v1.RefreshResponse\x12F\n" +
 	"\aCorrect\x12\x1c.safeguard.v1.CorrectRequest\x1a\x1d.safeguard.v1.CorrectResponse2\xd1\x02\n" +
 	"\aUploads\x12E\n" +
 	"\x06Upload\x12\x1b.safeguard.v1.UploadRequest\x1a\x1a.safeguard.v1.UploadReport(\x010\x01\x12C\n" +
@@ -4892,7 +5246,7 @@ func file_safeguard_proto_rawDescGZIP() []byte {
 }
 
 var file_safeguard_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_safeguard_proto_goTypes = []any{
 	(Purpose)(0),                   // 0: safeguard.v1.Purpose
 	(CareSetting)(0),               // 1: safeguard.v1.CareSetting
@@ -4907,162 +5261,178 @@ var file_safeguard_proto_goTypes = []any{
 	(*Accountable)(nil),            // 10: safeguard.v1.Accountable
 	(*Author)(nil),                 // 11: safeguard.v1.Author
 	(*LookupRequest)(nil),          // 12: safeguard.v1.LookupRequest
-	(*LookupResponse)(nil),         // 13: safeguard.v1.LookupResponse
-	(*CachePolicy)(nil),            // 14: safeguard.v1.CachePolicy
-	(*Ages)(nil),                   // 15: safeguard.v1.Ages
-	(*PastAccess)(nil),             // 16: safeguard.v1.PastAccess
-	(*DataAge)(nil),                // 17: safeguard.v1.DataAge
-	(*CorrectRequest)(nil),         // 18: safeguard.v1.CorrectRequest
-	(*CorrectResponse)(nil),        // 19: safeguard.v1.CorrectResponse
-	(*UnknownAnswer)(nil),          // 20: safeguard.v1.UnknownAnswer
-	(*NoneHeld)(nil),               // 21: safeguard.v1.NoneHeld
-	(*Held)(nil),                   // 22: safeguard.v1.Held
-	(*Flag)(nil),                   // 23: safeguard.v1.Flag
-	(*Authority)(nil),              // 24: safeguard.v1.Authority
-	(*UploadRequest)(nil),          // 25: safeguard.v1.UploadRequest
-	(*UploadHeader)(nil),           // 26: safeguard.v1.UploadHeader
-	(*UploadRows)(nil),             // 27: safeguard.v1.UploadRows
-	(*UploadRow)(nil),              // 28: safeguard.v1.UploadRow
-	(*UploadReport)(nil),           // 29: safeguard.v1.UploadReport
-	(*RowVerdict)(nil),             // 30: safeguard.v1.RowVerdict
-	(*ReportRequest)(nil),          // 31: safeguard.v1.ReportRequest
-	(*InactiveNumbersRequest)(nil), // 32: safeguard.v1.InactiveNumbersRequest
-	(*InactiveNumber)(nil),         // 33: safeguard.v1.InactiveNumber
-	(*PullRequest)(nil),            // 34: safeguard.v1.PullRequest
-	(*AccessesRequest)(nil),        // 35: safeguard.v1.AccessesRequest
-	(*NotifiedAccess)(nil),         // 36: safeguard.v1.NotifiedAccess
-	(*Notification)(nil),           // 37: safeguard.v1.Notification
-	(*Correction)(nil),             // 38: safeguard.v1.Correction
-	(*AcknowledgeRequest)(nil),     // 39: safeguard.v1.AcknowledgeRequest
-	(*AcknowledgeResponse)(nil),    // 40: safeguard.v1.AcknowledgeResponse
-	(*FollowRequest)(nil),          // 41: safeguard.v1.FollowRequest
-	(*FollowResponse)(nil),         // 42: safeguard.v1.FollowResponse
-	(*HeartbeatRequest)(nil),       // 43: safeguard.v1.HeartbeatRequest
-	(*Queue)(nil),                  // 44: safeguard.v1.Queue
-	(*FeedHealth)(nil),             // 45: safeguard.v1.FeedHealth
-	(*JournalHealth)(nil),          // 46: safeguard.v1.JournalHealth
-	(*SinkHealth)(nil),             // 47: safeguard.v1.SinkHealth
-	(*CacheHealth)(nil),            // 48: safeguard.v1.CacheHealth
-	(*AttendanceHealth)(nil),       // 49: safeguard.v1.AttendanceHealth
-	(*Warning)(nil),                // 50: safeguard.v1.Warning
-	(*Period)(nil),                 // 51: safeguard.v1.Period
-	(*FeedPeriod)(nil),             // 52: safeguard.v1.FeedPeriod
-	(*HeartbeatResponse)(nil),      // 53: safeguard.v1.HeartbeatResponse
-	(*EnrolRequest)(nil),           // 54: safeguard.v1.EnrolRequest
-	(*EnrolResponse)(nil),          // 55: safeguard.v1.EnrolResponse
-	(*RenewRequest)(nil),           // 56: safeguard.v1.RenewRequest
-	(*RenewResponse)(nil),          // 57: safeguard.v1.RenewResponse
-	(*StandingRequest)(nil),        // 58: safeguard.v1.StandingRequest
-	(*StandingResponse)(nil),       // 59: safeguard.v1.StandingResponse
-	(*timestamppb.Timestamp)(nil),  // 60: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 61: google.protobuf.Duration
+	(*RefreshRequest)(nil),         // 13: safeguard.v1.RefreshRequest
+	(*RefreshQuestion)(nil),        // 14: safeguard.v1.RefreshQuestion
+	(*RefreshResponse)(nil),        // 15: safeguard.v1.RefreshResponse
+	(*RefreshOutcome)(nil),         // 16: safeguard.v1.RefreshOutcome
+	(*Refusal)(nil),                // 17: safeguard.v1.Refusal
+	(*LookupResponse)(nil),         // 18: safeguard.v1.LookupResponse
+	(*CachePolicy)(nil),            // 19: safeguard.v1.CachePolicy
+	(*Ages)(nil),                   // 20: safeguard.v1.Ages
+	(*PastAccess)(nil),             // 21: safeguard.v1.PastAccess
+	(*DataAge)(nil),                // 22: safeguard.v1.DataAge
+	(*CorrectRequest)(nil),         // 23: safeguard.v1.CorrectRequest
+	(*CorrectResponse)(nil),        // 24: safeguard.v1.CorrectResponse
+	(*UnknownAnswer)(nil),          // 25: safeguard.v1.UnknownAnswer
+	(*NoneHeld)(nil),               // 26: safeguard.v1.NoneHeld
+	(*Held)(nil),                   // 27: safeguard.v1.Held
+	(*Flag)(nil),                   // 28: safeguard.v1.Flag
+	(*Authority)(nil),              // 29: safeguard.v1.Authority
+	(*UploadRequest)(nil),          // 30: safeguard.v1.UploadRequest
+	(*UploadHeader)(nil),           // 31: safeguard.v1.UploadHeader
+	(*UploadRows)(nil),             // 32: safeguard.v1.UploadRows
+	(*UploadRow)(nil),              // 33: safeguard.v1.UploadRow
+	(*UploadReport)(nil),           // 34: safeguard.v1.UploadReport
+	(*RowVerdict)(nil),             // 35: safeguard.v1.RowVerdict
+	(*ReportRequest)(nil),          // 36: safeguard.v1.ReportRequest
+	(*InactiveNumbersRequest)(nil), // 37: safeguard.v1.InactiveNumbersRequest
+	(*InactiveNumber)(nil),         // 38: safeguard.v1.InactiveNumber
+	(*PullRequest)(nil),            // 39: safeguard.v1.PullRequest
+	(*AccessesRequest)(nil),        // 40: safeguard.v1.AccessesRequest
+	(*NotifiedAccess)(nil),         // 41: safeguard.v1.NotifiedAccess
+	(*Notification)(nil),           // 42: safeguard.v1.Notification
+	(*Correction)(nil),             // 43: safeguard.v1.Correction
+	(*AcknowledgeRequest)(nil),     // 44: safeguard.v1.AcknowledgeRequest
+	(*AcknowledgeResponse)(nil),    // 45: safeguard.v1.AcknowledgeResponse
+	(*FollowRequest)(nil),          // 46: safeguard.v1.FollowRequest
+	(*FollowResponse)(nil),         // 47: safeguard.v1.FollowResponse
+	(*HeartbeatRequest)(nil),       // 48: safeguard.v1.HeartbeatRequest
+	(*Queue)(nil),                  // 49: safeguard.v1.Queue
+	(*FeedHealth)(nil),             // 50: safeguard.v1.FeedHealth
+	(*JournalHealth)(nil),          // 51: safeguard.v1.JournalHealth
+	(*SinkHealth)(nil),             // 52: safeguard.v1.SinkHealth
+	(*CacheHealth)(nil),            // 53: safeguard.v1.CacheHealth
+	(*AttendanceHealth)(nil),       // 54: safeguard.v1.AttendanceHealth
+	(*Warning)(nil),                // 55: safeguard.v1.Warning
+	(*Period)(nil),                 // 56: safeguard.v1.Period
+	(*FeedPeriod)(nil),             // 57: safeguard.v1.FeedPeriod
+	(*HeartbeatResponse)(nil),      // 58: safeguard.v1.HeartbeatResponse
+	(*EnrolRequest)(nil),           // 59: safeguard.v1.EnrolRequest
+	(*EnrolResponse)(nil),          // 60: safeguard.v1.EnrolResponse
+	(*RenewRequest)(nil),           // 61: safeguard.v1.RenewRequest
+	(*RenewResponse)(nil),          // 62: safeguard.v1.RenewResponse
+	(*StandingRequest)(nil),        // 63: safeguard.v1.StandingRequest
+	(*StandingResponse)(nil),       // 64: safeguard.v1.StandingResponse
+	(*timestamppb.Timestamp)(nil),  // 65: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 66: google.protobuf.Duration
 }
 var file_safeguard_proto_depIdxs = []int32{
 	1,  // 0: safeguard.v1.Author.care_setting:type_name -> safeguard.v1.CareSetting
 	10, // 1: safeguard.v1.Author.accountable:type_name -> safeguard.v1.Accountable
 	0,  // 2: safeguard.v1.LookupRequest.purpose:type_name -> safeguard.v1.Purpose
 	11, // 3: safeguard.v1.LookupRequest.author:type_name -> safeguard.v1.Author
-	60, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
-	20, // 5: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
-	21, // 6: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
-	22, // 7: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
-	60, // 8: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
-	14, // 9: safeguard.v1.LookupResponse.policy:type_name -> safeguard.v1.CachePolicy
-	16, // 10: safeguard.v1.LookupResponse.history:type_name -> safeguard.v1.PastAccess
-	17, // 11: safeguard.v1.LookupResponse.data:type_name -> safeguard.v1.DataAge
-	61, // 12: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
-	15, // 13: safeguard.v1.CachePolicy.held:type_name -> safeguard.v1.Ages
-	15, // 14: safeguard.v1.CachePolicy.none:type_name -> safeguard.v1.Ages
-	61, // 15: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
-	61, // 16: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
-	60, // 17: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
-	1,  // 18: safeguard.v1.PastAccess.care_setting:type_name -> safeguard.v1.CareSetting
-	10, // 19: safeguard.v1.PastAccess.accountable:type_name -> safeguard.v1.Accountable
-	60, // 20: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
-	11, // 21: safeguard.v1.CorrectRequest.author:type_name -> safeguard.v1.Author
-	3,  // 22: safeguard.v1.CorrectRequest.reason:type_name -> safeguard.v1.CorrectionReason
-	60, // 23: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
-	4,  // 24: safeguard.v1.CorrectResponse.outcome:type_name -> safeguard.v1.CorrectOutcome
-	5,  // 25: safeguard.v1.UnknownAnswer.reason:type_name -> safeguard.v1.UnknownReason
-	23, // 26: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
-	2,  // 27: safeguard.v1.Flag.plan:type_name -> safeguard.v1.Plan
-	24, // 28: safeguard.v1.Flag.authority:type_name -> safeguard.v1.Authority
-	26, // 29: safeguard.v1.UploadRequest.header:type_name -> safeguard.v1.UploadHeader
-	27, // 30: safeguard.v1.UploadRequest.rows:type_name -> safeguard.v1.UploadRows
-	6,  // 31: safeguard.v1.UploadHeader.kind:type_name -> safeguard.v1.UploadKind
-	28, // 32: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
-	30, // 33: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
-	60, // 34: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
-	7,  // 35: safeguard.v1.UploadReport.state:type_name -> safeguard.v1.UploadState
-	6,  // 36: safeguard.v1.UploadReport.kind:type_name -> safeguard.v1.UploadKind
-	8,  // 37: safeguard.v1.InactiveNumber.standing:type_name -> safeguard.v1.InactiveStanding
-	60, // 38: safeguard.v1.InactiveNumber.recorded_at:type_name -> google.protobuf.Timestamp
-	60, // 39: safeguard.v1.AccessesRequest.from:type_name -> google.protobuf.Timestamp
-	60, // 40: safeguard.v1.AccessesRequest.until:type_name -> google.protobuf.Timestamp
-	37, // 41: safeguard.v1.NotifiedAccess.notification:type_name -> safeguard.v1.Notification
-	60, // 42: safeguard.v1.NotifiedAccess.acknowledged_at:type_name -> google.protobuf.Timestamp
-	2,  // 43: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
-	1,  // 44: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
-	10, // 45: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
-	60, // 46: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
-	60, // 47: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
-	38, // 48: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
-	3,  // 49: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
-	60, // 50: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
-	60, // 51: safeguard.v1.HeartbeatRequest.written_at:type_name -> google.protobuf.Timestamp
-	9,  // 52: safeguard.v1.HeartbeatRequest.state:type_name -> safeguard.v1.AgentState
-	45, // 53: safeguard.v1.HeartbeatRequest.feeds:type_name -> safeguard.v1.FeedHealth
-	46, // 54: safeguard.v1.HeartbeatRequest.journal:type_name -> safeguard.v1.JournalHealth
-	47, // 55: safeguard.v1.HeartbeatRequest.sinks:type_name -> safeguard.v1.SinkHealth
-	44, // 56: safeguard.v1.HeartbeatRequest.lookups:type_name -> safeguard.v1.Queue
-	44, // 57: safeguard.v1.HeartbeatRequest.corrections:type_name -> safeguard.v1.Queue
-	48, // 58: safeguard.v1.HeartbeatRequest.cache:type_name -> safeguard.v1.CacheHealth
-	60, // 59: safeguard.v1.HeartbeatRequest.certificate_from:type_name -> google.protobuf.Timestamp
-	60, // 60: safeguard.v1.HeartbeatRequest.certificate_until:type_name -> google.protobuf.Timestamp
-	49, // 61: safeguard.v1.HeartbeatRequest.attendances:type_name -> safeguard.v1.AttendanceHealth
-	50, // 62: safeguard.v1.HeartbeatRequest.warnings:type_name -> safeguard.v1.Warning
-	51, // 63: safeguard.v1.HeartbeatRequest.periods:type_name -> safeguard.v1.Period
-	44, // 64: safeguard.v1.JournalHealth.waiting:type_name -> safeguard.v1.Queue
-	44, // 65: safeguard.v1.SinkHealth.waiting:type_name -> safeguard.v1.Queue
-	44, // 66: safeguard.v1.AttendanceHealth.unknown:type_name -> safeguard.v1.Queue
-	60, // 67: safeguard.v1.Period.start:type_name -> google.protobuf.Timestamp
-	9,  // 68: safeguard.v1.Period.state:type_name -> safeguard.v1.AgentState
-	52, // 69: safeguard.v1.Period.feeds:type_name -> safeguard.v1.FeedPeriod
-	60, // 70: safeguard.v1.HeartbeatResponse.at:type_name -> google.protobuf.Timestamp
-	60, // 71: safeguard.v1.HeartbeatResponse.kept:type_name -> google.protobuf.Timestamp
-	12, // 72: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
-	18, // 73: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
-	25, // 74: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
-	31, // 75: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
-	32, // 76: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
-	39, // 77: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
-	34, // 78: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
-	39, // 79: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
-	35, // 80: safeguard.v1.Notifications.Accesses:input_type -> safeguard.v1.AccessesRequest
-	41, // 81: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
-	43, // 82: safeguard.v1.Fleet.Heartbeat:input_type -> safeguard.v1.HeartbeatRequest
-	54, // 83: safeguard.v1.Enrolment.Enrol:input_type -> safeguard.v1.EnrolRequest
-	56, // 84: safeguard.v1.Enrolment.Renew:input_type -> safeguard.v1.RenewRequest
-	58, // 85: safeguard.v1.Enrolment.Standing:input_type -> safeguard.v1.StandingRequest
-	13, // 86: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
-	19, // 87: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
-	29, // 88: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
-	29, // 89: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
-	33, // 90: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
-	40, // 91: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
-	37, // 92: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
-	40, // 93: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
-	36, // 94: safeguard.v1.Notifications.Accesses:output_type -> safeguard.v1.NotifiedAccess
-	42, // 95: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
-	53, // 96: safeguard.v1.Fleet.Heartbeat:output_type -> safeguard.v1.HeartbeatResponse
-	55, // 97: safeguard.v1.Enrolment.Enrol:output_type -> safeguard.v1.EnrolResponse
-	57, // 98: safeguard.v1.Enrolment.Renew:output_type -> safeguard.v1.RenewResponse
-	59, // 99: safeguard.v1.Enrolment.Standing:output_type -> safeguard.v1.StandingResponse
-	86, // [86:100] is the sub-list for method output_type
-	72, // [72:86] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	65, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
+	11, // 5: safeguard.v1.RefreshRequest.author:type_name -> safeguard.v1.Author
+	14, // 6: safeguard.v1.RefreshRequest.questions:type_name -> safeguard.v1.RefreshQuestion
+	65, // 7: safeguard.v1.RefreshQuestion.attended_at:type_name -> google.protobuf.Timestamp
+	16, // 8: safeguard.v1.RefreshResponse.outcomes:type_name -> safeguard.v1.RefreshOutcome
+	19, // 9: safeguard.v1.RefreshResponse.policy:type_name -> safeguard.v1.CachePolicy
+	22, // 10: safeguard.v1.RefreshResponse.overdue:type_name -> safeguard.v1.DataAge
+	66, // 11: safeguard.v1.RefreshResponse.pause:type_name -> google.protobuf.Duration
+	18, // 12: safeguard.v1.RefreshOutcome.answer:type_name -> safeguard.v1.LookupResponse
+	17, // 13: safeguard.v1.RefreshOutcome.refusal:type_name -> safeguard.v1.Refusal
+	25, // 14: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
+	26, // 15: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
+	27, // 16: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
+	65, // 17: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
+	19, // 18: safeguard.v1.LookupResponse.policy:type_name -> safeguard.v1.CachePolicy
+	21, // 19: safeguard.v1.LookupResponse.history:type_name -> safeguard.v1.PastAccess
+	22, // 20: safeguard.v1.LookupResponse.data:type_name -> safeguard.v1.DataAge
+	66, // 21: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
+	20, // 22: safeguard.v1.CachePolicy.held:type_name -> safeguard.v1.Ages
+	20, // 23: safeguard.v1.CachePolicy.none:type_name -> safeguard.v1.Ages
+	66, // 24: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
+	66, // 25: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
+	65, // 26: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
+	1,  // 27: safeguard.v1.PastAccess.care_setting:type_name -> safeguard.v1.CareSetting
+	10, // 28: safeguard.v1.PastAccess.accountable:type_name -> safeguard.v1.Accountable
+	65, // 29: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
+	11, // 30: safeguard.v1.CorrectRequest.author:type_name -> safeguard.v1.Author
+	3,  // 31: safeguard.v1.CorrectRequest.reason:type_name -> safeguard.v1.CorrectionReason
+	65, // 32: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
+	4,  // 33: safeguard.v1.CorrectResponse.outcome:type_name -> safeguard.v1.CorrectOutcome
+	5,  // 34: safeguard.v1.UnknownAnswer.reason:type_name -> safeguard.v1.UnknownReason
+	28, // 35: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
+	2,  // 36: safeguard.v1.Flag.plan:type_name -> safeguard.v1.Plan
+	29, // 37: safeguard.v1.Flag.authority:type_name -> safeguard.v1.Authority
+	31, // 38: safeguard.v1.UploadRequest.header:type_name -> safeguard.v1.UploadHeader
+	32, // 39: safeguard.v1.UploadRequest.rows:type_name -> safeguard.v1.UploadRows
+	6,  // 40: safeguard.v1.UploadHeader.kind:type_name -> safeguard.v1.UploadKind
+	33, // 41: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
+	35, // 42: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
+	65, // 43: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
+	7,  // 44: safeguard.v1.UploadReport.state:type_name -> safeguard.v1.UploadState
+	6,  // 45: safeguard.v1.UploadReport.kind:type_name -> safeguard.v1.UploadKind
+	8,  // 46: safeguard.v1.InactiveNumber.standing:type_name -> safeguard.v1.InactiveStanding
+	65, // 47: safeguard.v1.InactiveNumber.recorded_at:type_name -> google.protobuf.Timestamp
+	65, // 48: safeguard.v1.AccessesRequest.from:type_name -> google.protobuf.Timestamp
+	65, // 49: safeguard.v1.AccessesRequest.until:type_name -> google.protobuf.Timestamp
+	42, // 50: safeguard.v1.NotifiedAccess.notification:type_name -> safeguard.v1.Notification
+	65, // 51: safeguard.v1.NotifiedAccess.acknowledged_at:type_name -> google.protobuf.Timestamp
+	2,  // 52: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
+	1,  // 53: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
+	10, // 54: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
+	65, // 55: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
+	65, // 56: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
+	43, // 57: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
+	3,  // 58: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
+	65, // 59: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
+	65, // 60: safeguard.v1.HeartbeatRequest.written_at:type_name -> google.protobuf.Timestamp
+	9,  // 61: safeguard.v1.HeartbeatRequest.state:type_name -> safeguard.v1.AgentState
+	50, // 62: safeguard.v1.HeartbeatRequest.feeds:type_name -> safeguard.v1.FeedHealth
+	51, // 63: safeguard.v1.HeartbeatRequest.journal:type_name -> safeguard.v1.JournalHealth
+	52, // 64: safeguard.v1.HeartbeatRequest.sinks:type_name -> safeguard.v1.SinkHealth
+	49, // 65: safeguard.v1.HeartbeatRequest.lookups:type_name -> safeguard.v1.Queue
+	49, // 66: safeguard.v1.HeartbeatRequest.corrections:type_name -> safeguard.v1.Queue
+	53, // 67: safeguard.v1.HeartbeatRequest.cache:type_name -> safeguard.v1.CacheHealth
+	65, // 68: safeguard.v1.HeartbeatRequest.certificate_from:type_name -> google.protobuf.Timestamp
+	65, // 69: safeguard.v1.HeartbeatRequest.certificate_until:type_name -> google.protobuf.Timestamp
+	54, // 70: safeguard.v1.HeartbeatRequest.attendances:type_name -> safeguard.v1.AttendanceHealth
+	55, // 71: safeguard.v1.HeartbeatRequest.warnings:type_name -> safeguard.v1.Warning
+	56, // 72: safeguard.v1.HeartbeatRequest.periods:type_name -> safeguard.v1.Period
+	49, // 73: safeguard.v1.JournalHealth.waiting:type_name -> safeguard.v1.Queue
+	49, // 74: safeguard.v1.SinkHealth.waiting:type_name -> safeguard.v1.Queue
+	49, // 75: safeguard.v1.AttendanceHealth.unknown:type_name -> safeguard.v1.Queue
+	65, // 76: safeguard.v1.Period.start:type_name -> google.protobuf.Timestamp
+	9,  // 77: safeguard.v1.Period.state:type_name -> safeguard.v1.AgentState
+	57, // 78: safeguard.v1.Period.feeds:type_name -> safeguard.v1.FeedPeriod
+	65, // 79: safeguard.v1.HeartbeatResponse.at:type_name -> google.protobuf.Timestamp
+	65, // 80: safeguard.v1.HeartbeatResponse.kept:type_name -> google.protobuf.Timestamp
+	12, // 81: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
+	13, // 82: safeguard.v1.Flags.Refresh:input_type -> safeguard.v1.RefreshRequest
+	23, // 83: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
+	30, // 84: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
+	36, // 85: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
+	37, // 86: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
+	44, // 87: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
+	39, // 88: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
+	44, // 89: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
+	40, // 90: safeguard.v1.Notifications.Accesses:input_type -> safeguard.v1.AccessesRequest
+	46, // 91: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
+	48, // 92: safeguard.v1.Fleet.Heartbeat:input_type -> safeguard.v1.HeartbeatRequest
+	59, // 93: safeguard.v1.Enrolment.Enrol:input_type -> safeguard.v1.EnrolRequest
+	61, // 94: safeguard.v1.Enrolment.Renew:input_type -> safeguard.v1.RenewRequest
+	63, // 95: safeguard.v1.Enrolment.Standing:input_type -> safeguard.v1.StandingRequest
+	18, // 96: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
+	15, // 97: safeguard.v1.Flags.Refresh:output_type -> safeguard.v1.RefreshResponse
+	24, // 98: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
+	34, // 99: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
+	34, // 100: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
+	38, // 101: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
+	45, // 102: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
+	42, // 103: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
+	45, // 104: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
+	41, // 105: safeguard.v1.Notifications.Accesses:output_type -> safeguard.v1.NotifiedAccess
+	47, // 106: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
+	58, // 107: safeguard.v1.Fleet.Heartbeat:output_type -> safeguard.v1.HeartbeatResponse
+	60, // 108: safeguard.v1.Enrolment.Enrol:output_type -> safeguard.v1.EnrolResponse
+	62, // 109: safeguard.v1.Enrolment.Renew:output_type -> safeguard.v1.RenewResponse
+	64, // 110: safeguard.v1.Enrolment.Standing:output_type -> safeguard.v1.StandingResponse
+	96, // [96:111] is the sub-list for method output_type
+	81, // [81:96] is the sub-list for method input_type
+	81, // [81:81] is the sub-list for extension type_name
+	81, // [81:81] is the sub-list for extension extendee
+	0,  // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_safeguard_proto_init() }
@@ -5070,12 +5440,16 @@ func file_safeguard_proto_init() {
 	if File_safeguard_proto != nil {
 		return
 	}
-	file_safeguard_proto_msgTypes[3].OneofWrappers = []any{
+	file_safeguard_proto_msgTypes[6].OneofWrappers = []any{
+		(*RefreshOutcome_Answer)(nil),
+		(*RefreshOutcome_Refusal)(nil),
+	}
+	file_safeguard_proto_msgTypes[8].OneofWrappers = []any{
 		(*LookupResponse_Unknown)(nil),
 		(*LookupResponse_NoneHeld)(nil),
 		(*LookupResponse_Held)(nil),
 	}
-	file_safeguard_proto_msgTypes[15].OneofWrappers = []any{
+	file_safeguard_proto_msgTypes[20].OneofWrappers = []any{
 		(*UploadRequest_Header)(nil),
 		(*UploadRequest_Rows)(nil),
 	}
@@ -5085,7 +5459,7 @@ func file_safeguard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_safeguard_proto_rawDesc), len(file_safeguard_proto_rawDesc)),
 			NumEnums:      10,
-			NumMessages:   50,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

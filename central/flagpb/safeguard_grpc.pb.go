@@ -44,6 +44,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Flags_Lookup_FullMethodName  = "/safeguard.v1.Flags/Lookup"
+	Flags_Refresh_FullMethodName = "/safeguard.v1.Flags/Refresh"
 	Flags_Correct_FullMethodName = "/safeguard.v1.Flags/Correct"
 )
 
@@ -59,6 +60,10 @@ type FlagsClient interface {
 	// before the answer leaves. It is idempotent by (organisation, attendance_id,
 	// nhs_number): a hedge, a retry and a late repeat are the same lookup.
 	Lookup(ctx context.Context, in *LookupRequest, opts ...grpc.CallOption) (*LookupResponse, error)
+	// Refresh is many lookups with purpose REFRESH for one author at once: an agent
+	// keeps its cache fresh with it. Each question is answered for itself, as Lookup
+	// would, and each is in the audit before any answer leaves.
+	Refresh(ctx context.Context, in *RefreshRequest, opts ...grpc.CallOption) (*RefreshResponse, error)
 	// Correct tells that an unscheduled lookup should not have been made. Each
 	// local authority that was notified is owed one correction, which refers to
 	// its notification, and the access is shown no more. It is idempotent by
@@ -80,6 +85,16 @@ func (c *flagsClient) Lookup(ctx context.Context, in *LookupRequest, opts ...grp
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LookupResponse)
 	err := c.cc.Invoke(ctx, Flags_Lookup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *flagsClient) Refresh(ctx context.Context, in *RefreshRequest, opts ...grpc.CallOption) (*RefreshResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RefreshResponse)
+	err := c.cc.Invoke(ctx, Flags_Refresh_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +123,10 @@ type FlagsServer interface {
 	// before the answer leaves. It is idempotent by (organisation, attendance_id,
 	// nhs_number): a hedge, a retry and a late repeat are the same lookup.
 	Lookup(context.Context, *LookupRequest) (*LookupResponse, error)
+	// Refresh is many lookups with purpose REFRESH for one author at once: an agent
+	// keeps its cache fresh with it. Each question is answered for itself, as Lookup
+	// would, and each is in the audit before any answer leaves.
+	Refresh(context.Context, *RefreshRequest) (*RefreshResponse, error)
 	// Correct tells that an unscheduled lookup should not have been made. Each
 	// local authority that was notified is owed one correction, which refers to
 	// its notification, and the access is shown no more. It is idempotent by
@@ -127,6 +146,9 @@ type UnimplementedFlagsServer struct{}
 
 func (UnimplementedFlagsServer) Lookup(context.Context, *LookupRequest) (*LookupResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Lookup not implemented")
+}
+func (UnimplementedFlagsServer) Refresh(context.Context, *RefreshRequest) (*RefreshResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Refresh not implemented")
 }
 func (UnimplementedFlagsServer) Correct(context.Context, *CorrectRequest) (*CorrectResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Correct not implemented")
@@ -170,6 +192,24 @@ func _Flags_Lookup_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Flags_Refresh_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RefreshRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FlagsServer).Refresh(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Flags_Refresh_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FlagsServer).Refresh(ctx, req.(*RefreshRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Flags_Correct_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CorrectRequest)
 	if err := dec(in); err != nil {
@@ -198,6 +238,10 @@ var Flags_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Lookup",
 			Handler:    _Flags_Lookup_Handler,
+		},
+		{
+			MethodName: "Refresh",
+			Handler:    _Flags_Refresh_Handler,
 		},
 		{
 			MethodName: "Correct",

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,22 +11,8 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/flagpb"
-	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/central/store"
 )
-
-// companions gives what adds to a response all that comes with every answer: what
-// the site may keep, how old the data are, and how fast owed lookups may come.
-func (s *Server) companions(id identity.Identity, q safeguard.Query, site store.Site, now time.Time) func(*flagpb.LookupResponse) *flagpb.LookupResponse {
-	late := q.Purpose == safeguard.Unscheduled && now.Sub(q.At) > owedAfter
-	pause := s.owing.pause(id.String(), late, s.policy.OwedRate, now)
-	return func(r *flagpb.LookupResponse) *flagpb.LookupResponse {
-		r.Policy = wireCachePolicy(site.Policy.Cache(s.policy.Cache))
-		r.Data = s.directory.data(r.GetHeld().GetFlags(), s.policy.DataAge, now)
-		r.OwedPause = durationpb.New(pause)
-		return r
-	}
-}
 
 func wireCachePolicy(p safeguard.CachePolicy) *flagpb.CachePolicy {
 	if p.Off {
@@ -38,29 +25,30 @@ func wireAges(a safeguard.Ages) *flagpb.Ages {
 	return &flagpb.Ages{Fresh: durationpb.New(a.Fresh), Usable: durationpb.New(a.Usable)}
 }
 
-// data is how old the data are of the authorities of the flags, and of every
-// other one whose data are overdue.
-func (d *Directory) data(flags []*flagpb.Flag, after time.Duration, now time.Time) []*flagpb.DataAge {
-	uploaded := *d.uploaded.Load()
-	overdue := d.overdue(uploaded, after, now)
-	if len(flags) == 0 {
-		return overdue
-	}
+// ages is how old the data of the flags' authorities are.
+func (s *Server) ages(flags []safeguard.Flag, now time.Time) []*flagpb.DataAge {
+	uploaded := *s.directory.uploaded.Load()
 	var list []*flagpb.DataAge
-	listed := map[string]bool{}
-	for _, f := range flags {
-		if code := f.GetAuthority().GetCode(); !listed[code] && code != testAuthority.String() {
-			listed[code] = true
-			parsed, _ := safeguard.ParseODSCode(code) // it was one before it was written
-			list = append(list, dataAge(d.Authority(parsed), uploaded, after, now))
-		}
-	}
-	for _, age := range overdue {
-		if !listed[age.GetAuthority()] {
-			list = append(list, age)
+	for i, f := range flags {
+		same := func(other safeguard.Flag) bool { return other.Authority.Code == f.Authority.Code }
+		if f.Authority.Code != testAuthority && !slices.ContainsFunc(flags[:i], same) {
+			list = append(list, dataAge(f.Authority, uploaded, s.policy.DataAge, now))
 		}
 	}
 	return list
+}
+
+// withOverdue adds every other authority whose data are overdue.
+func withOverdue(own, overdue []*flagpb.DataAge) []*flagpb.DataAge {
+	if len(own) == 0 {
+		return overdue
+	}
+	for _, age := range overdue {
+		if !slices.ContainsFunc(own, func(o *flagpb.DataAge) bool { return o.GetAuthority() == age.GetAuthority() }) {
+			own = append(own, age)
+		}
+	}
+	return own
 }
 
 func dataAge(a safeguard.Authority, uploaded map[safeguard.ODSCode]time.Time, after time.Duration, now time.Time) *flagpb.DataAge {
@@ -81,10 +69,11 @@ type overdueAges struct {
 // overdueFor is how long such a list is used.
 const overdueFor = time.Second
 
-func (d *Directory) overdue(uploaded map[safeguard.ODSCode]time.Time, after time.Duration, now time.Time) []*flagpb.DataAge {
+func (d *Directory) overdue(after time.Duration, now time.Time) []*flagpb.DataAge {
 	if last := d.late.Load(); last != nil && now.Before(last.until) {
 		return last.list
 	}
+	uploaded := *d.uploaded.Load()
 	next := &overdueAges{until: now.Add(overdueFor)}
 	for _, a := range d.now.Load().live {
 		if now.Sub(uploaded[a.Code]) > after {
@@ -151,35 +140,42 @@ func wireHistory(list []safeguard.PastAccess) []*flagpb.PastAccess {
 	return out
 }
 
-const (
-	owedAfter  = 2 * time.Minute // an unscheduled lookup that much later than its attendance was owed
-	owingSince = time.Minute     // after which who paid nothing owes nothing more
-)
+// owedAfter is how much later than its attendance an unscheduled lookup was owed.
+const owedAfter = 2 * time.Minute
 
-// owing shares the rate at which owed lookups may come among those that pay.
-type owing struct {
+// owedPause is how long who asks is to wait between two owed lookups.
+func (s *Server) owedPause(l looking) time.Duration {
+	pays := l.q.Purpose == safeguard.Unscheduled && l.now.Sub(l.q.At) > owedAfter
+	return s.owing.pause(l.id.String(), pays, s.policy.OwedRate, l.now)
+}
+
+// sharedFor is how long one who did nothing more has a share.
+const sharedFor = time.Minute
+
+// shared is a rate that those share who make use of it.
+type shared struct {
 	mu    sync.Mutex // guards the fields below
-	paid  map[string]time.Time
+	used  map[string]time.Time
 	swept time.Time
 }
 
-// pause is how long a caller is to wait between two owed lookups.
-func (o *owing) pause(caller string, late bool, rate int, now time.Time) time.Duration {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if now.Sub(o.swept) > owingSince/10 {
-		for c, at := range o.paid {
-			if now.Sub(at) > owingSince {
-				delete(o.paid, c)
+// pause is how long a caller is to wait between two uses.
+func (r *shared) pause(caller string, uses bool, rate int, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Sub(r.swept) > sharedFor/10 {
+		for c, at := range r.used {
+			if now.Sub(at) > sharedFor {
+				delete(r.used, c)
 			}
 		}
-		o.swept = now
+		r.swept = now
 	}
-	if late {
-		if o.paid == nil {
-			o.paid = map[string]time.Time{}
+	if uses {
+		if r.used == nil {
+			r.used = map[string]time.Time{}
 		}
-		o.paid[caller] = now
+		r.used[caller] = now
 	}
-	return time.Second * time.Duration(max(1, len(o.paid))) / time.Duration(max(1, rate))
+	return time.Second * time.Duration(max(1, len(r.used))) / time.Duration(max(1, rate))
 }

@@ -68,6 +68,32 @@ func FuzzLookupRequest(f *testing.F) {
 	})
 }
 
+// One question of a Refresh is read as the same question alone is.
+func FuzzRefreshQuestion(f *testing.F) {
+	seed(f,
+		&flagpb.RefreshQuestion{AttendanceId: "1b4e28ba-2fa1-81d2-883f-0016d3cca427", AttendedAt: timestamppb.Now(), NhsNumber: "9990000107", DateOfBirth: "2019-06-07"},
+		&flagpb.RefreshQuestion{NhsNumber: "999 000 0108", SensitiveLocation: true}, &flagpb.RefreshQuestion{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r flagpb.RefreshQuestion
+		if proto.Unmarshal(b, &r) != nil {
+			return
+		}
+		a, err := askerOf(author())
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := questionOf(safeguard.Refresh, a, &r)
+		alone, errAlone := queryOf(&flagpb.LookupRequest{Purpose: flagpb.Purpose_PURPOSE_REFRESH, Author: author(), AttendanceId: r.GetAttendanceId(),
+			AttendedAt: r.GetAttendedAt(), NhsNumber: r.GetNhsNumber(), DateOfBirth: r.GetDateOfBirth(), SensitiveLocation: r.GetSensitiveLocation()})
+		if (err == nil) != (errAlone == nil) || err == nil && q != alone {
+			t.Errorf("%+v, %v, and alone %+v, %v", q, err, alone, errAlone)
+		}
+		if err != nil {
+			repeats(t, err, r.GetNhsNumber(), r.GetDateOfBirth(), r.GetAttendanceId())
+		}
+	})
+}
+
 func FuzzCorrectRequest(f *testing.F) {
 	good := &flagpb.CorrectRequest{Author: author(), AttendanceId: "1b4e28ba-2fa1-81d2-883f-0016d3cca427", NhsNumber: "9990000107",
 		Reason: flagpb.CorrectionReason_CORRECTION_REASON_OTHER_PERSON, CorrectedAt: timestamppb.Now()}

@@ -48,7 +48,7 @@ func TestMalformedMessages(t *testing.T) {
 	c.upload(middlesbrough, row(alice, safeguard.ChildProtection, ago(0, 3, 0), safeguard.Date{}))
 	for name, kind := range map[string]identity.Kind{"agent-RX1": identity.Agent, "authority-806": identity.Authority} {
 		conn := c.raw(name, kind)
-		for _, method := range []string{"Flags/Lookup", "Flags/Correct", "Notifications/Acknowledge", "Notifications/Erase"} {
+		for _, method := range []string{"Flags/Lookup", "Flags/Refresh", "Flags/Correct", "Notifications/Acknowledge", "Notifications/Erase"} {
 			for what, body := range map[string][]byte{
 				"nothing":  nil,
 				"garbage":  bytes.Repeat([]byte{0xff}, 100),

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/flagpb"
@@ -31,31 +32,47 @@ func (s flags) Lookup(ctx context.Context, request *flagpb.LookupRequest) (*flag
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	site, err := s.admit(id, &q)
+	site, err := s.admit(id, &q.Author)
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	with := s.companions(id, q, site, now)
-	if q.Number == safeguard.TestPatient {
-		s.counts.test.Add(1)
-		return with(held(now, []safeguard.Flag{testFlag})), nil
+	l := looking{id, q, site, time.Now()}
+	response, err := s.look(ctx, l)
+	if err != nil {
+		return nil, err
 	}
-	if q.Purpose == safeguard.Unscheduled && q.Number.IsTest() && s.policy.ProductionChecks && notifies(site) {
-		return nil, status.Error(codes.FailedPrecondition,
-			"a test number (999) is not looked up as unscheduled by a live centre; for a demonstration, set production_checks: false there")
-	}
+	response.Policy = wireCachePolicy(site.Policy.Cache(s.policy.Cache))
+	response.Data = withOverdue(response.Data, s.directory.overdue(s.policy.DataAge, l.now))
+	response.OwedPause = durationpb.New(s.owedPause(l))
+	return response, nil
+}
 
-	history, err := s.history(ctx, q, site)
+// looking is one question on its way through the centre.
+type looking struct {
+	id   identity.Identity
+	q    safeguard.Query
+	site store.Site
+	now  time.Time
+}
+
+// look answers a question of an author who was admitted.
+func (s *Server) look(ctx context.Context, l looking) (*flagpb.LookupResponse, error) {
+	if err := s.mayAsk(l.site, l.q); err != nil {
+		return nil, err
+	}
+	if l.q.Number == safeguard.TestPatient {
+		s.counts.test.Add(1)
+		return s.held(l.now, []safeguard.Flag{testFlag}), nil
+	}
+	history, err := s.history(ctx, l.q, l.site)
 	if err != nil {
 		return nil, err
 	}
 	var visible []store.Flag
-	var confirmed bool
-	access := false
+	var confirmed, access bool
 	// On disk before the answer leaves: whoever was shown a flag was recorded.
-	err = s.store.Look(ctx, q.Number, func(all []store.Flag) store.Decision {
-		visible, confirmed = s.policy.visible(safeguard.DateOf(now), q.Born.Reveal(), all)
+	err = s.store.Look(ctx, l.q.Number, func(all []store.Flag) store.Decision {
+		visible, confirmed = s.policy.visible(safeguard.DateOf(l.now), l.q.Born.Reveal(), all)
 		answer := safeguard.NoneHeld.String()
 		switch {
 		case !confirmed:
@@ -66,10 +83,10 @@ func (s flags) Lookup(ctx context.Context, request *flagpb.LookupRequest) (*flag
 		if len(visible) == 0 {
 			history = nil // it is shown beside flags only
 		}
-		d := store.Decision{Look: lookOf(id, q, now, answer, visible)}
+		d := store.Decision{Look: lookOf(l.id, l.q, l.now, answer, visible)}
 		d.Look.History = len(history)
-		if access = confirmed && q.Purpose == safeguard.Unscheduled && notifies(site); access {
-			d.Access, d.Owed = true, s.owed(q, site, visible, now)
+		if access = confirmed && l.q.Purpose == safeguard.Unscheduled && notifies(l.site); access {
+			d.Access, d.Owed = true, s.owed(l.q, l.site, visible, l.now)
 		}
 		return d
 	})
@@ -81,25 +98,25 @@ func (s flags) Lookup(ctx context.Context, request *flagpb.LookupRequest) (*flag
 	}
 	if !confirmed {
 		s.counts.mismatch.Add(1)
-		return with(identityNotConfirmed(now)), nil
+		return identityNotConfirmed(l.now), nil
 	}
 	if len(visible) == 0 {
 		s.counts.none.Add(1)
-		return with(noneHeld(now)), nil
+		return noneHeld(l.now), nil
 	}
 	s.counts.held.Add(1)
 	shown := make([]safeguard.Flag, len(visible))
 	for i, f := range visible {
 		shown[i] = safeguard.Flag{Plan: f.Plan, Start: f.Start, End: f.End, Authority: s.directory.Authority(f.Authority)}
 	}
-	response := with(held(now, shown))
+	response := s.held(l.now, shown)
 	response.History = wireHistory(history)
 	return response, nil
 }
 
-// admit tells whether the caller may ask this, and why not: deny by default.
-func (s *Server) admit(id identity.Identity, q *safeguard.Query) (store.Site, error) {
-	a := &q.Author
+// admit gives the site that an author asks for: deny by default. The site's
+// accountable person stands in where the author names none.
+func (s *Server) admit(id identity.Identity, a *safeguard.Author) (store.Site, error) {
 	if a.Organisation != id.Code {
 		return store.Site{}, status.Errorf(codes.PermissionDenied, "the caller's certificate is for organisation %s, and the lookup is for %s", id.Code, a.Organisation)
 	}
@@ -116,10 +133,19 @@ func (s *Server) admit(id identity.Identity, q *safeguard.Query) (store.Site, er
 	if a.Accountable.Name == "" {
 		return store.Site{}, status.Errorf(codes.InvalidArgument, "accountable person: none is named, nor registered for site %s; want name and role", a.Site)
 	}
-	if site.Stage == store.Testing && !q.Number.IsTest() {
-		return store.Site{}, status.Errorf(codes.PermissionDenied, "site %s is at the stage testing, and may ask about test numbers (999) only", a.Site)
-	}
 	return site, nil
+}
+
+// mayAsk tells why the site may not ask about this number.
+func (s *Server) mayAsk(site store.Site, q safeguard.Query) error {
+	switch {
+	case site.Stage == store.Testing && !q.Number.IsTest():
+		return status.Errorf(codes.PermissionDenied, "site %s is at the stage testing, and may ask about test numbers (999) only", site.Code)
+	case q.Purpose == safeguard.Unscheduled && q.Number != safeguard.TestPatient && q.Number.IsTest() && s.policy.ProductionChecks && notifies(site):
+		return status.Error(codes.FailedPrecondition,
+			"a test number (999) is not looked up as unscheduled by a live centre; for a demonstration, set production_checks: false there")
+	}
+	return nil
 }
 
 // notifies tells whether the site's unscheduled lookups are recorded as accesses

@@ -34,28 +34,45 @@ import (
 	"github.com/safeguard-edge/safeguard/test/interleave"
 )
 
-// A refresh lookup through the whole centre, with its audit entry on disk before
-// the answer, beside the same question and an answer of the same size over the
-// same mutual TLS from a bare gRPC server that does nothing, beside a bare select
-// by primary key in the same database, and beside that server doing that select.
-// Each caller is an agent with a
+// Refreshing as an agent does it, so many questions a call, through the whole
+// centre, with the audit entry of each on disk before the answers, beside floors
+// that do one at a time: an answer of the same size over the same mutual TLS from a
+// bare gRPC server that does nothing, a bare select by primary key in the same
+// database, and that server doing that select. Each caller is an agent with a
 // connection of its own; half of whom they ask about have a flag.
 func BenchmarkRefresh(b *testing.B) {
+	const together = 50
 	forNational(b, func(b *testing.B, n *national, callers int) {
-		agents, echoes, selects := n.agents(b, n.centre, callers), n.agents(b, n.echo, callers), n.agents(b, n.echoSelect, callers)
-		ask := func(of []*client.Client) func(caller int) error {
-			return func(caller int) error {
-				_, err := of[caller].Lookup(context.Background(), n.query(mathrand.IntN(n.numbers.len()), safeguard.Refresh))
-				return err
-			}
-		}
+		agents := n.agents(b, n.centre, callers)
+		interleave.Run(b, callers, "lookups/s",
+			interleave.Side{Name: "refresh", Count: together, Do: func(caller int) error { return n.refresh(agents[caller], together) }},
+			n.floors(b, callers)...)
+	})
+}
+
+// One silent lookup a call, beside the same floors.
+func BenchmarkLookup(b *testing.B) {
+	forNational(b, func(b *testing.B, n *national, callers int) {
+		agents := n.agents(b, n.centre, callers)
 		interleave.Run(b, callers, "lookups/s",
 			interleave.Side{Name: "lookup", Do: func(caller int) error { return n.ask(agents[caller], safeguard.Refresh) }},
-			interleave.Side{Name: "echo", Do: ask(echoes)},
-			interleave.Side{Name: "select", Do: func(int) error { return n.findAny(context.Background()) }},
-			interleave.Side{Name: "echo+select", Do: ask(selects)},
-		)
+			n.floors(b, callers)...)
 	})
+}
+
+func (n *national) floors(b *testing.B, callers int) []interleave.Side {
+	b.Helper()
+	ask := func(of []*client.Client) func(caller int) error {
+		return func(caller int) error {
+			_, err := of[caller].Lookup(context.Background(), n.query(mathrand.IntN(n.numbers.len()), safeguard.Refresh))
+			return err
+		}
+	}
+	return []interleave.Side{
+		{Name: "echo", Do: ask(n.agents(b, n.echo, callers))},
+		{Name: "select", Do: func(int) error { return n.findAny(context.Background()) }},
+		{Name: "echo+select", Do: ask(n.agents(b, n.echoSelect, callers))},
+	}
 }
 
 // An unscheduled lookup, with access history, notification and audit entry on
@@ -419,13 +436,35 @@ func (n *national) query(i int, purpose safeguard.Purpose) safeguard.Query {
 // ask looks up someone, and sees that the answer is right.
 func (n *national) ask(agent *client.Client, purpose safeguard.Purpose) error {
 	i := mathrand.IntN(n.numbers.len())
+	answer, err := agent.Lookup(context.Background(), n.query(i, purpose))
+	if err != nil {
+		return err
+	}
+	return right(i, answer)
+}
+
+// refresh asks about so many, and sees that each answer is right.
+func (n *national) refresh(agent *client.Client, together int) error {
+	who, queries := make([]int, together), make([]safeguard.Query, together)
+	for i := range who {
+		who[i] = mathrand.IntN(n.numbers.len())
+		queries[i] = n.query(who[i], safeguard.Refresh)
+	}
+	all, _, err := agent.Refresh(context.Background(), queries)
+	for i, r := range all {
+		err = errors.Join(err, r.Err, right(who[i], r.Answer))
+	}
+	return err
+}
+
+// right tells whether the answer is that about the i-th person.
+func right(i int, answer safeguard.Answer) error {
 	want := safeguard.NoneHeld
 	if i < storetest.NationalFlags {
 		want = safeguard.Held
 	}
-	answer, err := agent.Lookup(context.Background(), n.query(i, purpose))
-	if err == nil && answer.Status != want {
-		err = fmt.Errorf("answer %v for number %d, want %v", answer.Status, i, want)
+	if answer.Status != want {
+		return fmt.Errorf("answer %v for number %d, want %v", answer.Status, i, want)
 	}
-	return err
+	return nil
 }

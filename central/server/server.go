@@ -51,7 +51,8 @@ type Policy struct {
 	Late         time.Duration         // after the attendance; then its notification says that it is late
 	AgentVersion string                // that agents are to have; empty for any
 
-	OwedRate int // lookups per second that all agents together may add while they pay what they owe since an outage
+	OwedRate    int // lookups per second that all agents together may add while they pay what they owe since an outage
+	RefreshRate int // lookups per second that all agents together may add to keep their caches fresh
 
 	// SnapshotShare is how much of its current flags an authority's snapshot may
 	// end or withdraw without a person, from 0 to 1.
@@ -70,6 +71,7 @@ func DefaultPolicy() Policy {
 		DataAge:          7 * 24 * time.Hour,
 		Late:             time.Hour,
 		OwedRate:         200,
+		RefreshRate:      1000,
 		SnapshotShare:    upload.DefaultShare,
 		CertificateLife:  90 * 24 * time.Hour,
 		RenewLapsed:      30 * 24 * time.Hour,
@@ -84,7 +86,8 @@ type Server struct {
 	log       *slog.Logger
 	counts    counts
 	quiet     quiet
-	owing     owing
+	owing     shared // the rate of owed lookups
+	caching   shared // the rate of refreshes
 	follows   *follows
 	turns     *turns
 	beats     *beats

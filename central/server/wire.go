@@ -50,23 +50,33 @@ const maxName = 200
 // queryOf reads a request, or says which field is wrong and what would be right,
 // without repeating it.
 func queryOf(r *flagpb.LookupRequest) (safeguard.Query, error) {
-	q := safeguard.Query{Purpose: purposes[r.GetPurpose()], Sensitive: r.GetSensitiveLocation()}
-	var err error
-	if q.Author, err = authorOf(r.GetAuthor()); err != nil {
-		return q, err
+	purpose := purposes[r.GetPurpose()]
+	if purpose == safeguard.UnknownPurpose {
+		return safeguard.Query{}, errors.New("purpose: none that is known, want unscheduled, scheduled or refresh")
 	}
-	switch {
-	case q.Purpose == safeguard.UnknownPurpose:
-		return q, errors.New("purpose: none that is known, want unscheduled, scheduled or refresh")
-	case q.Author.Setting == safeguard.UnknownSetting:
-		return q, errors.New("author.care_setting: none that is known, want the type of the site")
-	case r.GetAttendedAt() == nil || r.GetAttendedAt().CheckValid() != nil:
+	author, err := askerOf(r.GetAuthor())
+	if err != nil {
+		return safeguard.Query{}, err
+	}
+	return questionOf(purpose, author, r)
+}
+
+// asked is what a question says of whom it is about, alone or among others.
+type asked interface {
+	GetAttendanceId() string
+	GetAttendedAt() *timestamppb.Timestamp
+	GetNhsNumber() string
+	GetDateOfBirth() string
+	GetSensitiveLocation() bool
+}
+
+func questionOf(purpose safeguard.Purpose, author safeguard.Author, r asked) (safeguard.Query, error) {
+	q := safeguard.Query{Purpose: purpose, Author: author, Sensitive: r.GetSensitiveLocation()}
+	if r.GetAttendedAt() == nil || r.GetAttendedAt().CheckValid() != nil {
 		return q, errors.New("attended_at: no valid time, want the true time of the attendance")
 	}
 	q.At = r.GetAttendedAt().AsTime()
-	if q.Author.Site, err = safeguard.ParseODSCode(r.GetAuthor().GetSite()); err != nil {
-		return q, errSite
-	}
+	var err error
 	if q.Attendance, err = attendanceOf(r.GetAttendanceId()); err != nil {
 		return q, err
 	}
@@ -81,6 +91,21 @@ func queryOf(r *flagpb.LookupRequest) (safeguard.Query, error) {
 		q.Born = safeguard.Hide(born)
 	}
 	return q, nil
+}
+
+// askerOf reads the author of lookups, who says the place too.
+func askerOf(r *flagpb.Author) (safeguard.Author, error) {
+	a, err := authorOf(r)
+	if err != nil {
+		return a, err
+	}
+	if a.Setting == safeguard.UnknownSetting {
+		return a, errors.New("author.care_setting: none that is known, want the type of the site")
+	}
+	if a.Site, err = safeguard.ParseODSCode(r.GetSite()); err != nil {
+		return a, errSite
+	}
+	return a, nil
 }
 
 var errSite = errors.New("author.site: want an ODS code of three to six letters and digits")
@@ -123,7 +148,7 @@ func noneHeld(now time.Time) *flagpb.LookupResponse {
 	return &flagpb.LookupResponse{AsOf: timestamppb.New(now), Answer: &flagpb.LookupResponse_NoneHeld{NoneHeld: &flagpb.NoneHeld{}}}
 }
 
-func held(now time.Time, list []safeguard.Flag) *flagpb.LookupResponse {
+func (s *Server) held(now time.Time, list []safeguard.Flag) *flagpb.LookupResponse {
 	out := &flagpb.Held{}
 	for _, f := range list {
 		out.Flags = append(out.Flags, &flagpb.Flag{
@@ -138,7 +163,7 @@ func held(now time.Time, list []safeguard.Flag) *flagpb.LookupResponse {
 			},
 		})
 	}
-	return &flagpb.LookupResponse{AsOf: timestamppb.New(now), Answer: &flagpb.LookupResponse_Held{Held: out}}
+	return &flagpb.LookupResponse{AsOf: timestamppb.New(now), Answer: &flagpb.LookupResponse_Held{Held: out}, Data: s.ages(list, now)}
 }
 
 func wireNotification(n safeguard.Notification) *flagpb.Notification {

@@ -11,7 +11,7 @@ import (
 
 const (
 	lookers      = 2                // groups that are read at the same time: one that meets a slow disk is not all
-	heldTogether = 64               // persons asked about at a time, at most
+	heldTogether = 256              // persons asked about at a time, at most
 	heldTime     = 10 * time.Second // for what is asked for several
 )
 

@@ -36,7 +36,7 @@ type work struct {
 func newWork(ctx context.Context) *work { return &work{ctx: ctx, done: make(chan error, 1)} }
 
 const (
-	batch     = 64               // callers that share a commit, about at most
+	batch     = 256              // callers that share a commit, about at most
 	writeTime = 30 * time.Second // for what is written for several
 )
 

@@ -51,7 +51,6 @@ var targets = []struct {
 	{"hl7adapter/mllp: ListenerThroughput/", "msg/s", 0.7}, // of a listener that answers at once and keeps nothing
 	{"central/server: Refresh/sqlite/callers=16", "lookups/s:echo", 0.4},
 	{"central/server: Refresh/postgres/callers=16", "lookups/s:select", 0.4},
-	{"central/server: Refresh/postgres/callers=16", "lookups/s:echo+select", 0.4},
 }
 
 func main() {

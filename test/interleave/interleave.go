@@ -20,8 +20,9 @@ const (
 // Side is one of what is compared. Do is called by many at the same time, each
 // with a number of its own below the number of callers.
 type Side struct {
-	Name string
-	Do   func(caller int) error
+	Name  string
+	Do    func(caller int) error
+	Count int // how many one Do is; 0 is 1
 }
 
 // Run has each side done by so many callers in turn, twelve slices of half a
@@ -46,7 +47,7 @@ func Run(b *testing.B, callers int, unit string, own Side, floors ...Side) {
 			if round == 0 {
 				continue // warming up
 			}
-			rates[i] = append(rates[i], rate)
+			rates[i] = append(rates[i], rate*float64(max(1, s.Count)))
 			if i == 0 {
 				took = append(took, times...)
 			}
