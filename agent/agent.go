@@ -51,6 +51,9 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if err != nil {
 		return fmt.Errorf("open keys: %w", err)
 	}
+	if err := c.enrolLeft(ctx, ring, log); err != nil {
+		return err
+	}
 	own, err := identity.OpenOwn(c.place(ring), identity.Agent)
 	if err != nil {
 		return fmt.Errorf("central link: %w", err)

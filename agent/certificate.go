@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/safeguard-edge/safeguard/cache/keys"
@@ -19,6 +20,14 @@ import (
 // configuration has it, and removes the file. The key is made here and sealed by the
 // agent's own keys. A running agent uses the certificate at once.
 func (c Config) Enrol(ctx context.Context, tokenFile string) (*x509.Certificate, error) {
+	ring, err := keys.Open(c.keysFolder(), keys.SystemMaster(c.MasterKey))
+	if err != nil {
+		return nil, fmt.Errorf("open keys: %w", err)
+	}
+	return c.enrol(ctx, ring, tokenFile)
+}
+
+func (c Config) enrol(ctx context.Context, ring *keys.Ring, tokenFile string) (*x509.Certificate, error) {
 	text, err := os.ReadFile(tokenFile)
 	if err != nil {
 		return nil, fmt.Errorf("enrolment token: %w", err)
@@ -33,10 +42,6 @@ func (c Config) Enrol(ctx context.Context, tokenFile string) (*x509.Certificate,
 	case token.Identity.Code != c.Organisation:
 		return nil, fmt.Errorf("the token is for an agent of %s, and organisation in the configuration is %s: one of the two is wrong", token.Identity.Code, c.Organisation)
 	}
-	ring, err := keys.Open(c.keysFolder(), keys.SystemMaster(c.MasterKey))
-	if err != nil {
-		return nil, fmt.Errorf("open keys: %w", err)
-	}
 	leaf, err := client.Enrol(ctx, token, c.place(ring), c.Organisation, c.Sites)
 	if err != nil {
 		return nil, err
@@ -45,6 +50,31 @@ func (c Config) Enrol(ctx context.Context, tokenFile string) (*x509.Certificate,
 		return nil, fmt.Errorf("enrolled, and the token is of no use any more, but: %w", err)
 	}
 	return leaf, nil
+}
+
+// TokenLeft is the name of the file, beside the agent's certificate, in which an
+// installer leaves a token for the next start.
+const TokenLeft = "enrolment.token"
+
+// enrolLeft enrols with the token that an installer has left beside the
+// certificate. Without one, or where it is refused while there is a certificate, the
+// agent goes on as it is.
+func (c Config) enrolLeft(ctx context.Context, ring *keys.Ring, log *slog.Logger) error {
+	left := filepath.Join(filepath.Dir(c.Central.Certificate), TokenLeft)
+	if _, err := os.Lstat(left); err != nil {
+		return nil
+	}
+	leaf, err := c.enrol(ctx, ring, left)
+	if err == nil {
+		log.Info("enrolled", "until", leaf.NotAfter)
+		return nil
+	}
+	err = fmt.Errorf("enrol with the token that was left in %s: %w", left, err)
+	if _, there := c.place(ring).Leaf(); !there {
+		return err
+	}
+	log.Warn("not enrolled anew, the certificate that is there stays", "err", err, "remedy", "remove that file, or put another token there")
+	return nil
 }
 
 // place is where the agent keeps its certificate.

@@ -59,7 +59,8 @@ func (p placed) file(s Service) (string, error) {
 
 type installCommand struct {
 	placed
-	From string `name:"config-from" help:"Copy this file to where the configuration is expected, unless there is one." placeholder:"FILE"`
+	From      string `name:"config-from" help:"Copy this file to where the configuration is expected, unless there is one." placeholder:"FILE"`
+	TokenFrom string `help:"Move the enrolment token in this file to where the service finds it at its next start." placeholder:"FILE"`
 }
 
 // Run is called by the command line, as are those of the other commands.
@@ -74,6 +75,9 @@ func (c installCommand) Run(s Service) error {
 	}
 	if err := s.install(config); err != nil {
 		return hint(fmt.Errorf("install service: %w", err))
+	}
+	if err := c.takeToken(s); err != nil {
+		return hint(fmt.Errorf("install service: enrolment token: %w", err))
 	}
 	fmt.Printf("service %s is installed; it reads %s\n", s.managed(), config)
 	if _, err := os.Stat(config); errors.Is(err, os.ErrNotExist) {
@@ -96,6 +100,46 @@ func (c installCommand) adopt(config string) error {
 		return err
 	}
 	return os.WriteFile(config, text, 0o640)
+}
+
+// maxToken bounds a token file, in bytes.
+const maxToken = 64 << 10
+
+// takeToken moves the token, if there is one.
+func (c installCommand) takeToken(s Service) error {
+	switch {
+	case c.TokenFrom == "":
+		return nil
+	case s.Token == "":
+		return fmt.Errorf("%s enrols with none", s.Name)
+	}
+	return moveToken(c.TokenFrom, filepath.Join(s.configFolder(), s.Token))
+}
+
+// moveToken leaves the token in a folder that only the service and administrators
+// may read, and nothing of it where it was.
+func moveToken(from, to string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() || info.Size() == 0 || info.Size() > maxToken {
+		return fmt.Errorf("%s: want a file of 1 to %d bytes", from, maxToken)
+	}
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(to, text, 0o600); err != nil {
+		return err
+	}
+	if err := ownedAsFolder(to); err != nil {
+		return err
+	}
+	if err := errors.Join(overwrite(from, info.Size()), os.Remove(from)); err != nil {
+		return fmt.Errorf("taken, but it is still where it was: remove it: %w", err)
+	}
+	return nil
 }
 
 type uninstallCommand struct{}

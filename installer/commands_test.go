@@ -138,3 +138,42 @@ func TestPurgeLeavesNothing(t *testing.T) {
 		t.Errorf("the key's bytes were not overwritten: %q, %v", left, err)
 	}
 }
+
+func TestAnEnrolmentTokenIsMoved(t *testing.T) {
+	from, to := filepath.Join(t.TempDir(), "given"), filepath.Join(t.TempDir(), "left")
+	if err := os.WriteFile(from, []byte("a token"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := moveToken(from, to); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(to); err != nil || string(text) != "a token" {
+		t.Errorf("left %q, %v", text, err)
+	}
+	if info, err := os.Stat(to); err != nil || info.Mode().Perm()&0o077 != 0 && os.PathSeparator == '/' {
+		t.Errorf("left as %v, %v, want it for its owner alone", info, err)
+	}
+	if _, err := os.Stat(from); !os.IsNotExist(err) {
+		t.Errorf("it is still where it was: %v", err)
+	}
+}
+
+func TestWhatIsNoEnrolmentTokenIsNotTaken(t *testing.T) {
+	dir := t.TempDir()
+	empty, large := filepath.Join(dir, "empty"), filepath.Join(dir, "large")
+	if err := errors.Join(os.WriteFile(empty, nil, 0o600), os.WriteFile(large, make([]byte, maxToken+1), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{empty, large, dir, filepath.Join(dir, "missing")} {
+		to := filepath.Join(t.TempDir(), "left")
+		if err := moveToken(from, to); err == nil {
+			t.Errorf("%s was taken", from)
+		}
+		if _, err := os.Stat(to); err == nil {
+			t.Errorf("%s was left as a token", from)
+		}
+	}
+	if _, err := os.Stat(large); err != nil {
+		t.Errorf("what was not taken is gone: %v", err)
+	}
+}

@@ -184,6 +184,16 @@ func (s Service) prepare() error {
 	return nil
 }
 
+// ownedAsFolder gives a file to whom its folder belongs.
+func ownedAsFolder(path string) error {
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	return os.Chown(path, int(owner.Uid), int(owner.Gid))
+}
+
 // account is the service's own, made when there is none.
 func (s Service) account() (*user.User, error) {
 	if account, err := user.Lookup(s.Name); err == nil {

@@ -205,6 +205,9 @@ func (s Service) prepare() error {
 	return nil
 }
 
+// ownedAsFolder has nothing to do: who may do what with a file is inherited.
+func ownedAsFolder(string) error { return nil }
+
 func restrict(path, sddl string) error {
 	sd, err := windows.SecurityDescriptorFromString(sddl)
 	if err != nil {

@@ -25,6 +25,8 @@ type Service struct {
 	Description string
 	Config      string // file name of the configuration in ConfigFolder, such as agent.yaml
 
+	Token string // where below ConfigFolder it finds an enrolment token at its start; empty for nowhere
+
 	// Shred destroys the keys of all that the program keeps under a configuration.
 	Shred func(config string) error
 }

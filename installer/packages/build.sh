@@ -120,7 +120,7 @@ msi() { # msi BINARY
 	# command line; to remove the former version within the transaction, so that it
 	# is brought back when the new one fails; and an identity of the file that
 	# follows from what is in it.
-	at_its_time msibuild "$target" -q "UPDATE Property SET Value = 'CONFIGFILE;PURGE;STARTSERVICE;WIX_DOWNGRADE_DETECTED;WIX_UPGRADE_DETECTED' WHERE Property = 'SecureCustomProperties'"
+	at_its_time msibuild "$target" -q "UPDATE Property SET Value = 'CONFIGFILE;PURGE;STARTSERVICE;TOKENFILE;WIX_DOWNGRADE_DETECTED;WIX_UPGRADE_DETECTED' WHERE Property = 'SecureCustomProperties'"
 	at_its_time msibuild "$target" -q "UPDATE InstallExecuteSequence SET Sequence = 1501 WHERE Action = 'RemoveExistingProducts'"
 	at_its_time msibuild "$target" -s "Safeguard agent $version" Safeguard 'x64;1033' "{$(guid "agent package $(cat "$work"/msi/* $here/agent.wxs | sha256sum)")}"
 	sign "$target" "Safeguard agent"

@@ -142,6 +142,9 @@ func TestLifeOfACertificate(t *testing.T) {
 	if err := w.StartAgent(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := os.Stat(w.Path("agent", "enrolment.token")); !os.IsNotExist(err) {
+		t.Errorf("the token that the agent enrolled with is still there: %v", err)
+	}
 	if key, err := os.ReadFile(w.Path("agent", "central-key.pem")); err != nil || !strings.Contains(string(key), "SEALED") {
 		t.Errorf("the agent's key is not sealed: %v", err)
 	}

@@ -63,7 +63,7 @@ func TestMSIHasOneServiceAndNoSecret(t *testing.T) {
 			if kind, _ := strconv.Atoi(row["Type"]); kind&deferredAsSystem != deferredAsSystem {
 				t.Errorf("%s has type %s, want one that is deferred and not the caller's", row["Action"], row["Type"])
 			}
-			if strings.Contains(row["Target"], "[TOKEN]") || strings.Contains(row["Target"], "PASSWORD") {
+			if strings.Contains(strings.ReplaceAll(row["Target"], "[TOKENFILE]", ""), "TOKEN") || strings.Contains(row["Target"], "PASSWORD") {
 				t.Errorf("%s takes a secret: %s", row["Action"], row["Target"])
 			}
 		}
@@ -72,7 +72,7 @@ func TestMSIHasOneServiceAndNoSecret(t *testing.T) {
 		t.Errorf("want one upgrade code and two product codes: %v", properties)
 	}
 	// What may be named on the command line is all there is; none holds a secret.
-	if got := properties[older]["SecureCustomProperties"]; got != "CONFIGFILE;PURGE;STARTSERVICE;WIX_DOWNGRADE_DETECTED;WIX_UPGRADE_DETECTED" {
+	if got := properties[older]["SecureCustomProperties"]; got != "CONFIGFILE;PURGE;STARTSERVICE;TOKENFILE;WIX_DOWNGRADE_DETECTED;WIX_UPGRADE_DETECTED" {
 		t.Errorf("properties of the command line: %s", got)
 	}
 	dir := t.TempDir()

@@ -136,23 +136,32 @@ func (w *World) StopCentral() error {
 	return stop(cmd)
 }
 
-// Enrol gives the agent a certificate, which needs a centre that runs.
+// Enrol has the agent enrol, running or not.
 func (w *World) Enrol(ctx context.Context) error {
 	token := w.Path("token")
-	_, err := w.Run(ctx, "safeguard-central", "enrol", "token", "--config", w.Path("central.yaml"), "--organisation", organisation, "--site", site,
-		"--address", w.Central, "--output", token)
-	if err != nil {
+	if err := w.token(ctx, token); err != nil {
 		return err
 	}
-	_, err = w.Run(ctx, "safeguard-agent", "enrol", "--config", w.Path("agent.yaml"), "--token-file", token)
+	_, err := w.Run(ctx, "safeguard-agent", "enrol", "--config", w.Path("agent.yaml"), "--token-file", token)
 	return err
 }
 
-// StartAgent starts the agent, enrolled before where it is not yet, and waits until
-// its feed listens.
+// token has the centre write an enrolment token for the agent's site.
+func (w *World) token(ctx context.Context, file string) error {
+	_, err := w.Run(ctx, "safeguard-central", "enrol", "token", "--config", w.Path("central.yaml"), "--organisation", organisation, "--site", site,
+		"--address", w.Central, "--output", file)
+	return err
+}
+
+// StartAgent starts the agent, with a token left for it where it is not enrolled
+// yet, and waits until its feed listens.
 func (w *World) StartAgent(ctx context.Context) (err error) {
-	if _, err := os.Stat(w.Path("agent", "central.pem")); errors.Is(err, fs.ErrNotExist) {
-		if err := w.Enrol(ctx); err != nil {
+	folder := w.Path("agent")
+	if _, err := os.Stat(filepath.Join(folder, "central.pem")); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return err
+		}
+		if err := w.token(ctx, filepath.Join(folder, "enrolment.token")); err != nil {
 			return err
 		}
 	}

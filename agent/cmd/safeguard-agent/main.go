@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"time"
 	_ "time/tzdata" // Windows has no time zones of its own
 
@@ -28,6 +29,7 @@ var service = installer.Service{
 	DisplayName: "Safeguard agent",
 	Description: "Puts child protection flags before the clinician when a patient attends",
 	Config:      "agent.yaml",
+	Token:       filepath.Join("certificates", agent.TokenLeft),
 	Shred:       shred,
 }
 
