@@ -43,7 +43,7 @@ type Alert struct {
 // repeat is recognised as one.
 func (a Alert) ControlID(sink string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "safeguard control id|%s|%d|%s|%s", a.ID, a.Version, a.Action, sink))
-	return base32.StdEncoding.EncodeToString(sum[:])[:20]
+	return base32.StdEncoding.EncodeToString(sum[:15])[:20]
 }
 
 // Content is what an alert says. The zero value says nothing.

@@ -3,6 +3,8 @@ package epr_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -11,83 +13,105 @@ import (
 	"testing"
 	"time"
 
+	paho "github.com/eclipse/paho.mqtt.golang"
+
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr/eprtest"
+	"github.com/safeguard-edge/safeguard/test/interleave"
 )
 
-// BenchmarkDeliver is one alert after the other, each acknowledged, to the same EPR:
-// by a sink behind its guard, and by a bare client that sends a ready message.
+// BenchmarkDeliver is one alert after the other, each written anew and
+// acknowledged: by a sink behind its guard, and in turn with it by a bare client
+// that sends a ready message to the same EPR.
 func BenchmarkDeliver(b *testing.B) {
-	guarded := func(b *testing.B, s epr.Sink) {
-		c := epr.DefaultGuardConfig()
-		c.ReleaseConfirmedBy, c.Rate = "nobody, this EPR is simulated", 0
-		g, err := epr.NewGuard(s, c, slog.New(slog.DiscardHandler))
-		if err != nil {
-			b.Fatal(err)
-		}
-		n := 0
-		for b.Loop() {
-			a := eprtest.Alert(1, safeguard.Raise)
-			n++
-			a.Version, a.Decided = n, a.Decided.Add(time.Duration(n))
-			if r, err := g.Deliver(b.Context(), a); err != nil || r.Outcome != safeguard.Delivered {
-				b.Fatalf("%s: %v", r.Outcome, err)
-			}
-		}
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+	message, err := format(b, "epr", nil).Message(eprtest.Alert(1, safeguard.Raise))
+	if err != nil {
+		b.Fatal(err)
 	}
-	message := func(b *testing.B) []byte {
-		m, err := format(b, "epr", nil).Message(eprtest.Alert(1, safeguard.Raise))
-		if err != nil {
-			b.Fatal(err)
-		}
-		return m
+	for name, sides := range map[string]func(*testing.B, []byte) (epr.Sink, func() error){
+		"mllp": mllpSides, "folder": folderSides, "mqtt": mqttSides,
+	} {
+		b.Run(name, func(b *testing.B) {
+			sink, bare := sides(b, message)
+			interleave.Run(b, 1, "msg/s", delivers(b, sink), interleave.Side{Name: "bare", Do: func(int) error { return bare() }})
+		})
 	}
-	b.Run("mllp/safeguard", func(b *testing.B) {
-		guarded(b, openMLLP(b, "oru-r01").Sink(b, "epr", 30*time.Second, nil))
-	})
-	b.Run("mllp/bare", func(b *testing.B) {
-		conn, err := net.Dial("tcp", openMLLP(b, "oru-r01").listener.Addr().String())
+}
+
+func delivers(b *testing.B, s epr.Sink) interleave.Side {
+	c := epr.DefaultGuardConfig()
+	c.ReleaseConfirmedBy, c.Rate = "nobody, this EPR is simulated", 0
+	g, err := epr.NewGuard(s, c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	a := eprtest.Alert(1, safeguard.Raise)
+	return interleave.Side{Name: "safeguard", Do: func(int) error {
+		a.Version, a.Decided = a.Version+1, a.Decided.Add(time.Millisecond)
+		r, err := g.Deliver(b.Context(), a)
+		if err == nil && r.Outcome != safeguard.Delivered {
+			err = errors.New(r.Outcome.String())
+		}
+		return err
+	}}
+}
+
+func mllpSides(b *testing.B, message []byte) (epr.Sink, func() error) {
+	e := openMLLP(b, "oru-r01")
+	conn, err := net.Dial("tcp", e.listener.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { conn.Close() })
+	frame := append(append([]byte{0x0b}, message...), 0x1c, '\r')
+	in := bufio.NewReader(conn)
+	return e.Sink(b, "epr", 30*time.Second, nil), func() error {
+		if _, err := conn.Write(frame); err != nil {
+			return err
+		}
+		ack, err := in.ReadBytes(0x1c)
+		if err != nil || !bytes.Contains(ack, []byte("MSA|AA")) {
+			return fmt.Errorf("%q: %w", ack, err)
+		}
+		_, err = in.ReadByte()
+		return err
+	}
+}
+
+// folderSides: what the bare client writes is on the disk like ours, the file and
+// its name, but who reads the folder may see half of it.
+func folderSides(b *testing.B, message []byte) (epr.Sink, func() error) {
+	n := 0
+	dir, err := os.Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { dir.Close() })
+	return folderEPR{b, b.TempDir()}.Sink(b, "epr", 0, nil), func() error {
+		n++
+		f, err := os.Create(filepath.Join(dir.Name(), strconv.Itoa(n)))
 		if err != nil {
-			b.Fatal(err)
+			return err
 		}
-		defer conn.Close()
-		frame := append(append([]byte{0x0b}, message(b)...), 0x1c, '\r')
-		in := bufio.NewReader(conn)
-		for b.Loop() {
-			if _, err := conn.Write(frame); err != nil {
-				b.Fatal(err)
-			}
-			if ack, err := in.ReadBytes(0x1c); err != nil || !bytes.Contains(ack, []byte("MSA|AA")) {
-				b.Fatalf("%q: %v", ack, err)
-			}
-			if _, err := in.ReadByte(); err != nil {
-				b.Fatal(err)
-			}
+		defer f.Close()
+		if _, err := f.Write(message); err != nil {
+			return err
 		}
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
-	})
-	b.Run("folder/safeguard", func(b *testing.B) {
-		guarded(b, folderEPR{b, b.TempDir()}.Sink(b, "epr", 0, nil))
-	})
-	b.Run("folder/bare", func(b *testing.B) {
-		dir, m := b.TempDir(), message(b)
-		n := 0
-		for b.Loop() {
-			n++
-			f, err := os.Create(filepath.Join(dir, strconv.Itoa(n)))
-			if err != nil {
-				b.Fatal(err)
-			}
-			if _, err := f.Write(m); err != nil {
-				b.Fatal(err)
-			}
-			if err := f.Sync(); err != nil {
-				b.Fatal(err)
-			}
-			f.Close()
+		if err := f.Sync(); err != nil {
+			return err
 		}
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
-	})
+		return dir.Sync()
+	}
+}
+
+func mqttSides(b *testing.B, message []byte) (epr.Sink, func() error) {
+	broker := openBroker(b)
+	client := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + broker.address).SetClientID("bare").SetOrderMatters(false))
+	publish := func(t paho.Token) error { t.Wait(); return t.Error() }
+	if err := publish(client.Connect()); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { client.Disconnect(0) })
+	return broker.Sink(b, "epr", 0, nil), func() error { return publish(client.Publish("safeguard/RX101/alerts", 1, false, message)) }
 }

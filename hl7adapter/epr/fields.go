@@ -20,9 +20,10 @@ type values struct {
 	safeguard.Alert
 	format *Format
 	notice Notice
-	n      int  // which segment of its name
-	line   Line // in [each plan], [each line] and [each gone]
-	gone   bool // in [each gone]
+	when   string // decided, as it is written
+	n      int    // which segment of its name
+	line   Line   // in [each plan], [each line] and [each gone]
+	gone   bool   // in [each gone]
 }
 
 func (v *values) status() string {
@@ -97,7 +98,7 @@ var templateFields = map[string]templateField{
 	"site":                  plain("ODS code of the site", func(v *values) string { return v.Attendance.Site.String() }),
 	"receiving_application": plain("application, from the configuration", func(v *values) string { return v.format.Application }),
 	"receiving_facility":    plain("facility, from the configuration", func(v *values) string { return v.format.Facility }),
-	"decided":               plain("when the alert was decided, with its zone", func(v *values) string { return v.Decided.In(v.format.zone).Format(timestamp) }),
+	"decided":               plain("when the alert was decided, with its zone", func(v *values) string { return v.when }),
 	"control_id":            plain("the alert's control id, the same for a repeat", func(v *values) string { return v.ControlID(v.format.Sink) }),
 	"processing":            plain("MSH-11: P, or that of tests", func(v *values) string { return v.format.processing(v.Alert) }),
 	"version":               plain("HL7 version, from the configuration", func(v *values) string { return v.format.Version }),
@@ -155,7 +156,7 @@ var templateFields = map[string]templateField{
 // OBR-3 has 22, with the application's name, and OBX-4 has 20.
 func alertKey(id safeguard.AlertID) string {
 	sum := sha256.Sum256([]byte("safeguard alert key|" + id))
-	return base32.StdEncoding.EncodeToString(sum[:])[:12]
+	return base32.StdEncoding.EncodeToString(sum[:10])[:12]
 }
 
 // composite fields bring repetitions and components of their own.

@@ -81,6 +81,9 @@ func (s *MQTT) Preview(a safeguard.Alert) (string, error) { return s.format.Prev
 // Name is the sink's name.
 func (s *MQTT) Name() string { return s.format.Sink }
 
+// Carrier is mqtt.
+func (s *MQTT) Carrier() string { return "mqtt" }
+
 // Close ends the connection.
 func (s *MQTT) Close() error { return s.publisher.Close() }
 
@@ -110,5 +113,5 @@ func topic(form string, a safeguard.Alert) string {
 	if site == "" {
 		site = a.Attendance.Organisation.String()
 	}
-	return fill(form, map[string]string{"site": site, "token": strings.ToLower(alertKey(a.ID))})
+	return fill(form, fact{"site", site}, fact{"token", strings.ToLower(alertKey(a.ID))})
 }

@@ -51,7 +51,9 @@ func openBroker(t testing.TB, topics ...string) *broker {
 	}
 	b.start()
 	t.Cleanup(b.stop)
-	b.listen(topics)
+	if len(topics) > 0 {
+		b.listen(topics)
+	}
 	return b
 }
 

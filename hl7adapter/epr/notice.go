@@ -32,7 +32,7 @@ func (l Line) Key() string {
 		about += "|" + l.Plan.Authority.Code.String() + "|" + l.Plan.Authority.Name
 	}
 	sum := sha256.Sum256([]byte("safeguard line|" + about))
-	return base32.StdEncoding.EncodeToString(sum[:])[:6]
+	return base32.StdEncoding.EncodeToString(sum[:5])[:6]
 }
 
 // PlanLine is a plan with its parts.
@@ -92,19 +92,19 @@ func (w Wording) Notice(a safeguard.Alert, zone *time.Location) Notice {
 
 func (w Wording) says(a safeguard.Alert, zone *time.Location) Notice {
 	withdrawn := a.Action == safeguard.Withdraw
-	asOf := map[string]string{
-		"as_of": a.Content.AsOf.In(zone).Format("2 Jan 2006 15:04"),
-		"age":   age(a.Decided.Sub(a.Content.AsOf)),
+	asOf := []fact{
+		{"as_of", a.Content.AsOf.In(zone).Format("2 Jan 2006 15:04")},
+		{"age", age(a.Decided.Sub(a.Content.AsOf))},
 	}
 	switch a.Content.Kind {
 	case safeguard.CheckNotCompleted:
-		text := fill(w.NotCompleted, map[string]string{"reason": w.Reasons[a.Content.Reason.String()]})
+		text := fill(w.NotCompleted, fact{"reason", w.Reasons[a.Content.Reason.String()]})
 		if withdrawn {
 			text = w.NotCompletedWithdrawn
 		}
 		return Notice{Headline: w.HeadlineNotCompleted, Brief: w.HeadlineNotCompleted, Lines: []Line{local(CodeNotCompleted, text)}}
 	case safeguard.NoneFound:
-		text := fill(w.NoneHeld, asOf)
+		text := fill(w.NoneHeld, asOf...)
 		if withdrawn {
 			text = w.NoneHeldWithdrawn
 		}
@@ -118,9 +118,9 @@ func (w Wording) says(a safeguard.Alert, zone *time.Location) Notice {
 		briefs = append(briefs, brief)
 	}
 	n.Brief = strings.Join(briefs, "; ")
-	checked := fill(w.FromCentre, asOf)
+	checked := fill(w.FromCentre, asOf...)
 	if a.Content.Source == safeguard.FromCache {
-		checked = fill(w.FromCache, asOf)
+		checked = fill(w.FromCache, asOf...)
 	}
 	if a.Attendance.Patient.NumberStatus != safeguard.Verified {
 		checked += w.Unverified
@@ -158,26 +158,28 @@ func (w Wording) gone(a safeguard.Alert) (out []Line) {
 }
 
 func (w Wording) plan(f safeguard.Flag, on safeguard.Date, withdrawn bool) (Line, string) {
-	values := map[string]string{
-		"plan": w.Plans[f.Plan.String()], "start": inWords(f.Start), "end": inWords(f.End),
-		"authority": f.Authority.Name, "emergency_phone": f.Authority.EmergencyDutyPhone,
-	}
+	name := w.Plans[f.Plan.String()]
+	mothers, office := "", ""
 	if f.Mothers {
-		values["mothers"] = w.Mothers
+		mothers = w.Mothers
 	}
 	if phone := f.Authority.OfficeHoursPhone; phone != "" {
-		values["office_hours"] = fill(w.OfficeHours, map[string]string{"office_phone": phone})
+		office = fill(w.OfficeHours, fact{"office_phone", phone})
+	}
+	facts := []fact{
+		{"plan", name}, {"mothers", mothers}, {"start", inWords(f.Start)}, {"end", inWords(f.End)},
+		{"authority", f.Authority.Name}, {"emergency_phone", f.Authority.EmergencyDutyPhone}, {"office_hours", office},
 	}
 	sentence := w.Active
 	if f.Ended(on) {
 		sentence = w.Ended
 	}
-	text := fill(sentence, values)
+	text := fill(sentence, facts...)
 	if withdrawn {
 		text = w.Withdrawn + text
 	}
 	code := planCode[f.Plan]
-	return Line{code[0], code[1], SNOMED, text, &PlanLine{f, !f.Ended(on), values["plan"]}}, fill(w.Brief, values)
+	return Line{code[0], code[1], SNOMED, text, &PlanLine{f, !f.Ended(on), name}}, fill(w.Brief, facts...)
 }
 
 // Text is all lines, each on its own.
@@ -208,6 +210,9 @@ func plans(lines []Line) []Line {
 // clipped is s with so many characters at most, the last of them telling that
 // there were more.
 func clipped(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
 	if runes := []rune(s); len(runes) > most {
 		return strings.TrimRight(string(runes[:most-1]), " ,;:") + "…"
 	}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
@@ -44,10 +45,17 @@ type templateLine struct {
 	parts   []part
 }
 
-// part is one value of a segment.
+// part is one value of a segment, or a field that brings its own components.
 type part struct {
 	at     hl7.Path
-	pieces []piece
+	pieces []templatePiece
+	whole  func(v *values) [][]string // repetitions and their components
+}
+
+// templatePiece is some literal text, or a field.
+type templatePiece struct {
+	text, name string
+	value      func(v *values) (string, error)
 }
 
 // ParseTemplate reads a template. An error tells the line, what is wrong and what
@@ -163,12 +171,15 @@ func (l *templateLine) field(n int, f hl7.Field) error {
 				if err != nil {
 					return err
 				}
-				for _, p := range pieces {
-					if err := l.known(p.name, len(pieces) > 1 || string(s.Raw()) != string(r.Raw())); err != nil {
+				p := part{at: hl7.Path{Segment: l.segment, Field: n, Repetition: rep, Component: component, Sub: sub}}
+				for _, piece := range pieces {
+					if err := l.known(piece.name, len(pieces) > 1 || string(s.Raw()) != string(r.Raw())); err != nil {
 						return err
 					}
+					p.whole = composite[piece.name]
+					p.pieces = append(p.pieces, templatePiece{piece.text, piece.name, templateFields[piece.name].value})
 				}
-				l.parts = append(l.parts, part{hl7.Path{Segment: l.segment, Field: n, Repetition: rep, Component: component, Sub: sub}, pieces})
+				l.parts = append(l.parts, p)
 			}
 		}
 	}
@@ -254,11 +265,15 @@ func (t *Template) check(f *Format) error {
 	return nil
 }
 
+var builders = sync.Pool{New: func() any { return hl7.NewBuilder() }}
+
 // render writes the alert.
 func (t *Template) render(a safeguard.Alert, f *Format) ([]byte, error) {
-	v := &values{Alert: a, format: f, notice: f.Wording.Notice(a, f.zone)}
-	b := hl7.NewBuilder().Charset(f.Charset)
-	seen := map[string]int{}
+	v := &values{Alert: a, format: f, notice: f.Wording.Notice(a, f.zone), when: a.Decided.In(f.zone).Format(timestamp)}
+	b := builders.Get().(*hl7.Builder)
+	defer builders.Put(b)
+	b.Reset().Charset(f.Charset)
+	seen := make(map[string]int, 8)
 	for _, l := range t.lines {
 		if !l.holds(a) {
 			continue
@@ -308,8 +323,8 @@ func (v *values) rounds(each string) []Line {
 
 func (l templateLine) write(s *hl7.SegmentBuilder, v *values) error {
 	for _, p := range l.parts {
-		if len(p.pieces) == 1 && composite[p.pieces[0].name] != nil {
-			for _, repetition := range composite[p.pieces[0].name](v) {
+		if p.whole != nil {
+			for _, repetition := range p.whole(v) {
 				s.Repeat(p.at.Field, repetition...)
 			}
 			continue
@@ -317,18 +332,33 @@ func (l templateLine) write(s *hl7.SegmentBuilder, v *values) error {
 		if v.format.old() && l.segment == "MSH" && p.at.Field == 9 && p.at.Component > 2 {
 			continue // the message structure came with 2.3.1
 		}
-		var text strings.Builder
-		for _, piece := range p.pieces {
-			text.WriteString(piece.text)
-			if piece.name != "" {
-				value, err := templateFields[piece.name].value(v)
-				if err != nil {
-					return err
-				}
-				text.WriteString(value)
-			}
+		text, err := p.text(v)
+		if err != nil {
+			return err
 		}
-		s.Put(p.at, text.String())
+		s.Put(p.at, text)
 	}
 	return nil
+}
+
+func (p part) text(v *values) (string, error) {
+	if len(p.pieces) == 1 {
+		return p.pieces[0].is(v)
+	}
+	var text strings.Builder
+	for _, piece := range p.pieces {
+		is, err := piece.is(v)
+		if err != nil {
+			return "", err
+		}
+		text.WriteString(is)
+	}
+	return text.String(), nil
+}
+
+func (p templatePiece) is(v *values) (string, error) {
+	if p.value == nil {
+		return p.text, nil
+	}
+	return p.value(v)
 }

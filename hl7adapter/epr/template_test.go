@@ -1,15 +1,12 @@
 package epr_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
-	"github.com/safeguard-edge/safeguard/hl7adapter/hl7"
 )
 
 const head = `MSH|^~\&|{sending_application}|{organisation}|{receiving_application}||{decided}||ADT^A08|{control_id}|{processing}|{version}` + "\n"
@@ -92,41 +89,4 @@ func TestWrongTemplateIsNamed(t *testing.T) {
 	if _, err := site("nowhere.hl7"); err == nil || !strings.Contains(err.Error(), "nowhere.hl7") {
 		t.Errorf("got %v, want one that names the missing file", err)
 	}
-}
-
-// FuzzTemplate: whatever the template and the patient's data, what is written is
-// one message whose delimiters are the template's: the data brings none.
-func FuzzTemplate(f *testing.F) {
-	f.Add("PID|1||{nhs_number}^{family}~{given}&x", "A|B", "C^D&E~F\\G\rMSH|")
-	f.Add("[each line] OBX|{n}|TX|{line_code}^{line_title}||{line}", "\x1c\r\x0b", "\\.br\\")
-	f.Add("PID|{mrn}|{family}{given}|{identifiers}", "\"\"", "")
-	f.Fuzz(func(t *testing.T, line, family, given string) {
-		if strings.ContainsAny(line, "\r\n") || strings.HasPrefix(strings.TrimSpace(line), "MSH") {
-			t.Skip()
-		}
-		format, err := site(written(t, head+line+"\nPID|1\n"))
-		if err != nil {
-			return
-		}
-		quiet := alert()
-		quiet.Attendance.Patient.Family, quiet.Attendance.Patient.Given = safeguard.Hide("X"), safeguard.Hide("Y")
-		loud := quiet
-		loud.Attendance.Patient.Family, loud.Attendance.Patient.Given = safeguard.Hide("X"+family), safeguard.Hide("Y"+given)
-		want, err := format.Message(quiet)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := format.Message(loud)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := hl7.Parse(got); err != nil {
-			t.Fatalf("what was written can not be read: %v", err)
-		}
-		for _, c := range []byte("|^~&\r\n\x0b") {
-			if bytes.Count(got, []byte{c}) != bytes.Count(want, []byte{c}) {
-				t.Errorf("the data brought a %q: %q", c, got)
-			}
-		}
-	})
 }

@@ -199,16 +199,25 @@ func isName(s string) bool {
 	return s != ""
 }
 
+// fact is what a name in a sentence stands for.
+type fact struct{ name, is string }
+
 // fill puts the facts into a sentence that was checked.
-func fill(sentence string, facts map[string]string) string {
-	pieces, err := parsePieces(sentence)
-	if err != nil {
-		return sentence
-	}
+func fill(sentence string, facts ...fact) string {
 	var b strings.Builder
-	for _, p := range pieces {
-		b.WriteString(p.text)
-		b.WriteString(facts[p.name])
+	b.Grow(2 * len(sentence))
+	for {
+		before, rest, _ := strings.Cut(sentence, "{")
+		b.WriteString(before)
+		name, after, closed := strings.Cut(rest, "}")
+		if !closed {
+			return b.String()
+		}
+		for _, f := range facts {
+			if f.name == name {
+				b.WriteString(f.is)
+			}
+		}
+		sentence = after
 	}
-	return b.String()
 }

@@ -2,8 +2,10 @@ package hl7
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Builder makes a message to send. It escapes what it is given, and writes
@@ -13,7 +15,8 @@ type Builder struct {
 	delimiters Delimiters
 	charset    charset
 	segments   []*SegmentBuilder
-	err        error // the first that occurred
+	text       []byte // all values, as they are sent, in the order in which they were set
+	err        error  // the first that occurred
 }
 
 // NewBuilder begins a message with the usual delimiters, in UTF-8. Its first
@@ -26,8 +29,29 @@ func NewBuilderWith(d Delimiters) *Builder {
 	if err := d.check(); err != nil {
 		b.fail(err)
 	}
-	b.segments = []*SegmentBuilder{{b: b, name: "MSH"}}
+	b.add("MSH")
 	return b
+}
+
+// Reset begins another message with the same delimiters, in UTF-8, in the memory
+// of the one before. What Build returned stays as it is.
+func (b *Builder) Reset() *Builder {
+	b.segments, b.text, b.charset, b.err = b.segments[:0], b.text[:0], 0, b.delimiters.check()
+	b.add("MSH")
+	return b
+}
+
+// add begins a segment, in the memory of one of an earlier message where there is.
+func (b *Builder) add(name string) *SegmentBuilder {
+	n := len(b.segments)
+	b.segments = slices.Grow(b.segments, 1)[:n+1]
+	s := b.segments[n]
+	if s == nil {
+		s = &SegmentBuilder{b: b}
+		b.segments[n] = s
+	}
+	s.name, s.values, s.strewn = name, s.values[:0], false
+	return s
 }
 
 func (d Delimiters) check() error {
@@ -76,9 +100,7 @@ func (b *Builder) Add(name string) *SegmentBuilder {
 	if !segmentName(name) || name == "MSH" {
 		b.fail(fmt.Errorf("build hl7: segment %q: want three capitals or digits, not MSH", name))
 	}
-	s := &SegmentBuilder{b: b, name: name}
-	b.segments = append(b.segments, s)
-	return s
+	return b.add(name)
 }
 
 func (b *Builder) fail(err error) {
@@ -92,7 +114,7 @@ func (b *Builder) Build() ([]byte, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
-	var out []byte
+	out := make([]byte, 0, len(b.text)+len(b.segments)*32) // the names and delimiters that a segment usually has
 	for _, s := range b.segments {
 		out = s.append(out)
 	}
@@ -103,29 +125,48 @@ func (b *Builder) Build() ([]byte, error) {
 type SegmentBuilder struct {
 	b      *Builder
 	name   string
-	fields [][][][][]byte // field, repetition, component, subcomponent
+	values []placed
+	strewn bool // they do not lie in the order in which they are sent
+}
+
+// placed is a value at its place in the segment, and in the builder's text.
+type placed struct {
+	place
+	from, to int
+}
+
+// place is a field, repetition, component and subcomponent, 16 bits of each, so
+// that places compare as values are sent.
+type place uint64
+
+func placeOf(field, repetition, component, sub int) place {
+	return place(field)<<48 | place(repetition)<<32 | place(component)<<16 | place(sub)
+}
+
+func (p place) parts() (field, repetition, component, sub int) {
+	return int(p >> 48), int(p >> 32 & 0xffff), int(p >> 16 & 0xffff), int(p & 0xffff)
 }
 
 // Set sets field n to one repetition of those components. Empty ones are
 // absent; a field of empty ones only is not sent.
 func (s *SegmentBuilder) Set(n int, components ...string) *SegmentBuilder {
-	if !s.room(n) {
-		return s
-	}
-	s.fields[n] = nil
+	s.clear(n)
 	return s.Repeat(n, components...)
 }
 
 // Repeat adds a repetition to field n.
 func (s *SegmentBuilder) Repeat(n int, components ...string) *SegmentBuilder {
-	if !s.room(n) {
+	if !s.has(n) {
 		return s
 	}
-	rep := max(len(s.fields[n]), 1) // element 0 is not used
-	for i, text := range components {
-		if text != "" {
-			s.put(n, rep, i+1, 1, s.b.encode(text))
+	rep := 1
+	for _, v := range s.values {
+		if field, last, _, _ := v.parts(); field == n {
+			rep = max(rep, last+1)
 		}
+	}
+	for i, text := range components {
+		s.Put(Path{Field: n, Repetition: rep, Component: i + 1}, text)
 	}
 	return s
 }
@@ -133,19 +174,15 @@ func (s *SegmentBuilder) Repeat(n int, components ...string) *SegmentBuilder {
 // Put sets one value in the segment. Of p, only the numbers count.
 func (s *SegmentBuilder) Put(p Path, text string) *SegmentBuilder {
 	if text != "" {
-		s.put(p.Field, max(p.Repetition, 1), max(p.Component, 1), max(p.Sub, 1), s.b.encode(text))
+		from := len(s.b.text)
+		s.b.encode(text)
+		s.put(p, from)
 	}
 	return s
 }
 
 // Null orders the receiver to delete what it holds in field n.
-func (s *SegmentBuilder) Null(n int) *SegmentBuilder {
-	if s.room(n) {
-		s.fields[n] = nil
-		s.put(n, 1, 1, 1, []byte(`""`))
-	}
-	return s
-}
+func (s *SegmentBuilder) Null(n int) *SegmentBuilder { return s.SetRaw(n, []byte(`""`)) }
 
 // SetRaw sets field n to bytes that are already escaped and encoded, as taken
 // from another message with the same delimiters.
@@ -154,18 +191,22 @@ func (s *SegmentBuilder) SetRaw(n int, raw []byte) *SegmentBuilder {
 		s.b.fail(fmt.Errorf("build hl7: %s-%d: raw bytes must be one field", s.name, n))
 		return s
 	}
-	if s.room(n) {
-		s.fields[n] = nil
-		if len(raw) > 0 {
-			s.put(n, 1, 1, 1, bytes.Clone(raw))
-		}
+	s.clear(n)
+	if s.has(n) && len(raw) > 0 {
+		from := len(s.b.text)
+		s.b.text = append(s.b.text, raw...)
+		s.put(Path{Field: n}, from)
 	}
 	return s
 }
 
-// encode escapes text and puts it into the character set of the message.
-func (b *Builder) encode(text string) []byte {
-	return b.charset.fromUTF8(nil, string(b.delimiters.AppendEscaped(nil, text)))
+// encode appends text, escaped and in the character set of the message.
+func (b *Builder) encode(text string) {
+	if b.charset == 0 { // UTF-8, as text is
+		b.text = b.delimiters.AppendEscaped(b.text, text)
+		return
+	}
+	b.text = b.charset.fromUTF8(b.text, string(b.delimiters.AppendEscaped(nil, text)))
 }
 
 const (
@@ -173,86 +214,81 @@ const (
 	mostParts  = 999
 )
 
-// room makes field n exist.
-func (s *SegmentBuilder) room(n int) bool {
+// has tells whether field n can be set.
+func (s *SegmentBuilder) has(n int) bool {
 	if n < 1 || n > mostFields || s.name == "MSH" && n < 3 {
 		s.b.fail(fmt.Errorf("build hl7: %s has no field %d to set", s.name, n))
 		return false
 	}
-	s.fields = grown(s.fields, n)
 	return true
 }
 
-func (s *SegmentBuilder) put(field, rep, component, sub int, raw []byte) {
-	if !s.room(field) {
+func (s *SegmentBuilder) clear(n int) {
+	s.values = slices.DeleteFunc(s.values, func(v placed) bool { return int(v.place>>48) == n })
+}
+
+// put places what the builder's text has since from.
+func (s *SegmentBuilder) put(p Path, from int) {
+	rep, component, sub := max(p.Repetition, 1), max(p.Component, 1), max(p.Sub, 1)
+	if !s.has(p.Field) {
 		return
 	}
 	if max(rep, component, sub) > mostParts {
-		s.b.fail(fmt.Errorf("build hl7: %s-%d: more than %d parts", s.name, field, mostParts))
+		s.b.fail(fmt.Errorf("build hl7: %s-%d: more than %d parts", s.name, p.Field, mostParts))
 		return
 	}
 	d := s.b.delimiters
 	if rep > 1 && d.Repetition == 0 || sub > 1 && d.Sub == 0 {
-		s.b.fail(fmt.Errorf("build hl7: %s-%d: no delimiter for its parts", s.name, field))
+		s.b.fail(fmt.Errorf("build hl7: %s-%d: no delimiter for its parts", s.name, p.Field))
 		return
 	}
-	f := grown(s.fields[field], rep)
-	r := grown(f[rep], component)
-	c := grown(r[component], sub)
-	c[sub] = raw
-	r[component], f[rep], s.fields[field] = c, r, f
-}
-
-// grown returns list with an element n, counted from 1; element 0 is not used.
-func grown[T any](list []T, n int) []T {
-	for len(list) <= n {
-		var none T
-		list = append(list, none)
+	v := placed{placeOf(p.Field, rep, component, sub), from, len(s.b.text)}
+	if n := len(s.values); n > 0 && s.values[n-1].place >= v.place {
+		s.strewn = true
 	}
-	return list
+	s.values = append(s.values, v)
 }
 
+// append writes the segment. No delimiter follows the last value of anything.
 func (s *SegmentBuilder) append(out []byte) []byte {
 	d := s.b.delimiters
 	out = append(out, s.name...)
-	first := 1
+	field, rep, component, sub := 0, 1, 1, 1
 	if s.name == "MSH" {
 		out = append(out, d.Field)
 		out = d.appendNamed(out)
-		first = 3
+		field = 2
 	}
-	end := len(out) // behind the last byte that is not a delimiter
-	for n := first; n < len(s.fields); n++ {
-		out = append(out, d.Field)
-		out = joined(out, s.fields[n], d.Repetition, func(out []byte, rep [][][]byte) []byte {
-			return joined(out, rep, d.Component, func(out []byte, c [][]byte) []byte {
-				return joined(out, c, d.Sub, func(out, raw []byte) []byte { return append(out, raw...) })
-			})
-		})
-		if out[len(out)-1] != d.Field {
-			end = len(out)
+	if s.strewn {
+		slices.SortStableFunc(s.values, func(v, w placed) int { return cmp.Compare(v.place, w.place) })
+	}
+	for i, v := range s.values {
+		if i+1 < len(s.values) && v.place == s.values[i+1].place {
+			continue // set again
 		}
+		toField, toRep, toComponent, toSub := v.parts()
+		for ; field < toField; field++ {
+			out = append(out, d.Field)
+			rep, component, sub = 1, 1, 1
+		}
+		for ; rep < toRep; rep++ {
+			out = append(out, d.Repetition)
+			component, sub = 1, 1
+		}
+		for ; component < toComponent; component++ {
+			out = append(out, d.Component)
+			sub = 1
+		}
+		for ; sub < toSub; sub++ {
+			out = append(out, d.Sub)
+		}
+		out = append(out, s.b.text[v.from:v.to]...)
 	}
 	// A frame end is FS and CR: raw bytes that end with FS must not make one.
-	if out[end-1] == fileSeparator {
-		return append(out[:end], d.Field, '\r')
+	if out[len(out)-1] == fileSeparator {
+		out = append(out, d.Field)
 	}
-	return append(out[:end], '\r')
+	return append(out, '\r')
 }
 
 const fileSeparator = 0x1c
-
-// joined appends the parts of list from 1 on, without delimiters at the end.
-func joined[T any](out []byte, list []T, by byte, add func([]byte, T) []byte) []byte {
-	end := len(out)
-	for i := 1; i < len(list); i++ {
-		if i > 1 {
-			out = append(out, by)
-		}
-		before := len(out)
-		if out = add(out, list[i]); len(out) > before {
-			end = len(out)
-		}
-	}
-	return out[:end]
-}

@@ -49,6 +49,27 @@ func TestBuilder(t *testing.T) {
 	}
 }
 
+func TestBuilderResets(t *testing.T) {
+	b := NewBuilder().Charset("8859/1")
+	b.Header().Set(3, "SAFEGUARD")
+	b.Add("PID").Set(3, "9").Set(1, "Zoë")
+	b.Add("pid")
+	if _, err := b.Build(); err == nil {
+		t.Error("want an error")
+	}
+	for _, name := range []string{"Zoë", "Bo"} {
+		b.Reset().Add("NTE").Set(3, name)
+		first, err := b.Build()
+		if want := "MSH|^~\\&\rNTE|||" + name + "\r"; err != nil || string(first) != want {
+			t.Errorf("got %q, %v, want %q", first, err, want)
+		}
+		b.Reset().Add("OBX").Set(1, "another")
+		if want := "MSH|^~\\&\rNTE|||" + name + "\r"; string(first) != want {
+			t.Errorf("what was built became %q, want %q", first, want)
+		}
+	}
+}
+
 func TestBuilderHeader(t *testing.T) {
 	b := NewBuilderWith(Delimiters{'$', '%', '*', '!', '+', 0}).Charset("8859/1")
 	b.Header().Set(3, "SAFEGUARD").Set(9, "ADT", "A08", "ADT_A01")

@@ -142,6 +142,14 @@ func (d Delimiters) AppendEscaped(dst []byte, text string) []byte {
 	}
 	for i := 0; i < len(text); i++ {
 		c := text[i]
+		if ordinary[c] {
+			from := i
+			for i+1 < len(text) && ordinary[text[i+1]] {
+				i++
+			}
+			dst = append(dst, text[from:i+1]...)
+			continue
+		}
 		if c == '\r' && i+1 < len(text) && text[i+1] == '\n' {
 			continue
 		}
@@ -161,6 +169,15 @@ func (d Delimiters) AppendEscaped(dst []byte, text string) []byte {
 	}
 	return dst
 }
+
+// ordinary are bytes that are no delimiters in any message: letters, digits, the
+// space, and those beyond ASCII.
+var ordinary = func() (is [256]bool) {
+	for c := range is {
+		is[c] = c >= ' ' && c != 0x7f && !delimits(byte(c))
+	}
+	return is
+}()
 
 // code returns the escape for c, or 0 when it needs none.
 func (d Delimiters) code(c byte) byte {
