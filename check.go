@@ -1,6 +1,7 @@
 package safeguard
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -108,7 +109,7 @@ func (h Heartbeat) Check(now time.Time, l Limits, u *Usual) []Warning {
 	c.when(h.Journal.SetAside > 0, SetAsideWaiting, "", time.Time{}, "%d", h.Journal.SetAside)
 	for _, s := range h.Sinks {
 		down := !s.DownSince.IsZero()
-		c.when(down, SinkDown, s.Name, s.DownSince, "%d waiting", s.Waiting.Length)
+		c.when(down, SinkDown, s.Name, s.DownSince, "%s, %d waiting", cmp.Or(s.Error, "no answer"), s.Waiting.Length)
 		c.when(!down && s.Live && s.Waiting.Age(now) > l.Undelivered, AlertsUndelivered, s.Name, s.Waiting.Oldest.Add(l.Undelivered),
 			"%d waiting, the oldest for %v", s.Waiting.Length, round(s.Waiting.Age(now)))
 		c.when(!s.Live, SinkObserving, s.Name, time.Time{}, "")

@@ -109,10 +109,13 @@ type JournalHealth struct {
 // SinkHealth is one way into the EPR, and what waits for it.
 type SinkHealth struct {
 	Name      string    `json:"name"`
-	Live      bool      `json:"live"` // else it observes, and shows nothing
+	Carrier   string    `json:"carrier"` // mllp, folder, mqtt or fhir
+	Live      bool      `json:"live"`    // else it observes, and shows nothing
 	Waiting   Queue     `json:"waiting"`
 	DownSince time.Time `json:"down_since,omitzero"` // no answer since then; zero while it answers
 	Answered  time.Time `json:"answered,omitzero"`   // its last answer
+	Took      time.Time `json:"took,omitzero"`       // when it last took an alert
+	Error     string    `json:"error,omitempty"`     // why it does not answer, or did not take the last alert; nothing that the EPR wrote
 	Delivered int       `json:"delivered"`
 	Refused   int       `json:"refused"`
 	Failed    int       `json:"failed"` // tries without an answer

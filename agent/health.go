@@ -84,7 +84,7 @@ func (p parts) sinkHealth() []safeguard.SinkHealth {
 	for i, g := range sinks {
 		s := g.State()
 		out[i] = safeguard.SinkHealth{
-			Name: s.Name, Live: s.Live, DownSince: s.Down, Answered: s.Answered,
+			Name: s.Name, Carrier: s.Carrier, Live: s.Live, DownSince: s.Down, Answered: s.Answered, Took: s.Took, Error: s.Error,
 			Delivered: s.Delivered, Refused: s.Refused, Failed: s.Failed,
 		}
 	}

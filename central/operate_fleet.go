@@ -171,7 +171,13 @@ func (a shownAgent) write(out io.Writer, now time.Time) error {
 		case !s.DownSince.IsZero():
 			state = "down for " + ago(now, s.DownSince)
 		}
-		line("sink "+s.Name, "%s, %s waiting, %d delivered", state, queue(now, s.Waiting), s.Delivered)
+		if s.Error != "" {
+			state += " (" + s.Error + ")"
+		}
+		if !s.Took.IsZero() {
+			state += ", took an alert " + ago(now, s.Took) + " ago"
+		}
+		line("sink "+s.Name, "%s, %s, %s waiting, %d delivered", s.Carrier, state, queue(now, s.Waiting), s.Delivered)
 	}
 	line("owed", "%s lookups, %s corrections", queue(now, h.Lookups), queue(now, h.Corrections))
 	line("attendances", "%d in %v, %d not completed, %d without a number; %s still unknown", h.Attendances.Begun, h.Attendances.Window, h.Attendances.NotCompleted, h.Attendances.NoNumber, queue(now, h.Attendances.Unknown))

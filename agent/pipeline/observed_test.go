@@ -27,6 +27,7 @@ type desk struct {
 
 func (d *desk) Name() string                            { return d.name }
 func (d *desk) Close() error                            { return nil }
+func (d *desk) Carrier() string                         { return "desk" }
 func (d *desk) Preview(safeguard.Alert) (string, error) { return "", nil }
 
 func (d *desk) Deliver(_ context.Context, a safeguard.Alert) (safeguard.Receipt, error) {

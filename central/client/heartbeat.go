@@ -74,7 +74,7 @@ func heartbeat(h safeguard.Heartbeat, periods []safeguard.Period) *flagpb.Heartb
 	for _, s := range h.Sinks {
 		out.Sinks = append(out.Sinks, &flagpb.SinkHealth{
 			Name: s.Name, Live: s.Live, Waiting: queue(s.Waiting), DownAge: ago(s.DownSince), AnsweredAge: ago(s.Answered),
-			Delivered: natural(s.Delivered), Refused: natural(s.Refused), Failed: natural(s.Failed),
+			Delivered: natural(s.Delivered), Refused: natural(s.Refused), Failed: natural(s.Failed), Carrier: s.Carrier, TookAge: ago(s.Took), Error: s.Error,
 		})
 	}
 	for _, w := range h.Warnings {

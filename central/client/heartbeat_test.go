@@ -15,7 +15,7 @@ func TestHeartbeatIsSmall(t *testing.T) {
 	now := time.Now()
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	feed := safeguard.FeedHealth{Name: "pas-emergency", Transport: "mllp", Connections: 2, LastMessage: ago(3 * time.Second), Messages: 120_000, Errors: 4, LastHour: 900}
-	sink := safeguard.SinkHealth{Name: "epr", Live: true, Answered: ago(2 * time.Minute), Delivered: 55}
+	sink := safeguard.SinkHealth{Name: "epr", Carrier: "mllp", Took: ago(2 * time.Minute), Live: true, Answered: ago(2 * time.Minute), Delivered: 55}
 	h := safeguard.Heartbeat{
 		Boot: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Sequence: 100_000, At: now, State: safeguard.Working, Since: ago(50 * time.Hour), Device: "rx1-ed-1",
 		Version: "1.2.3", Config: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", Started: ago(50 * time.Hour),

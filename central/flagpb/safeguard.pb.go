@@ -3876,6 +3876,9 @@ type SinkHealth struct {
 	Delivered     uint32                 `protobuf:"varint,6,opt,name=delivered,proto3" json:"delivered,omitempty"`
 	Refused       uint32                 `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"`
 	Failed        uint32                 `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
+	Carrier       string                 `protobuf:"bytes,9,opt,name=carrier,proto3" json:"carrier,omitempty"`                  // mllp, folder, mqtt or fhir
+	TookAge       uint32                 `protobuf:"varint,10,opt,name=took_age,json=tookAge,proto3" json:"took_age,omitempty"` // since it last took an alert
+	Error         string                 `protobuf:"bytes,11,opt,name=error,proto3" json:"error,omitempty"`                     // why it does not answer, or did not take the last alert, in the agent's words
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3964,6 +3967,27 @@ func (x *SinkHealth) GetFailed() uint32 {
 		return x.Failed
 	}
 	return 0
+}
+
+func (x *SinkHealth) GetCarrier() string {
+	if x != nil {
+		return x.Carrier
+	}
+	return ""
+}
+
+func (x *SinkHealth) GetTookAge() uint32 {
+	if x != nil {
+		return x.TookAge
+	}
+	return 0
+}
+
+func (x *SinkHealth) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
 }
 
 // CacheHealth is what is kept for when the centre can not be reached.
@@ -5078,7 +5102,7 @@ const file_safeguard_proto_rawDesc = "" +
 	"\tset_aside\x18\x04 \x01(\rR\bsetAside\x12\x12\n" +
 	"\x04late\x18\x05 \x01(\rR\x04late\x12\x12\n" +
 	"\x04size\x18\x06 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04lost\x18\a \x01(\rR\x04lost\"\xf1\x01\n" +
+	"\x04lost\x18\a \x01(\rR\x04lost\"\xbc\x02\n" +
 	"\n" +
 	"SinkHealth\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
@@ -5088,7 +5112,11 @@ const file_safeguard_proto_rawDesc = "" +
 	"\fanswered_age\x18\x05 \x01(\rR\vansweredAge\x12\x1c\n" +
 	"\tdelivered\x18\x06 \x01(\rR\tdelivered\x12\x18\n" +
 	"\arefused\x18\a \x01(\rR\arefused\x12\x16\n" +
-	"\x06failed\x18\b \x01(\rR\x06failed\"{\n" +
+	"\x06failed\x18\b \x01(\rR\x06failed\x12\x18\n" +
+	"\acarrier\x18\t \x01(\tR\acarrier\x12\x19\n" +
+	"\btook_age\x18\n" +
+	" \x01(\rR\atookAge\x12\x14\n" +
+	"\x05error\x18\v \x01(\tR\x05error\"{\n" +
 	"\vCacheHealth\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x18\n" +
 	"\aentries\x18\x02 \x01(\rR\aentries\x12\x1d\n" +

@@ -204,6 +204,7 @@ func reportOf(r *flagpb.HeartbeatRequest, at time.Time) safeguard.Heartbeat {
 		h.Sinks = append(h.Sinks, safeguard.SinkHealth{
 			Name: words(s.GetName(), maxWord), Live: s.GetLive(), Waiting: queue(s.GetWaiting()), DownSince: ago(s.GetDownAge()), Answered: ago(s.GetAnsweredAge()),
 			Delivered: int(s.GetDelivered()), Refused: int(s.GetRefused()), Failed: int(s.GetFailed()),
+			Carrier: words(s.GetCarrier(), maxWord), Took: ago(s.GetTookAge()), Error: words(s.GetError(), maxWord),
 		})
 	}
 	for _, w := range r.GetWarnings() {

@@ -25,7 +25,7 @@ func full(at time.Time) safeguard.Heartbeat {
 		Device: "rx1-ed-1", Version: "1.2.3", Config: strings.Repeat("ab", 32), Started: ago(50 * time.Hour),
 		Feeds:   []safeguard.FeedHealth{{Name: "pas", Transport: "mllp", Connections: 2, LastMessage: ago(3 * time.Second), Messages: 120_000, Errors: 4, LastHour: 900, HourErrors: 1, HeldSince: ago(time.Second)}},
 		Journal: safeguard.JournalHealth{Stopped: "disk full", Since: ago(9 * time.Second), Waiting: queue, SetAside: 2, Late: 1, Size: 1 << 30, Lost: 5},
-		Sinks:   []safeguard.SinkHealth{{Name: "epr", Live: true, Waiting: queue, DownSince: ago(time.Minute), Answered: ago(2 * time.Minute), Delivered: 55, Refused: 1, Failed: 9}},
+		Sinks:   []safeguard.SinkHealth{{Name: "epr", Carrier: "mllp", Took: ago(3 * time.Minute), Error: "no answer in time", Live: true, Waiting: queue, DownSince: ago(time.Minute), Answered: ago(2 * time.Minute), Delivered: 55, Refused: 1, Failed: 9}},
 		Lookups: queue, Corrections: queue,
 		Centre:      safeguard.CentreHealth{Since: ago(time.Hour), Latency: 12 * time.Millisecond, Heard: at},
 		Cache:       safeguard.CacheHealth{State: safeguard.CacheReady, Entries: 20_000, Oldest: ago(300 * time.Hour), Newest: ago(time.Minute)},

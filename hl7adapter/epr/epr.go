@@ -22,6 +22,7 @@ import (
 // No error holds anything about a patient. Methods may be called at the same time.
 type Sink interface {
 	Name() string
+	Carrier() string // what carries its alerts, as the configuration names it
 	Deliver(ctx context.Context, a safeguard.Alert) (safeguard.Receipt, error)
 	// Preview is what would be sent for the alert, for people to read.
 	Preview(a safeguard.Alert) (string, error)

@@ -68,6 +68,9 @@ func (s *Folder) Preview(a safeguard.Alert) (string, error) { return s.format.Pr
 // Name is the sink's name.
 func (s *Folder) Name() string { return s.format.Sink }
 
+// Carrier is folder.
+func (s *Folder) Carrier() string { return "folder" }
+
 // Close does nothing: no file stays open.
 func (s *Folder) Close() error { return nil }
 

@@ -102,6 +102,7 @@ type Guard struct {
 // State is how a sink is, for those who operate it.
 type State struct {
 	Name      string    `json:"name"`
+	Carrier   string    `json:"carrier"`
 	Live      bool      `json:"live"`
 	Why       string    `json:"why,omitempty"` // it is not live
 	Resting   bool      `json:"resting"`
@@ -114,7 +115,7 @@ type State struct {
 	Code      string    `json:"code,omitempty"`
 	Took      time.Time `json:"took,omitzero"`       // when it last took an alert
 	Down      time.Time `json:"down_since,omitzero"` // no answer since then; zero while it answers
-	Error     string    `json:"error,omitempty"`     // why it does not, in a word of ours
+	Error     string    `json:"error,omitempty"`     // why it does not, or did not take the last alert, in words of ours
 }
 
 // errorKind is why an EPR did not answer, with nothing of what it said.
@@ -141,7 +142,7 @@ func NewGuard(s Sink, c GuardConfig, log *slog.Logger) (*Guard, error) {
 		return nil, err
 	}
 	g := &Guard{sink: s, config: c, log: log.With("sink", s.Name())}
-	g.state.Name = s.Name()
+	g.state.Name, g.state.Carrier = s.Name(), s.Carrier()
 	g.state.Live, g.state.Why = c.Live()
 	if c.Rate > 0 {
 		g.limit = ratelimiter.NewSmoothBuilderWithMaxRate[any](time.Duration(float64(time.Second) / c.Rate)).Build()
@@ -318,5 +319,8 @@ func (g *Guard) count(r safeguard.Receipt, err error) {
 		g.state.Refused++
 	default:
 		g.state.Retried++
+	}
+	if r.Outcome != safeguard.Delivered {
+		g.state.Error = "answered " + r.Code
 	}
 }

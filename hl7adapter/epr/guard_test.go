@@ -18,13 +18,15 @@ import (
 
 // scripted is a sink that does as it is told, to try what stands before sinks.
 type scripted struct {
-	at  []time.Time
-	err []error // for the next deliveries, one each
+	at      []time.Time
+	err     []error           // for the next deliveries, one each
+	receipt safeguard.Receipt // where there is no error; zero for one that it is taken
 }
 
 func (*scripted) Name() string { return "epr" }
 func (*scripted) Close() error { return nil }
 
+func (*scripted) Carrier() string                         { return "scripted" }
 func (*scripted) Preview(safeguard.Alert) (string, error) { return "", nil }
 
 func (s *scripted) Deliver(context.Context, safeguard.Alert) (safeguard.Receipt, error) {
@@ -35,6 +37,9 @@ func (s *scripted) Deliver(context.Context, safeguard.Alert) (safeguard.Receipt,
 		if err != nil {
 			return safeguard.Receipt{}, err
 		}
+	}
+	if s.receipt.Code != "" {
+		return s.receipt, nil
 	}
 	return safeguard.Receipt{Outcome: safeguard.Delivered, Code: "AA", At: time.Now()}, nil
 }
@@ -194,6 +199,17 @@ func TestGuardTellsSinceWhenAndWhyAnEPRDoesNotAnswer(t *testing.T) {
 		}
 		if s := g.State(); s.Error != "" || !s.Down.IsZero() || s.Took.IsZero() {
 			t.Errorf("after an answer: %+v", s)
+		}
+		took := g.State().Took
+		time.Sleep(time.Minute)
+		for _, outcome := range []safeguard.Outcome{safeguard.Retry, safeguard.Refused} {
+			sink.receipt = safeguard.Receipt{Outcome: outcome, Code: "AE/207", Text: "no bed for 9990000344", At: time.Now()}
+			if _, err := g.Deliver(t.Context(), safeguard.Alert{}); err != nil {
+				t.Fatal(err)
+			}
+			if s := g.State(); s.Error != "answered AE/207" || !s.Down.IsZero() || !s.Took.Equal(took) || !s.Answered.After(took) || s.Carrier != "scripted" {
+				t.Errorf("after %s: %+v, want the code, and that it took nothing since %v", outcome, s, took)
+			}
 		}
 	})
 }

@@ -37,6 +37,9 @@ func (s *MLLP) Preview(a safeguard.Alert) (string, error) { return s.format.Prev
 // Name is the sink's name.
 func (s *MLLP) Name() string { return s.format.Sink }
 
+// Carrier is mllp.
+func (s *MLLP) Carrier() string { return "mllp" }
+
 // Close ends the connection.
 func (s *MLLP) Close() error { return s.sender.Close() }
 

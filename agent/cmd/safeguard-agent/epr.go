@@ -156,7 +156,7 @@ func (c statesEPR) Run() error {
 	defer stop()
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	wrong := false
-	fmt.Fprint(map[bool]io.Writer{false: table, true: io.Discard}[c.JSON], "SINK\tSTATE\tDELIVERED\tOBSERVED\tRETRIED\tREFUSED\tUNANSWERED\tLAST ANSWER\n")
+	fmt.Fprint(map[bool]io.Writer{false: table, true: io.Discard}[c.JSON], "SINK\tBY\tSTATE\tDELIVERED\tOBSERVED\tRETRIED\tREFUSED\tUNANSWERED\tLAST ANSWER\n")
 	err = control.Call(ctx, control.Address(config.Data), "epr", agent.SinkRequest{Do: "states"}, func(row json.RawMessage) error {
 		var s epr.State
 		if err := json.Unmarshal(row, &s); err != nil {
@@ -174,10 +174,13 @@ func (c statesEPR) Run() error {
 		case s.Resting:
 			state = "rests, as the EPR does not answer"
 		}
-		if s.Error != "" {
+		switch {
+		case s.Error != "" && s.Down.IsZero():
+			state += " (" + s.Error + ")"
+		case s.Error != "":
 			state += " (" + s.Error + " since " + clock(s.Down) + ")"
 		}
-		_, err := fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s %s\n", s.Name, state, s.Delivered, s.Observed, s.Retried, s.Refused, s.Failed, clock(s.Answered), printable(s.Code))
+		_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s %s\n", s.Name, s.Carrier, state, s.Delivered, s.Observed, s.Retried, s.Refused, s.Failed, clock(s.Answered), printable(s.Code))
 		return err
 	})
 	if errors.Is(err, control.ErrNotRunning) || errors.Is(err, control.ErrDenied) {

@@ -68,6 +68,9 @@ const parallel = 4
 // Name is the sink's name.
 func (s *Sink) Name() string { return s.name }
 
+// Carrier is fhir.
+func (s *Sink) Carrier() string { return "fhir" }
+
 // Preview is the Flags that would be there, and for NHS England's shape what they
 // refer to.
 func (s *Sink) Preview(a safeguard.Alert) (string, error) {
