@@ -127,7 +127,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	}
 	settings := newLive(c, feeds, sinks, log)
 	handlers["feeds"] = operateFeeds(feeds) // before operators runs
-	handlers["epr"] = operateSinks(settings)
+	handlers["epr"] = operateSinks(settings, hooks)
 	handlers["config"] = settings.operate
 	look := checker{config: c, feeds: feeds, sinks: sinks, keys: func() (KeysStatus, error) { return operateKeys(ring, StatusOfKeys) }}
 	handlers["log"] = operateLog(log)

@@ -10,6 +10,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
+	"github.com/safeguard-edge/safeguard/hl7adapter/epr/cdshooks"
 )
 
 // SinkRequest is what the epr commands ask of a running agent.
@@ -17,6 +18,12 @@ type SinkRequest struct {
 	Do       string `json:"do"` // states, test
 	Sink     string `json:"sink,omitempty"`
 	Withdraw bool   `json:"withdraw,omitempty"` // of a test: take the test alert away again
+}
+
+// SinkState is a row of the states: a sink's, or that of the service that EPRs ask.
+type SinkState struct {
+	epr.State
+	Asked *cdshooks.Stats `json:"asked,omitempty"` // what was asked of the service; nil for a sink
 }
 
 // TestReport is what came of a test alert.
@@ -31,7 +38,7 @@ type TestReport struct {
 	Took    string `json:"took"`
 }
 
-func operateSinks(l *live) control.Handler {
+func operateSinks(l *live, hooks *cdshooks.Service) control.Handler {
 	return func(ctx context.Context, _ string, args json.RawMessage, send func(any) error) error {
 		var r SinkRequest
 		if err := json.Unmarshal(args, &r); err != nil {
@@ -41,11 +48,15 @@ func operateSinks(l *live) control.Handler {
 		switch r.Do {
 		case "states":
 			for _, g := range sinks {
-				if err := send(g.State()); err != nil {
+				if err := send(SinkState{State: g.State()}); err != nil {
 					return err
 				}
 			}
-			return nil
+			if hooks == nil {
+				return nil
+			}
+			state, asked := hooks.State()
+			return send(SinkState{state, &asked})
 		case "test":
 			report, err := c.TestSink(ctx, sinks, r.Sink, r.Withdraw)
 			if err != nil {

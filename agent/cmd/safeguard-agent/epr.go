@@ -16,6 +16,7 @@ import (
 	"github.com/safeguard-edge/safeguard/agent"
 	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
+	"github.com/safeguard-edge/safeguard/hl7adapter/epr/cdshooks"
 )
 
 type eprCommands struct {
@@ -156,9 +157,10 @@ func (c statesEPR) Run() error {
 	defer stop()
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	wrong := false
+	var asked *cdshooks.Stats
 	fmt.Fprint(map[bool]io.Writer{false: table, true: io.Discard}[c.JSON], "SINK\tBY\tSTATE\tDELIVERED\tOBSERVED\tRETRIED\tREFUSED\tUNANSWERED\tLAST ANSWER\n")
 	err = control.Call(ctx, control.Address(config.Data), "epr", agent.SinkRequest{Do: "states"}, func(row json.RawMessage) error {
-		var s epr.State
+		var s agent.SinkState
 		if err := json.Unmarshal(row, &s); err != nil {
 			return err
 		}
@@ -166,6 +168,9 @@ func (c statesEPR) Run() error {
 		if c.JSON {
 			_, err := fmt.Printf("%s\n", row)
 			return err
+		}
+		if s.Asked != nil {
+			asked = s.Asked
 		}
 		state := "live"
 		switch {
@@ -188,6 +193,10 @@ func (c statesEPR) Run() error {
 		os.Exit(exitNotRunning)
 	}
 	_ = table.Flush()
+	if asked != nil && !c.JSON {
+		fmt.Printf("\nEPRs asked %d times by CDS Hooks: %d without an NHS number in the Patient, %d cards shown, feedback on %d; %d callers were refused\n",
+			asked.Asked, asked.Unidentified, asked.Cards, asked.Feedback, asked.Refused)
+	}
 	if err == nil && wrong {
 		os.Exit(exitSkipped)
 	}

@@ -86,6 +86,14 @@ func (s *Service) Stats() Stats {
 	return Stats{c.asked.Load(), c.cards.Load(), c.observed.Load(), c.unidentified.Load(), c.refused.Load(), c.feedback.Load()}
 }
 
+// State tells how the service is, as of a sink, and what was asked of it.
+func (s *Service) State() (epr.State, Stats) {
+	asked := s.Stats()
+	state := epr.State{Name: "cds-hooks", Carrier: "cds_hooks", Delivered: int(asked.Cards), Observed: int(asked.Observed)}
+	state.Live, state.Why = s.config.Delivery.Live()
+	return state, asked
+}
+
 // Run answers until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
