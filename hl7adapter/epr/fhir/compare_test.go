@@ -31,7 +31,7 @@ func TestComparingReadsAndChangesNothing(t *testing.T) {
 			compare(raised, "")
 			compare(eprtest.Alert(2, safeguard.Update), "says something else")
 			compare(gone, "a Flag is there that should be gone")
-			for _, flag := range s.all("Flag") {
+			for _, flag := range s.All("Flag") {
 				s.mu.Lock()
 				flag["status"] = "inactive" // by hand, in the EPR
 				s.mu.Unlock()

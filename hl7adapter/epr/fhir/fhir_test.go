@@ -81,7 +81,7 @@ func TestTwoAttendancesShareAFlagUntilTheLastIsWithdrawn(t *testing.T) {
 	sink := open(t, s, nil)
 	deliver(t, sink, eprtest.Alert(1, safeguard.Raise), safeguard.Delivered, "")
 	deliver(t, sink, again(1, safeguard.Raise), safeguard.Delivered, "")
-	if flags := s.all("Flag"); len(flags) != 1 || s.Showing() != 1 {
+	if flags := s.All("Flag"); len(flags) != 1 || s.Showing() != 1 {
 		t.Fatalf("%d flags of one plan, want one", len(flags))
 	}
 	deliver(t, sink, eprtest.Alert(2, safeguard.Withdraw), safeguard.Delivered, "")
@@ -94,7 +94,7 @@ func TestTwoAttendancesShareAFlagUntilTheLastIsWithdrawn(t *testing.T) {
 	}
 	deliver(t, sink, again(2, safeguard.Withdraw), safeguard.Delivered, "unchanged")
 	deliver(t, sink, eprtest.Alert(3, safeguard.Raise), safeguard.Delivered, "")
-	if flags := s.all("Flag"); len(flags) != 1 || s.Showing() != 1 {
+	if flags := s.All("Flag"); len(flags) != 1 || s.Showing() != 1 {
 		t.Fatalf("%d flags, %d active, want the one active again", len(flags), s.Showing())
 	}
 }
@@ -126,10 +126,10 @@ func TestWhatTheEPRAddedStays(t *testing.T) {
 	s := newServer(t)
 	sink := open(t, s, nil)
 	deliver(t, sink, eprtest.Alert(1, safeguard.Raise), safeguard.Delivered, "")
-	s.all("Flag")[0]["author"] = map[string]any{"display": "the EPR"}
+	s.All("Flag")[0]["author"] = map[string]any{"display": "the EPR"}
 	deliver(t, sink, eprtest.Alert(2, safeguard.Update), safeguard.Delivered, "")
-	if author, _ := s.all("Flag")[0]["author"].(map[string]any); author["display"] != "the EPR" {
-		t.Errorf("what the EPR added is gone: %v", s.all("Flag")[0])
+	if author, _ := s.All("Flag")[0]["author"].(map[string]any); author["display"] != "the EPR" {
+		t.Errorf("what the EPR added is gone: %v", s.All("Flag")[0])
 	}
 }
 
@@ -137,9 +137,7 @@ func TestSomebodyElsesChangeIsNotOverwritten(t *testing.T) {
 	s := newServer(t)
 	sink := open(t, s, nil)
 	deliver(t, sink, eprtest.Alert(1, safeguard.Raise), safeguard.Delivered, "")
-	s.mu.Lock()
-	s.conflict = 1
-	s.mu.Unlock()
+	s.Conflict()
 	deliver(t, sink, eprtest.Alert(2, safeguard.Update), safeguard.Retry, "412")
 	deliver(t, sink, eprtest.Alert(2, safeguard.Update), safeguard.Delivered, "")
 }
@@ -157,10 +155,10 @@ func TestPatientIsFoundAndNeverMade(t *testing.T) {
 		"not there":                          {nil, nil, func(a *safeguard.Alert) { a.Attendance.Patient.Number, _ = safeguard.ParseNHSNumber("9990000360") }, safeguard.Retry, "patient-not-found"},
 		"not there, but by hospital number":  {nil, mrn, func(a *safeguard.Alert) { a.Attendance.Patient.Number, _ = safeguard.ParseNHSNumber("9990000360") }, safeguard.Delivered, ""},
 		"without a number":                   {nil, mrn, func(a *safeguard.Alert) { a.Attendance.Patient.Number = safeguard.NHSNumber{} }, safeguard.Delivered, ""},
-		"no search by POST":                  {func(s *server) { s.noSearch = true }, nil, nil, safeguard.Retry, "patient-not-found"},
-		"no search by POST, hospital number": {func(s *server) { s.noSearch = true }, mrn, nil, safeguard.Delivered, ""},
-		"two of them":                        {func(s *server) { s.patient("p3", "9990000344", "H9", "2018-11-02") }, nil, nil, safeguard.Refused, "patient-ambiguous"},
-		"other date of birth":                {func(s *server) { s.patient("p1", "9990000344", "H100001", "2018-11-03") }, nil, nil, safeguard.Refused, "patient-mismatch"},
+		"no search by POST":                  {func(s *server) { s.WithoutSearch() }, nil, nil, safeguard.Retry, "patient-not-found"},
+		"no search by POST, hospital number": {func(s *server) { s.WithoutSearch() }, mrn, nil, safeguard.Delivered, ""},
+		"two of them":                        {func(s *server) { s.Patient("p3", "9990000344", "H9", "2018-11-02") }, nil, nil, safeguard.Refused, "patient-ambiguous"},
+		"other date of birth":                {func(s *server) { s.Patient("p1", "9990000344", "H100001", "2018-11-03") }, nil, nil, safeguard.Refused, "patient-mismatch"},
 		"date of birth not known":            {nil, nil, func(a *safeguard.Alert) { a.Attendance.Patient.Born = safeguard.Private[safeguard.Date]{} }, safeguard.Delivered, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -168,13 +166,13 @@ func TestPatientIsFoundAndNeverMade(t *testing.T) {
 			if c.server != nil {
 				c.server(s)
 			}
-			before := len(s.all("Patient"))
+			before := len(s.All("Patient"))
 			a := eprtest.Alert(1, safeguard.Raise)
 			if c.alert != nil {
 				c.alert(&a)
 			}
 			deliver(t, open(t, s, c.config), a, c.want, c.code)
-			if len(s.all("Patient")) != before {
+			if len(s.All("Patient")) != before {
 				t.Error("a patient was made")
 			}
 			for _, r := range s.requests {
@@ -282,7 +280,7 @@ func TestCheckSaysWhatTheServerLacks(t *testing.T) {
 	if notes, err := open(t, s, nil).Check(t.Context()); err != nil || len(notes) != 0 {
 		t.Errorf("got %v, want nothing to say: %v", notes, err)
 	}
-	s.noSearch = true
+	s.WithoutSearch()
 	notes, err := open(t, s, func(c *fhir.Config) { c.MRNSystem = "urn:mrn" }).Check(t.Context())
 	if err != nil || len(notes) != 1 || !strings.Contains(notes[0], "by hospital number only") {
 		t.Errorf("got %v, want to hear that the hospital number alone finds patients: %v", notes, err)
@@ -359,7 +357,7 @@ func TestFlagIsAsThePublishedProfilesHaveIt(t *testing.T) {
 	deliver(t, open(t, england, func(c *fhir.Config) { c.Shape = fhir.England }), eprtest.Alert(1, safeguard.Raise), safeguard.Delivered, "")
 	for kind, example := range map[string]string{"Flag": "CPIS-Flag-Example.json", "CarePlan": "CPIS-CarePlan-Example.json", "CareTeam": "CPIS-CareTeam-Example.json"} {
 		want := read(example)
-		got := england.all(kind)
+		got := england.All(kind)
 		if len(got) != 1 {
 			t.Fatalf("%d of %s, want one", len(got), kind)
 		}
@@ -374,7 +372,7 @@ func TestFlagIsAsThePublishedProfilesHaveIt(t *testing.T) {
 			}
 		}
 	}
-	if flag, want := coded(england.all("Flag")[0]), coded(read("CPIS-Flag-Example.json")); !sameJSON(flag, want) {
+	if flag, want := coded(england.All("Flag")[0]), coded(read("CPIS-Flag-Example.json")); !sameJSON(flag, want) {
 		t.Errorf("code %v, want that of the example %v", flag, want)
 	}
 }

@@ -9,6 +9,7 @@ package fhir
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,6 +53,12 @@ func New(name string, c Config, w epr.Wording, zone *time.Location) (*Sink, erro
 		}
 		if c.TLS.ServerName == "" {
 			transport.TLSClientConfig.ServerName = "" // the token's host may be another
+		}
+		if c.TLS.Cert != "" { // read anew for each connection, so that it can be renewed without a restart
+			transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				own, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+				return &own, err
+			}
 		}
 	}
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

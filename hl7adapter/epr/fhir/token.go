@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -98,7 +99,11 @@ func (t *tokens) ask(ctx context.Context) (token string, lives time.Duration, er
 	err = json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&got)
 	switch {
 	case res.StatusCode != http.StatusOK:
-		return "", 0, fmt.Errorf("answered %d, want 200: check the client's id, secret or key and scope", res.StatusCode)
+		why := ""
+		if slices.Contains(tokenErrors, got.Error) {
+			why = " " + got.Error
+		}
+		return "", 0, fmt.Errorf("answered %d%s, want 200: check the client's id, secret or key and scope", res.StatusCode, why)
 	case err != nil:
 		return "", 0, errors.New("answered something that is no token")
 	case got.AccessToken == "":
@@ -109,6 +114,9 @@ func (t *tokens) ask(ctx context.Context) (token string, lives time.Duration, er
 	}
 	return got.AccessToken, max(time.Duration(got.ExpiresIn)*time.Second, early+time.Second), nil
 }
+
+// tokenErrors are the words of RFC 6749, 5.2, for why there is no token.
+var tokenErrors = []string{"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"}
 
 // assertion is signed anew each time, with an id of its own.
 func (t *tokens) assertion() (string, error) {
