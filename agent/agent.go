@@ -17,6 +17,7 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/agent/lookup"
+	"github.com/safeguard-edge/safeguard/agent/metrics"
 	"github.com/safeguard-edge/safeguard/agent/pipeline"
 	"github.com/safeguard-edge/safeguard/agent/status"
 	"github.com/safeguard-edge/safeguard/agent/statuspage"
@@ -136,7 +137,9 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, own: own}
 	reporter := status.New(c.reportOn(zone), all.sources(), centre, log)
 	settings.taken = reporter.Configured
-	shown := statuspage.New(c.Status, statuspage.Parts{Report: reporter.Report, Day: reporter.Day, Alive: entries.Alive, Zone: zone}, log)
+	numbers := metrics.New(metrics.Sources{Report: reporter.Report, Counters: p.Counters, Feeds: all.feedStats})
+	flags.Looked = numbers.Looked
+	shown := statuspage.New(c.Status, statuspage.Parts{Report: reporter.Report, Day: reporter.Day, Alive: entries.Alive, Zone: zone, Metrics: numbers.Handler()}, log)
 	handlers["status"] = func(_ context.Context, _ string, _ json.RawMessage, send func(any) error) error {
 		return send(shown.Shown())
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/status"
 	"github.com/safeguard-edge/safeguard/cache"
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 )
 
 // parts are those that the report on the agent is gathered from.
@@ -52,6 +53,14 @@ func (p parts) feedHealth() []safeguard.FeedHealth {
 		}
 	}
 	return out
+}
+
+func (p parts) feedStats() map[string]feed.Stats {
+	all := map[string]feed.Stats{}
+	for _, r := range p.feeds.reports() {
+		all[r.Name] = r.Stats
+	}
+	return all
 }
 
 func (p parts) journalHealth(ctx context.Context) (status.Journal, error) {

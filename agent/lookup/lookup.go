@@ -56,6 +56,10 @@ const (
 
 // Lookup asks the centre first. Make one with New.
 type Lookup struct {
+	// Looked, where there is one, is told of each lookup, with how long it took. It
+	// must not wait. Set it before the first lookup.
+	Looked func(a safeguard.Answer, took time.Duration)
+
 	centre   Centre
 	cache    Cache
 	deadline time.Duration
@@ -91,6 +95,9 @@ func New(centre Centre, cache Cache, deadline time.Duration, log *slog.Logger) *
 func (l *Lookup) Lookup(ctx context.Context, q safeguard.Query) safeguard.Answer {
 	began := time.Now()
 	a := l.answer(ctx, q)
+	if l.Looked != nil {
+		l.Looked(a, time.Since(began))
+	}
 	l.log.DebugContext(ctx, "lookup answered", "answer", a.Status, "source", a.Source, "reason", a.Reason, "took", time.Since(began).Round(time.Microsecond))
 	return a
 }

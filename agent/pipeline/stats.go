@@ -53,6 +53,9 @@ type Queue struct {
 	Oldest time.Time // since when the first of it waits; zero where nothing does
 }
 
+// Counters are what was counted since the start.
+func (p *Pipeline) Counters() Counters { return p.counts.read() }
+
 // Stats reads the counts. It takes some milliseconds, and nothing waits for it.
 func (p *Pipeline) Stats(ctx context.Context) (Stats, error) {
 	kept, err := p.Journal.Stats(ctx)
