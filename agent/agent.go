@@ -140,6 +140,12 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	numbers := metrics.New(metrics.Sources{Report: reporter.Report, Counters: p.Counters, Feeds: all.feedStats})
 	flags.Looked = numbers.Looked
 	shown := statuspage.New(c.Status, statuspage.Parts{Report: reporter.Report, Day: reporter.Day, Alive: entries.Alive, Zone: zone, Metrics: numbers.Handler()}, log)
+	gather := bundler{
+		version: c.Version, file: c.file, config: func() (Config, error) { return settings.current(), nil },
+		check: func(ctx context.Context, say func(Finding) error) error { return settings.check(ctx, look, say) },
+		shown: func() any { return shown.Shown() }, journal: entries, feeds: feeds, keys: look.keys, metrics: numbers.Handler(), log: log,
+	}
+	handlers["support"] = gather.operate
 	handlers["status"] = func(_ context.Context, _ string, _ json.RawMessage, send func(any) error) error {
 		return send(shown.Shown())
 	}

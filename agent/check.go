@@ -96,12 +96,16 @@ func Check(ctx context.Context, file string, say func(Finding) error) error {
 // the control channel.
 func (l *live) operateCheck(k checker) control.Handler {
 	return func(ctx context.Context, _ string, _ json.RawMessage, send func(any) error) error {
-		own := k
-		own.config, own.say = l.current(), func(f Finding) error { return send(f) }
-		own.service(l)
-		own.all(ctx)
-		return own.err
+		return l.check(ctx, k, func(f Finding) error { return send(f) })
 	}
+}
+
+// check looks at all that the running agent depends on.
+func (l *live) check(ctx context.Context, k checker, say func(Finding) error) error {
+	k.config, k.say = l.current(), say
+	k.service(l)
+	k.all(ctx)
+	return k.err
 }
 
 // atStart checks once, and logs what is wrong.

@@ -29,9 +29,11 @@ type parts struct {
 func (c Config) reportOn(zone *time.Location) status.Agent {
 	return status.Agent{
 		Device: c.Device, Version: c.Version, Config: c.Digest, Zone: zone,
-		Limits: safeguard.DefaultLimits(), File: filepath.Join(c.Data, "status", "day.json"),
+		Limits: safeguard.DefaultLimits(), File: dayFile(c.Data),
 	}
 }
+
+func dayFile(data string) string { return filepath.Join(data, "status", "day.json") }
 
 func (p parts) sources() status.Sources {
 	return status.Sources{

@@ -24,7 +24,7 @@ func well(now time.Time) *agent {
 			{Name: "maternity", Transport: "folder", LastMessage: now.Add(-4 * time.Minute), Messages: 310, LastHour: 9},
 		},
 		Journal:     safeguard.JournalHealth{Size: 40 << 20},
-		Sinks:       []safeguard.SinkHealth{{Name: "epr", Live: true, Answered: now.Add(-6 * time.Minute), Delivered: 310, Refused: 1}},
+		Sinks:       []safeguard.SinkHealth{{Name: "epr", Live: true, Carrier: "mllp", Answered: now.Add(-6 * time.Minute), Took: now.Add(-6 * time.Minute), Delivered: 310, Refused: 1}},
 		Centre:      safeguard.CentreHealth{Latency: 18 * time.Millisecond, Heard: now.Add(-9 * time.Second)},
 		Cache:       safeguard.CacheHealth{State: "ready", Entries: 5120, Oldest: now.Add(-90 * time.Hour), Newest: now.Add(-time.Minute)},
 		Certificate: safeguard.CertificateHealth{From: now.Add(-30 * 24 * time.Hour), Until: now.Add(60 * 24 * time.Hour)},

@@ -145,8 +145,10 @@ func (v *View) epr(now time.Time) Link {
 		switch {
 		case !s.DownSince.IsZero():
 			said = "no answer since " + s.DownSince.In(now.Location()).Format("15:04")
-		case !s.Answered.IsZero():
-			said = "last alert taken " + Ago(now, s.Answered)
+		case s.Error != "":
+			said = "did not take the last alert: " + s.Error
+		case !s.Took.IsZero():
+			said = "last alert taken " + Ago(now, s.Took)
 		case !s.Live:
 			said = "observes, shows nothing"
 		}

@@ -46,6 +46,8 @@ type commands struct {
 	Keys    keyCommands     `cmd:"" help:"Look after the keys that seal what the agent keeps."`
 	EPR     eprCommands     `cmd:"" name:"epr" help:"Try what is put into the EPR, and see how its sinks are."`
 
+	Support supportCommands `cmd:"" help:"Gather what whoever helps needs to know."`
+
 	Attendances listAttendances    `cmd:"" help:"List attendances with alerts, those that could not be checked, and those whose alert came too late. Exit code 0: done, 1: failed, 3: nothing to list, 4: no agent runs or it does not let this user in."`
 	Attendance  attendanceCommands `cmd:"" help:"Act on one attendance."`
 

@@ -48,7 +48,7 @@ func shownIn(state safeguard.AgentState, warnings ...safeguard.Warning) statuspa
 	s := statuspage.Shown{Report: safeguard.Heartbeat{
 		At: now, State: state, Since: now.Add(-40 * time.Minute), Device: "rx1-ed-1", Version: "1.4.0", Config: strings.Repeat("ab", 32), Started: now.Add(-20 * time.Hour),
 		Feeds:       []safeguard.FeedHealth{{Name: "pas", Transport: "mllp", LastMessage: now.Add(-12 * time.Second)}},
-		Sinks:       []safeguard.SinkHealth{{Name: "epr", Live: true, Answered: now.Add(-6 * time.Minute)}},
+		Sinks:       []safeguard.SinkHealth{{Name: "epr", Live: true, Carrier: "mllp", Answered: now.Add(-6 * time.Minute), Took: now.Add(-6 * time.Minute)}},
 		Centre:      safeguard.CentreHealth{Latency: 18 * time.Millisecond},
 		Cache:       safeguard.CacheHealth{State: safeguard.CacheReady, Entries: 5120, Newest: now.Add(-time.Minute), Oldest: now.Add(-80 * time.Hour)},
 		Certificate: safeguard.CertificateHealth{From: now, Until: now.Add(60 * 24 * time.Hour)},
