@@ -122,6 +122,7 @@ type found struct {
 	version     int
 	code        string
 	label, body []byte // sealed
+	text        []byte // sealed; of an item that was refused
 }
 
 func (f found) ID() string {
@@ -155,8 +156,8 @@ func ids(rows []found) string {
 func abs(n int64) int64 { return max(n, -n) }
 
 const (
-	findEntries = `SELECT seq, state, received, settled, feed, peer, 0, 0, 0, 0, '', label, body FROM entries`
-	findItems   = `SELECT id, state, queued, settled, outbox, '', entry, due, tries, version, code, label, body FROM outbox`
+	findEntries = `SELECT seq, state, received, settled, feed, peer, 0, 0, 0, 0, '', label, body, NULL FROM entries`
+	findItems   = `SELECT id, state, queued, settled, outbox, '', entry, due, tries, version, code, label, body, text FROM outbox`
 )
 
 // find reads the next rows that are selected.
@@ -187,7 +188,7 @@ func (j *Journal) find(ctx context.Context, s *selection, newest bool, most int)
 	}
 	err = j.each(ctx, query+" ORDER BY "+order+" LIMIT ?", append(args, most), func(r *sql.Rows) error {
 		f := found{item: s.items}
-		err := r.Scan(&f.id, &f.state, &f.at, &f.settled, &f.name, &f.peer, &f.entry, &f.due, &f.tries, &f.version, &f.code, &f.label, &f.body)
+		err := r.Scan(&f.id, &f.state, &f.at, &f.settled, &f.name, &f.peer, &f.entry, &f.due, &f.tries, &f.version, &f.code, &f.label, &f.body, &f.text)
 		rows = append(rows, f)
 		return err
 	})

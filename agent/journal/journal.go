@@ -75,7 +75,7 @@ var (
 var schema string
 
 // schemaVersion is that of schema.sql.
-const schemaVersion = 6
+const schemaVersion = 7
 
 // The files in the folder, besides what SQLite adds to them.
 const (

@@ -365,6 +365,38 @@ func TestReplayedAlertGoesBeforeThePatientsLater(t *testing.T) {
 	}
 }
 
+// What an EPR says about a refusal is for a person to read, and may be about the
+// patient: it is sealed, shown only when revealed, and gone when the item waits
+// again and is settled.
+func TestWhatARefusalSaysIsKeptSealed(t *testing.T) {
+	b := newBench(t)
+	j := b.open(t)
+	const said = "no bed for FERNSBY"
+	alertFor(t, j, "V1", "H1", 1)
+	first := nextIs(t, j, time.Now(), "V1", 1)
+	if err := j.Done(t.Context(), first.ID, safeguard.Receipt{Outcome: safeguard.Refused, Code: "AR", Text: said + strings.Repeat("x", 1<<20), At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	list := journal.Request{Do: journal.List, Filter: journal.Filter{Sink: "epr"}}
+	if a := operate(t, j, list); len(a.rows) != 1 || a.rows[0].Code != "AR" || strings.Contains(a.text, said) {
+		t.Errorf("without reveal: %s", a.text)
+	}
+	list.Reveal = true
+	if a := operate(t, j, list); !strings.HasPrefix(a.rows[0].Text, said) || len(a.rows[0].Text) > 8<<10 {
+		t.Errorf("got %.100q (%d bytes), want the beginning of what was said", a.rows[0].Text, len(a.rows[0].Text))
+	}
+	if sealed, err := journal.Value[[]byte](t.Context(), j, `SELECT text FROM outbox WHERE id = ?`, first.ID); err != nil || len(sealed) == 0 || bytes.Contains(sealed, []byte("FERNSBY")) {
+		t.Errorf("kept as %.60q: %v", sealed, err)
+	}
+	operate(t, j, journal.Request{Do: journal.Release, Filter: journal.Filter{IDs: []string{fmt.Sprint("i", first.ID)}}})
+	if err := j.Done(t.Context(), nextIs(t, j, time.Now(), "V1", 1).ID, safeguard.Receipt{Outcome: safeguard.Delivered, Code: "AA", At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if a := operate(t, j, list); a.rows[0].Text != "" || a.rows[0].Code != "AA" {
+		t.Errorf("after it was taken: %s", a.text)
+	}
+}
+
 func TestOtherKeysDoNotOpenTheJournal(t *testing.T) {
 	b := newBench(t)
 	j := b.open(t)

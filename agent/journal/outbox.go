@@ -343,12 +343,31 @@ func (j *Journal) openItem(item *Item, sealedLabel, sealed []byte) error {
 // An alert is kept as long as the message it follows from, so that it can be
 // sent again as it was; what is no alert is destroyed at once.
 func (j *Journal) Done(ctx context.Context, id ItemID, r safeguard.Receipt) error {
-	state := Settled
-	if r.Outcome == safeguard.Refused {
-		state = SetAside
+	if r.Outcome != safeguard.Refused {
+		return j.End(ctx, id, Settled, r.Code)
 	}
-	return j.End(ctx, id, state, r.Code)
+	var text []byte
+	if r.Text != "" {
+		var err error
+		if text, err = j.ring.Seal([]byte(r.Text[:min(len(r.Text), longestText)]), itemIdentity("text", id)); err != nil {
+			return fmt.Errorf("seal the text of item %d: %w", id, err)
+		}
+	}
+	err := j.writer.write(ctx, func(t *tx) error {
+		if err := t.endItem(id, SetAside, t.stamp(j.now()), r.Code, true); err != nil || text == nil {
+			return err
+		}
+		_, err := t.exec(`UPDATE outbox SET text = ? WHERE id = ? AND state = ?`, text, id, SetAside)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("set aside item %d: %w", id, err)
+	}
+	return nil
 }
+
+// longestText is how much is kept of what an EPR says about a refusal.
+const longestText = 4 << 10
 
 // End takes an item out of its outbox without a receipt: as ignored where a later
 // one takes its place, as late where its attendance is over.
@@ -389,7 +408,7 @@ func (t *tx) endItem(id ItemID, state State, now int64, code string, keep bool) 
 		return err
 	}
 	keep = keep && (!Reserved(outbox) || state == SetAside)
-	if _, err := t.exec(`UPDATE outbox SET state = ?1, head = 0, settled = ?2, code = ?3, body = CASE WHEN ?4 THEN body END WHERE id = ?5`,
+	if _, err := t.exec(`UPDATE outbox SET state = ?1, head = 0, settled = ?2, code = ?3, text = NULL, body = CASE WHEN ?4 THEN body END WHERE id = ?5`,
 		state, now, code, keep, id); err != nil {
 		return err
 	}

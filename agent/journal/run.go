@@ -119,7 +119,7 @@ func (j *Journal) prune(ctx context.Context) error {
 const (
 	destroyEntries = `UPDATE entries SET body = NULL WHERE seq IN (SELECT seq FROM entries
 		WHERE state <> 0 AND body IS NOT NULL AND state = ? AND settled < ? LIMIT ?)`
-	destroyItems = `UPDATE outbox SET body = NULL WHERE id IN (SELECT id FROM outbox
+	destroyItems = `UPDATE outbox SET body = NULL, text = NULL WHERE id IN (SELECT id FROM outbox
 		WHERE state <> 0 AND body IS NOT NULL AND state = ? AND settled < ? LIMIT ?)`
 	pruneEntries = `DELETE FROM entries WHERE seq IN (SELECT seq FROM entries
 		WHERE state <> 0 AND state = ? AND settled < ? ORDER BY settled LIMIT ?) RETURNING seq, origin`

@@ -104,6 +104,7 @@ CREATE TABLE outbox (
 	version    INTEGER NOT NULL,
 	control    BLOB,             -- key of MSH-10 of what is sent, or of the lookup that is corrected; else null
 	code       TEXT    NOT NULL, -- of the receipt
+	text       BLOB,             -- sealed: what a refusal said, which may hold anything
 	label      BLOB    NOT NULL, -- sealed: which attendance, alert, action, and what kind of alert
 	body       BLOB              -- sealed; null once destroyed
 );

@@ -9,8 +9,8 @@ import (
 )
 
 // Row is what an operator is shown of an entry or item. What is about a person is
-// there only when it is revealed: Patient, Raw, the fields of Message, and the
-// Reason of what was settled.
+// there only when it is revealed: Patient, Raw, the fields of Message, the Reason
+// of what was settled, and the Text.
 type Row struct {
 	ID         string    `json:"id"`
 	State      string    `json:"state"`
@@ -28,6 +28,7 @@ type Row struct {
 	Due        time.Time `json:"due,omitzero"`
 	Tries      int       `json:"tries,omitempty"`
 	Code       string    `json:"code,omitempty"` // of the last receipt
+	Text       string    `json:"text,omitempty"` // of the last receipt, where it was a refusal
 	Reason     string    `json:"reason,omitempty"`
 	Bytes      int       `json:"bytes,omitempty"` // of the message; 0 once destroyed
 	Broken     string    `json:"broken,omitempty"`
@@ -123,6 +124,9 @@ func (j *Journal) describeItem(r *Row, f found, reveal bool) {
 		r.ControlID = safeguard.Alert{ID: l.alert, Version: f.version, Action: l.action}.ControlID(item.Outbox)
 		if reveal {
 			r.Reason = item.Alert.Rule
+			if text, err := j.ring.Open(f.text, itemIdentity("text", item.ID)); err == nil && f.text != nil {
+				r.Text = strings.ToValidUTF8(string(text), "")
+			}
 		}
 	}
 	if p := patientOf(item); reveal && p != (safeguard.Patient{}) {

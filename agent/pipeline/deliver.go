@@ -41,7 +41,7 @@ func (p *Pipeline) Deliver(ctx context.Context, sink Sink, item journal.Item) (t
 		log.ErrorContext(ctx, "alert refused by the EPR, set aside", "code", receipt.Code)
 	default:
 		log.WarnContext(ctx, "alert not taken by the EPR, trying again", "code", receipt.Code)
-		return try{failed: true, code: receipt.Code}, nil
+		return try{failed: true, code: receipt.Code, text: receipt.Text}, nil
 	}
 	return try{}, p.Journal.Done(ctx, item.ID, receipt)
 }

@@ -25,6 +25,7 @@ type try struct {
 	failed bool
 	away   bool   // nobody answered: the others would fail too
 	code   string // of who answered
+	text   string // with the code; may hold anything
 	after  time.Duration
 }
 
@@ -192,7 +193,7 @@ func (p *Pipeline) attempt(ctx context.Context, o outlet, item journal.Item, fai
 	}
 	_ = p.insist(ctx, func() error {
 		if poisoned {
-			return p.Journal.Done(ctx, item.ID, safeguard.Receipt{Outcome: safeguard.Refused, Code: t.code, At: time.Now()})
+			return p.Journal.Done(ctx, item.ID, safeguard.Receipt{Outcome: safeguard.Refused, Code: t.code, Text: t.text, At: time.Now()})
 		}
 		after := t.after
 		if after == 0 {

@@ -2,6 +2,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,11 +41,19 @@ func run(m *testing.M) int {
 // newWorld is a world with the centre and the agent running and flags uploaded.
 func newWorld(t testing.TB, feeds ...string) *world.World {
 	t.Helper()
+	return newWorldWith(t, func(*world.World) string { return "" }, feeds...)
+}
+
+// newWorldWith is one whose agent has more in its configuration: further sinks, and
+// then further sections.
+func newWorldWith(t testing.TB, more func(*world.World) string, feeds ...string) *world.World {
+	t.Helper()
 	w, err := world.New(t.Context(), t.TempDir(), programs, feeds...)
 	t.Cleanup(func() { finish(t, w) })
 	if err != nil {
 		t.Fatal(err)
 	}
+	configure(t, w, more(w))
 	if err := w.StartCentral(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +64,19 @@ func newWorld(t testing.TB, feeds ...string) *world.World {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// configure adds to the agent's configuration, whose last section is of its sinks.
+func configure(t testing.TB, w *world.World, more string) {
+	t.Helper()
+	file, err := os.OpenFile(w.Path("agent.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = file.WriteString(more)
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // finish ends a world, and says what its programs logged when the test failed.

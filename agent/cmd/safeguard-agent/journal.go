@@ -260,7 +260,7 @@ func (p *printer) line(r journal.Row) error {
 		who = strings.Join([]string{r.Patient.Number, r.Patient.Identifier, r.Patient.Name, r.Patient.Born}, " ")
 	}
 	note := r.Reason
-	for _, more := range []string{r.Broken, r.Outcome} {
+	for _, more := range []string{r.Text, r.Broken, r.Outcome} {
 		if more != "" {
 			note = more
 		}
@@ -300,6 +300,7 @@ func (p *printer) show(r journal.Row) error {
 	add("due", clock(r.Due))
 	add("tries", fmt.Sprint(r.Tries))
 	add("code", r.Code)
+	add("said", r.Text)
 	add("reason", r.Reason)
 	add("bytes", fmt.Sprint(r.Bytes))
 	add("broken", r.Broken)

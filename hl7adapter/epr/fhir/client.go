@@ -19,6 +19,7 @@ import (
 // request is one call of the EPR.
 type request struct {
 	method, path string
+	url          string     // instead of path: an address that the EPR gave
 	form         url.Values // instead of body
 	body         any
 	header       map[string]string
@@ -45,15 +46,25 @@ const longestAnswer = 4 << 20
 // call asks the EPR. An error that is no refusal means that it did not answer, or
 // not in FHIR.
 func (s *Sink) call(ctx context.Context, r request) (answer, error) {
-	a, err := s.once(ctx, r)
-	if refused := (*refusal)(nil); s.tokens != nil && errors.As(err, &refused) && refused.status == http.StatusUnauthorized {
-		s.tokens.forget()
-		return s.once(ctx, r)
+	if s.tokens == nil {
+		return s.once(ctx, r, "")
 	}
-	return a, err
+	token, err := s.tokens.get(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	a, err := s.once(ctx, r, token)
+	if refused := (*refusal)(nil); !errors.As(err, &refused) || refused.status != http.StatusUnauthorized {
+		return a, err
+	}
+	s.tokens.forget(token)
+	if token, err = s.tokens.get(ctx); err != nil {
+		return answer{}, err
+	}
+	return s.once(ctx, r, token)
 }
 
-func (s *Sink) once(ctx context.Context, r request) (answer, error) {
+func (s *Sink) once(ctx context.Context, r request, token string) (answer, error) {
 	var body io.Reader
 	kind := "application/fhir+json"
 	switch {
@@ -66,7 +77,11 @@ func (s *Sink) once(ctx context.Context, r request) (answer, error) {
 		}
 		body = bytes.NewReader(raw)
 	}
-	req, err := http.NewRequestWithContext(ctx, r.method, strings.TrimSuffix(s.config.Base, "/")+"/"+r.path, body)
+	to, err := s.at(r)
+	if err != nil {
+		return answer{}, err
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, to, body)
 	if err != nil {
 		return answer{}, err
 	}
@@ -78,11 +93,7 @@ func (s *Sink) once(ctx context.Context, r request) (answer, error) {
 	for k, v := range r.header {
 		req.Header.Set(k, v)
 	}
-	if s.tokens != nil {
-		token, err := s.tokens.get(ctx)
-		if err != nil {
-			return answer{}, err
-		}
+	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	res, err := s.http.Do(req)
@@ -109,6 +120,24 @@ func (s *Sink) once(ctx context.Context, r request) (answer, error) {
 		}
 	}
 	return answer{res.StatusCode, res.Header.Get("Location"), raw}, nil
+}
+
+// at is where a request goes. A token and patient data go to the EPR's own host, and
+// to no other.
+func (s *Sink) at(r request) (string, error) {
+	base := strings.TrimSuffix(s.config.Base, "/") + "/"
+	if r.url == "" {
+		return base + r.path, nil
+	}
+	own, err := url.Parse(base)
+	if err != nil {
+		return "", err
+	}
+	to, err := own.Parse(r.url)
+	if err != nil || to.Scheme != own.Scheme || to.Host != own.Host || to.User != nil {
+		return "", errors.New("the EPR refers to another host than its own")
+	}
+	return to.String(), nil
 }
 
 // bare is err without the address, whose query may be long; who reads the error

@@ -41,10 +41,13 @@ const (
 	asked = 4 * time.Minute
 )
 
-func (t *tokens) forget() {
+// forget drops a token that was refused, and no newer one.
+func (t *tokens) forget(token string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.token = ""
+	if t.token == token {
+		t.token = ""
+	}
 }
 
 func (t *tokens) get(ctx context.Context) (string, error) {
