@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -23,6 +24,8 @@ type desk struct {
 	came    []safeguard.Alert
 	refuses bool
 	differs string // from what it should show
+	shows   []safeguard.AlertID
+	unread  error
 }
 
 func (d *desk) Name() string                            { return d.name }
@@ -45,6 +48,12 @@ func (d *desk) Compare(context.Context, safeguard.Alert) (string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.differs, nil
+}
+
+func (d *desk) Alerts(context.Context) ([]safeguard.AlertID, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.shows, d.unread
 }
 
 // told is what came, such as "raise 1".
@@ -406,6 +415,79 @@ func TestAlertOfAnAttendanceThatIsOverIsNotSentAgain(t *testing.T) {
 		rows, sum, _ := w.reconcile(pipeline.ReconcileRequest{Apply: true})
 		if sum.Needs != 1 || sum.Repaired != 0 || rows[0].Open || d.told() != "raise" {
 			t.Errorf("%+v %+v, told %s", sum, rows, d.told())
+		}
+	})
+}
+
+// A sink that is new, or whose filter is, hears of what others show already when
+// somebody asks for it, and then of all that follows.
+func TestReconcileTellsANewSink(t *testing.T) {
+	old, later, other := &desk{name: "epr"}, &desk{name: "later"}, &desk{name: "maternity"}
+	setting(t, func(w *ward) { w.sits(old, func(*epr.GuardConfig) {}) }, func(w *ward) {
+		w.answer(toby, held(safeguard.FromCentre))
+		w.adt("A01", toby, "V1", "|E|", "|I|")
+		w.restarted(func() {
+			w.pipeline.Sinks = append(w.pipeline.Sinks, w.guard(later, func(*epr.GuardConfig) {}),
+				w.guard(other, func(c *epr.GuardConfig) { c.CareSettings = []safeguard.CareSetting{safeguard.Maternity} }))
+		})
+		rows, sum, _ := w.reconcile(pipeline.ReconcileRequest{})
+		if sum != (pipeline.EPRSummary{Listed: 2, Shown: 1, Needs: 1}) || rows[1].Sink != "later" || rows[1].Shows != "nothing" || !strings.HasPrefix(rows[1].Needs, "never told") ||
+			rows[1].Alert != rows[0].Alert || later.told() != "" {
+			t.Fatalf("%+v %+v, told %s", sum, rows, later.told())
+		}
+		if _, sum, _ = w.reconcile(pipeline.ReconcileRequest{Apply: true}); sum.Repaired != 1 || later.told() != "raise" || other.told() != "" {
+			t.Fatalf("%+v, told %q and %q", sum, later.told(), other.told())
+		}
+		if a := later.came[0]; a.ID != old.came[0].ID || a.Version != 1 || a.Attendance.Patient.Family.IsZero() {
+			t.Errorf("told %s version %d, want what the other sink was told, with the name", a.ID, a.Version)
+		}
+		if rows, sum, _ = w.reconcile(pipeline.ReconcileRequest{Apply: true}); sum.Needs != 0 || sum.Shown != 2 {
+			t.Errorf("afterwards %+v %+v", sum, rows)
+		}
+		w.adt("A11", toby, "V1")
+		if later.told() != "raise withdraw" || old.told() != "raise withdraw" || other.told() != "" {
+			t.Errorf("told %q, %q and %q, want the withdrawal where it was raised", old.told(), later.told(), other.told())
+		}
+	})
+}
+
+// What an EPR shows that the journal does not know is listed, and taken away only
+// where that is asked for.
+func TestReconcileFindsWhatTheJournalDoesNotKnow(t *testing.T) {
+	d := &desk{name: "epr"}
+	setting(t, func(w *ward) { w.sits(d, func(*epr.GuardConfig) {}) }, func(w *ward) {
+		w.answer(toby, held(safeguard.FromCentre))
+		w.adt("A01", toby, "V1", "|E|", "|I|")
+		const stranger = safeguard.AlertID("6f0d4c7e-2b1a-8c3d-9e4f-5a6b7c8d9e0f")
+		_ = d.told()
+		d.shows = []safeguard.AlertID{d.came[0].ID, stranger}
+		for _, r := range []pipeline.ReconcileRequest{{}, {Apply: true}, {Unknown: true}} {
+			rows, sum, text := w.reconcile(r)
+			if sum.Listed != 2 || sum.Needs != 1 || sum.Repaired != 0 || rows[1].Alert != string(stranger) || rows[1].Needs != "the journal does not know the alert" || d.told() != "raise" {
+				t.Errorf("%+v: %s", r, text)
+			}
+		}
+		if _, sum, text := w.reconcile(pipeline.ReconcileRequest{Since: time.Now().Add(-time.Hour)}); sum.Listed != 1 {
+			t.Errorf("some attendances only, so nothing is unknown: %s", text)
+		}
+		if rows, sum, _ := w.reconcile(pipeline.ReconcileRequest{Unknown: true, Apply: true}); sum.Repaired != 1 || rows[1].Done != "withdrawn" || d.told() != "raise withdraw" || d.came[1].ID != stranger {
+			t.Errorf("%+v %+v, told %s", sum, rows, d.told())
+		}
+		w.audited("epr reconcile --unknown --apply --sink epr " + string(stranger))
+
+		// One that the journal knows to be withdrawn, in an EPR that came back from a backup.
+		d.shows = nil
+		w.adt("A11", toby, "V1")
+		d.shows, d.differs = []safeguard.AlertID{d.came[0].ID}, "a Flag is there that should be gone"
+		if rows, sum, text := w.reconcile(pipeline.ReconcileRequest{Apply: true}); sum.Listed != 1 || sum.Repaired != 1 || rows[0].Needs != "a Flag is there that should be gone" {
+			t.Errorf("withdrawn, and shown again: %s", text)
+		}
+		if !strings.HasSuffix(d.told(), "withdraw withdraw") {
+			t.Errorf("told %s", d.told())
+		}
+		d.shows, d.unread = nil, errors.New("401")
+		if rows, sum, _ := w.reconcile(pipeline.ReconcileRequest{}); sum.Needs != 1 || rows[0].Needs != "the EPR could not be read: 401" {
+			t.Errorf("not read: %+v %+v", sum, rows)
 		}
 	})
 }

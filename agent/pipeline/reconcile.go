@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,14 +24,15 @@ type ReconcileRequest struct {
 	All        bool      `json:"all,omitempty"`        // also what was withdrawn, and is gone as it should be
 	Apply      bool      `json:"apply,omitempty"`      // repair, as against saying what would be
 	Again      bool      `json:"again,omitempty"`      // send again also what is believed to be shown, as after an EPR lost it
+	Unknown    bool      `json:"unknown,omitempty"`    // withdraw also what the EPR shows of alerts that the journal does not know
 	Reveal     bool      `json:"reveal,omitempty"`
 }
 
 // EPRRow is one alert and one sink.
 type EPRRow struct {
 	Sink       string    `json:"sink"`
-	Attendance string    `json:"attendance"`
-	Open       bool      `json:"open"` // the attendance is
+	Attendance string    `json:"attendance,omitempty"` // none of an alert that the journal does not know
+	Open       bool      `json:"open"`                 // the attendance is
 	Alert      string    `json:"alert"`
 	Version    int       `json:"version"`         // that the EPR was told last
 	Shows      string    `json:"shows"`           // what we believe it shows
@@ -74,6 +76,8 @@ type reader interface {
 	Reads() bool
 	// Compare says what differs from what the alert wants shown; nothing for none.
 	Compare(ctx context.Context, a safeguard.Alert) (differs string, err error)
+	// Alerts are those that the EPR shows, whoever put them there.
+	Alerts(ctx context.Context) ([]safeguard.AlertID, error)
 }
 
 // Reconcile lists what each EPR is believed to show, compares where it can be
@@ -91,6 +95,8 @@ func (p *Pipeline) Reconcile(ctx context.Context, who string, args json.RawMessa
 		return fmt.Errorf("sink %q is not configured", r.Sink)
 	}
 	var summary EPRSummary
+	// Read before the journal, so that nothing is unknown that comes meanwhile.
+	strangers := p.shownBySinks(ctx, r)
 	for after := int64(0); ; {
 		kept, err := p.Journal.Attendances(ctx, r.Since, time.Now().Add(time.Hour), after, page)
 		if err != nil {
@@ -103,7 +109,8 @@ func (p *Pipeline) Reconcile(ctx context.Context, who string, args json.RawMessa
 			if r.Attendance != "" && k.Attendance.ID.String() != r.Attendance {
 				continue
 			}
-			if b := r.chosen(believed(k)); len(b) > 0 {
+			strangers.know(k)
+			if b := r.chosen(append(believed(k), p.missing(k)...), strangers); len(b) > 0 {
 				beliefs, ids = append(beliefs, b...), append(ids, fmt.Sprint("a", k.Row))
 			}
 		}
@@ -121,9 +128,18 @@ func (p *Pipeline) Reconcile(ctx context.Context, who string, args json.RawMessa
 			}
 		}
 		if len(kept) < page {
-			return send(EPRResult{Summary: &summary})
+			break
 		}
 	}
+	rows, err := p.unknown(ctx, who, r, strangers)
+	for _, row := range rows {
+		summary.count(row)
+		err = errors.Join(err, send(EPRResult{Row: &row}))
+	}
+	if err != nil {
+		return err
+	}
+	return send(EPRResult{Summary: &summary})
 }
 
 func (s *EPRSummary) count(r EPRRow) {
@@ -134,7 +150,7 @@ func (s *EPRSummary) count(r EPRRow) {
 	if r.Needs != "" {
 		s.Needs++
 	}
-	if r.Done == Queued {
+	if r.Done == Queued || r.Done == Withdrawn {
 		s.Repaired++
 	}
 }
@@ -145,7 +161,7 @@ func (r ReconcileRequest) what() string {
 		set  bool
 		text string
 	}{
-		{r.All, "--all"}, {r.Apply, "--apply"}, {r.Again, "--again"}, {r.Reveal, "--reveal"}, {r.Sink != "", "--sink " + r.Sink},
+		{r.All, "--all"}, {r.Apply, "--apply"}, {r.Again, "--again"}, {r.Unknown, "--unknown"}, {r.Reveal, "--reveal"}, {r.Sink != "", "--sink " + r.Sink},
 		{r.Attendance != "", "--attendance " + r.Attendance}, {!r.Since.IsZero(), "--since " + r.Since.UTC().Format(time.RFC3339)},
 	} {
 		if flag.set {
@@ -161,6 +177,24 @@ type belief struct {
 	sink string
 	last journal.Sent // decided last
 	took journal.Sent // that the EPR took last; the zero value for none
+	// missed is what a sink that is newer than the alert was never told; the zero
+	// value where it was told something.
+	missed safeguard.Alert
+}
+
+// missing finds the sinks that would be told now of what the others show.
+func (p *Pipeline) missing(k journal.Kept) (all []belief) {
+	alert, shown := k.Shown.InForce(k.Attendance, time.Now())
+	if !shown || k.Attendance.State != safeguard.Open {
+		return nil
+	}
+	for _, s := range p.Sinks {
+		told := slices.ContainsFunc(k.Sent, func(sent journal.Sent) bool { return sent.Sink == s.Name() && sent.Alert == alert.ID })
+		if !told && live(s) && takes(s, k.Attendance) {
+			all = append(all, belief{kept: k, sink: s.Name(), missed: alert})
+		}
+	}
+	return all
 }
 
 // believed finds each alert that each sink was to have.
@@ -180,9 +214,9 @@ func believed(k journal.Kept) (all []belief) {
 	return all
 }
 
-func (r ReconcileRequest) chosen(all []belief) (some []belief) {
+func (r ReconcileRequest) chosen(all []belief, shown strangers) (some []belief) {
 	for _, b := range all {
-		gone := b.last.Action == safeguard.Withdraw && b.last.State == journal.Settled && (b.took.Item == 0 || b.took.Item == b.last.Item)
+		gone := b.missed.ID == "" && !shown.by(b.sink, b.last.Alert) && b.last.Action == safeguard.Withdraw && b.last.State == journal.Settled && (b.took.Item == 0 || b.took.Item == b.last.Item)
 		if (r.Sink == "" || b.sink == r.Sink) && (r.All || r.Attendance != "" || !gone) {
 			some = append(some, b)
 		}
@@ -228,6 +262,9 @@ func (b belief) row(reveals bool) EPRRow {
 	a := b.kept.Attendance
 	row := EPRRow{Sink: b.sink, Attendance: a.ID.String(), Open: a.State == safeguard.Open, Alert: string(b.last.Alert), Shows: showsNothing,
 		Version: b.took.Version, Since: b.took.Settled, Site: a.Site.String(), Location: a.Location}
+	if b.missed.ID != "" {
+		row.Alert = string(b.missed.ID)
+	}
 	if b.took.Item != 0 {
 		row.Shows, row.Kind = showsAlert, b.took.Kind.String()
 		if b.took.Action == safeguard.Withdraw {
@@ -255,6 +292,8 @@ func (p *Pipeline) needs(ctx context.Context, b belief) (n need, read bool, err 
 	open := b.kept.Attendance.State == safeguard.Open
 	withdraws := b.last.Action == safeguard.Withdraw
 	switch {
+	case b.missed.ID != "":
+		return need{"never told: the sink, or its filter, is newer than the alert", true}, false, nil
 	case !configured && shows:
 		return need{text: "its sink is not configured any more: have it taken away by hand"}, false, nil
 	case !configured, b.last.State == journal.Waiting, b.last.State == journal.Ignored:
@@ -344,6 +383,9 @@ func (p *Pipeline) repair(ctx context.Context, b belief) (done string, err error
 	}
 	now := b.kept
 	now.Record, now.Sent = record, sent
+	if b.missed.ID != "" {
+		return p.introduce(ctx, now, b)
+	}
 	same := false
 	for _, n := range believed(now) {
 		same = same || n.sink == b.sink && n.last == b.last
@@ -371,6 +413,44 @@ func (p *Pipeline) repair(ctx context.Context, b belief) (done string, err error
 		return "not sent, as its message has had its time and is destroyed: have it put right by hand", nil
 	}
 	err = p.Journal.SendAnew(ctx, record, journal.Addressed{Sink: b.sink, Alert: alert})
+	if errors.Is(err, journal.ErrConflict) {
+		return changed, nil
+	}
+	return Queued, err
+}
+
+// introduce sends a newer sink what the others were told, as a first version to it,
+// and has it told of all that follows.
+func (p *Pipeline) introduce(ctx context.Context, now journal.Kept, b belief) (done string, err error) {
+	same := false
+	for _, n := range p.missing(now) {
+		same = same || n.sink == b.sink && n.missed.ID == b.missed.ID
+	}
+	if !same {
+		return changed, nil
+	}
+	alert, _ := now.Shown.InForce(now.Attendance, time.Now())
+	for _, s := range now.Sent { // as another sink was told, where that is kept: with the patient's name
+		if s.Alert != alert.ID || s.Version != alert.Version || !s.Kept {
+			continue
+		}
+		as, kept, err := p.Journal.Alert(ctx, s)
+		if err != nil && !errors.Is(err, journal.ErrBroken) {
+			return "", err
+		}
+		if err == nil && kept {
+			alert = as
+		}
+	}
+	alert.Action, alert.Gone = safeguard.Raise, safeguard.Told{}
+	record := now.Record
+	if !slices.Contains(record.Sinks, b.sink) {
+		record.Sinks = append(slices.Clip(record.Sinks), b.sink)
+		err = p.Journal.Ahead(ctx, &record)
+	}
+	if err == nil {
+		err = p.Journal.SendAnew(ctx, record, journal.Addressed{Sink: b.sink, Alert: alert})
+	}
 	if errors.Is(err, journal.ErrConflict) {
 		return changed, nil
 	}

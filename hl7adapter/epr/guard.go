@@ -200,7 +200,10 @@ func (g *Guard) Live() bool {
 // reader is a sink whose EPR tells what it shows.
 type reader interface {
 	Compare(ctx context.Context, a safeguard.Alert) (differs string, err error)
+	Alerts(ctx context.Context) ([]safeguard.AlertID, error)
 }
+
+var errUnread = errors.New("this EPR does not tell what it shows")
 
 // Reads tells whether the EPR can be asked what it shows.
 func (g *Guard) Reads() bool {
@@ -213,9 +216,18 @@ func (g *Guard) Reads() bool {
 func (g *Guard) Compare(ctx context.Context, a safeguard.Alert) (differs string, err error) {
 	r, some := g.sink.(reader)
 	if !some {
-		return "", errors.New("this EPR does not tell what it shows")
+		return "", errUnread
 	}
 	return r.Compare(ctx, a)
+}
+
+// Alerts asks the EPR which alerts it shows, whoever put them there.
+func (g *Guard) Alerts(ctx context.Context) ([]safeguard.AlertID, error) {
+	r, some := g.sink.(reader)
+	if !some {
+		return nil, errUnread
+	}
+	return r.Alerts(ctx)
 }
 
 // State tells how the sink is.

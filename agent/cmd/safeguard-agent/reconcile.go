@@ -19,6 +19,7 @@ type reconcileEPR struct {
 	All        bool   `help:"List those too that were withdrawn, and are gone."`
 	Apply      bool   `help:"Repair: send the last version again, or the withdrawal. Without it nothing is changed."`
 	Again      bool   `help:"Send again also what is believed to be shown, as after an EPR was brought back from a backup."`
+	Unknown    bool   `help:"With --apply: withdraw also what the EPR shows of alerts that the journal does not know. Not where another agent writes to the same EPR."`
 	Reveal     bool   `help:"Show who they are. It is written into the audit that you did."`
 	running
 }
@@ -29,7 +30,7 @@ func (c reconcileEPR) Run() error {
 		return err
 	}
 	p := &eprPrinter{out: os.Stdout, err: os.Stderr, json: c.JSON, apply: c.Apply}
-	request := pipeline.ReconcileRequest{Since: c.Since.Time, Sink: c.Sink, Attendance: c.Attendance, All: c.All, Apply: c.Apply, Again: c.Again, Reveal: c.Reveal}
+	request := pipeline.ReconcileRequest{Since: c.Since.Time, Sink: c.Sink, Attendance: c.Attendance, All: c.All, Apply: c.Apply, Again: c.Again, Unknown: c.Unknown, Reveal: c.Reveal}
 	if err := operated(config, "reconcile", request, p.take); err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func (p *eprPrinter) take(raw json.RawMessage) error {
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
-	if r.Row != nil && r.Row.Needs != "" && r.Row.Done != pipeline.Queued {
+	if r.Row != nil && r.Row.Needs != "" && r.Row.Done != pipeline.Queued && r.Row.Done != pipeline.Withdrawn {
 		p.wrong++
 	}
 	if r.Summary != nil {

@@ -125,7 +125,11 @@ type patient struct {
 
 type bundle struct {
 	ResourceType string `json:"resourceType"`
-	Entry        []struct {
+	Link         []struct {
+		Relation string `json:"relation"`
+		URL      string `json:"url"`
+	} `json:"link"`
+	Entry []struct {
 		Resource json.RawMessage `json:"resource"`
 	} `json:"entry"`
 }
