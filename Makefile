@@ -9,6 +9,7 @@ LDFLAGS    := -s -w -X main.version=$(VERSION)
 GO         ?= go
 PROGRAMS   := safeguard-agent safeguard-central
 PLATFORMS  := windows/amd64 linux/amd64 linux/arm64
+PEERS      := test/interop/node_modules/.package-lock.json
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export CGO_ENABLED ?= 0
@@ -38,14 +39,17 @@ deps: ## install what tests and generated code need beyond Go and make (Debian, 
 	  cpio faketime msitools osslsigncode rpm rpm2cpio unzip wixl zip systemd procps util-linux chromium
 	command -v npm >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm
 	for p in central/web page/pagetest; do npm install --prefix $$p/testdata/browser --no-package-lock --no-audit --no-fund --ignore-scripts --silent; done
+	$(MAKE) --no-print-directory $(PEERS)
 
 bench: build ## measure; prints a table and writes bench.json (ONLY=regexp runs a part)
 	@$(GO) run ./test/bench $(if $(ONLY),--only '$(ONLY)')
 
-interop: ## what is put into EPRs against peers and validators of others, which npm installs (needs Node 20 or later)
-	npm ci --prefix test/interop --silent
-	$(GO) vet -tags interop ./test/interop
-	$(GO) test -tags interop -count 1 ./test/interop
+interop: $(PEERS) ## what is put into EPRs against peers and validators of others, which npm installs (needs Node 20 or later)
+	$(GO) test -tags interop -count 1 -timeout 10m ./test/interop
+
+$(PEERS): test/interop/package-lock.json
+	npm ci --prefix test/interop --no-audit --no-fund --ignore-scripts --silent
+	@touch $@
 
 lint: ## gofmt, go vet for both systems, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "not formatted by gofmt:"; gofmt -l .; exit 1; }
@@ -53,6 +57,7 @@ lint: ## gofmt, go vet for both systems, staticcheck
 	GOOS=windows $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) vet -tags packages ./test/packages
+	$(GO) vet -tags interop ./test/interop
 
 generate: ## make the generated code anew
 	central/flagpb/generate.sh
