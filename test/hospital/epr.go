@@ -2,6 +2,7 @@ package hospital
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -22,6 +23,8 @@ type EPR struct {
 	code    string // MSA-1 of what it answers
 	mute    int    // how many messages to take without an answer
 	after   func() // to be called when the next message has been answered
+	behave  func(body []byte) Behaviour
+	owed    []byte // a late answer
 	closed  bool   // no more connections
 }
 
@@ -30,7 +33,29 @@ type Received struct {
 	ControlID string
 	Body      string
 	At        time.Time
-	Answered  bool
+	Answered  bool // with the word that it is taken, and by its own id
+}
+
+// Behaviour is what an EPR does with a message that it has read.
+type Behaviour int
+
+// The behaviours.
+const (
+	Obeys   Behaviour = iota // answers with the code that is set
+	Slow                     // the same, byte by byte
+	WrongID                  // answers for a message that was never sent
+	Late                     // answers when the next message comes, and does not answer that
+	Busy                     // answers AE
+	Closes                   // closes the connection without an answer
+	Twice                    // answers two times
+	Silent                   // never answers
+)
+
+// Behave has it ask what to do with each message; nil for obeying always.
+func (e *EPR) Behave(behave func(body []byte) Behaviour) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.behave = behave
 }
 
 // NewEPR listens on the address, 127.0.0.1:0 for a free port.
@@ -149,30 +174,72 @@ func (e *EPR) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		code, answer := e.record(body)
-		if !answer {
+		code, does, owed := e.record(body)
+		answer := acknowledgement(body, code, Field(body, "MSH", 10))
+		switch {
+		case owed != nil:
+			answer = owed // and no word on this one
+		case does == Closes:
 			return
+		case does == Late:
+			e.mu.Lock()
+			e.owed = answer
+			e.mu.Unlock()
+			continue
+		case does == Silent:
+			continue
+		case does == WrongID:
+			answer = acknowledgement(body, code, "SOMEBODY-ELSES")
+		case does == Busy:
+			answer = acknowledgement(body, "AE", Field(body, "MSH", 10))
+		case does == Twice:
+			answer = append(answer, answer...)
 		}
-		now := time.Now().Format("20060102150405")
-		ack := fmt.Appendf(nil, "MSH|^~\\&|EPR|%s|SAFEGUARD||%s||ACK^R01|E%s|P|2.4\rMSA|%s|%s\r",
-			Field(body, "MSH", 6), now, Field(body, "MSH", 10), code, Field(body, "MSH", 10))
-		if _, err := conn.Write(frame(ack)); err != nil {
+		if err := say(conn, answer, does == Slow); err != nil {
 			return
 		}
 		e.answered()
 	}
 }
 
-// record writes the ledger, and tells whether and what to answer.
-func (e *EPR) record(body []byte) (code string, answer bool) {
+func acknowledgement(body []byte, code, id string) []byte {
+	return frame(fmt.Appendf(nil, "MSH|^~\\&|EPR|%s|SAFEGUARD||%s||ACK^R01|E%s|P|2.4\rMSA|%s|%s\r",
+		Field(body, "MSH", 6), time.Now().Format("20060102150405"), Field(body, "MSH", 10), code, id))
+}
+
+func say(conn net.Conn, answer []byte, slowly bool) error {
+	if !slowly {
+		_, err := conn.Write(answer)
+		return err
+	}
+	for i := range answer {
+		if _, err := conn.Write(answer[i : i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// record writes the ledger, and tells what to do, and which answer is owed for an
+// earlier message.
+func (e *EPR) record(body []byte) (code string, does Behaviour, owed []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	answer = e.mute == 0
-	if !answer {
+	switch {
+	case e.mute > 0:
 		e.mute--
+		does = Closes
+	case e.behave != nil:
+		does = e.behave(body)
 	}
-	e.ledger = append(e.ledger, Received{Field(body, "MSH", 10), string(body), time.Now(), answer})
+	owed, e.owed = e.owed, nil
+	id := Field(body, "MSH", 10)
+	answered := does == Obeys || does == Slow || does == Twice
+	if owed != nil { // it is this message's own where that came again
+		answered = bytes.Contains(owed, []byte("|"+id+"\r"))
+	}
+	e.ledger = append(e.ledger, Received{id, string(body), time.Now(), answered})
 	close(e.changed)
 	e.changed = make(chan struct{})
-	return e.code, answer
+	return e.code, does, owed
 }
