@@ -166,23 +166,38 @@ func (s *liveSink) Live() bool { return s.current().guard.Live() }
 // Reads tells whether the EPR tells what it shows.
 func (s *liveSink) Reads() bool { return s.current().guard.Reads() }
 
+var _ pipeline.Reader = (*liveSink)(nil)
+
 // Compare asks the EPR whether it shows what the alert says.
 func (s *liveSink) Compare(ctx context.Context, a safeguard.Alert) (differs string, err error) {
-	u := s.take()
-	defer u.busy.Done()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(u.ctx, cancel)()
+	u, ctx, done := s.using(ctx)
+	defer done()
 	return u.guard.Compare(ctx, a)
+}
+
+// Alerts asks the EPR which alerts it shows.
+func (s *liveSink) Alerts(ctx context.Context) ([]safeguard.AlertID, error) {
+	u, ctx, done := s.using(ctx)
+	defer done()
+	return u.guard.Alerts(ctx)
+}
+
+// using is take, with a context that ends when the guard's time does.
+func (s *liveSink) using(ctx context.Context) (u *use, during context.Context, done func()) {
+	u = s.take()
+	during, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(u.ctx, cancel)
+	return u, during, func() {
+		stop()
+		cancel()
+		u.busy.Done()
+	}
 }
 
 // Deliver delivers the alert with the guard of now.
 func (s *liveSink) Deliver(ctx context.Context, a safeguard.Alert) (safeguard.Receipt, error) {
-	u := s.take()
-	defer u.busy.Done()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(u.ctx, cancel)()
+	u, ctx, done := s.using(ctx)
+	defer done()
 	select {
 	case <-u.ready:
 	case <-ctx.Done():

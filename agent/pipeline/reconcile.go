@@ -71,8 +71,8 @@ type EPRResult struct {
 // liver is a sink that may only observe.
 type liver interface{ Live() bool }
 
-// reader is a sink whose EPR may tell what it shows.
-type reader interface {
+// Reader is a sink whose EPR may tell what it shows.
+type Reader interface {
 	Reads() bool
 	// Compare says what differs from what the alert wants shown; nothing for none.
 	Compare(ctx context.Context, a safeguard.Alert) (differs string, err error)
@@ -316,7 +316,7 @@ func (p *Pipeline) needs(ctx context.Context, b belief) (n need, read bool, err 
 
 // compare asks the EPR, where that can be.
 func (p *Pipeline) compare(ctx context.Context, b belief, sink Sink) (n need, read bool, err error) {
-	r, some := sink.(reader)
+	r, some := sink.(Reader)
 	if !some || !r.Reads() || !live(sink) {
 		return need{}, false, nil
 	}
@@ -406,7 +406,7 @@ func (p *Pipeline) repair(ctx context.Context, b belief) (done string, err error
 		return "", err
 	}
 	sink, _ := p.sink(b.sink)
-	if r, some := sink.(reader); alert.Action == safeguard.Withdraw && !(some && r.Reads()) {
+	if r, some := sink.(Reader); alert.Action == safeguard.Withdraw && !(some && r.Reads()) {
 		known = false // what it has to name is destroyed
 	}
 	if !known {

@@ -36,7 +36,7 @@ func (p *Pipeline) shownBySinks(ctx context.Context, r ReconcileRequest) (all st
 		return all
 	}
 	for _, s := range p.Sinks {
-		reads, some := s.(reader)
+		reads, some := s.(Reader)
 		if r.Sink != "" && r.Sink != s.Name() || !some || !reads.Reads() || !live(s) {
 			continue
 		}

@@ -215,6 +215,7 @@ func TestFHIRBehindTokensAndCertificates(t *testing.T) {
 		section := func(name, more string, e *fhirEPR) string {
 			return fmt.Sprintf(`  - name: %s
     delivery: {release_confirmed_by: nobody, rate: 0, rest_after: 2, rest: 200ms}
+    test_patient: {nhs_number: "9990000395"}
     fhir:
       base: %s/fhir
       tls: {ca: %s, cert: %s, key: %s}
@@ -340,6 +341,7 @@ func TestFHIRBehindTokensAndCertificates(t *testing.T) {
 			}
 		}
 	})
+	operated(ctx, t, w, bySignature)
 	for _, e := range []*fhirEPR{bySignature, bySecret} {
 		if n := len(e.All("Patient")); n != len(hospital.People) {
 			t.Errorf("%d patients, want none made", n)
@@ -353,5 +355,44 @@ func TestFHIRBehindTokensAndCertificates(t *testing.T) {
 		if strings.Contains(string(log), secret) {
 			t.Errorf("%q is in the agent's log", secret)
 		}
+	}
+}
+
+// operated tries the commands about sinks as docs/epr.md has them, with an EPR that
+// shows two alerts.
+func operated(ctx context.Context, t *testing.T, w *world.World, e *fhirEPR) {
+	t.Helper()
+	run := func(args ...string) (string, error) {
+		return w.Run(ctx, "safeguard-agent", append([]string{"epr"}, append(args, "--config", w.Path("agent.yaml"))...)...)
+	}
+	if out, err := run("preview", "--sink", "signed"); err != nil || !strings.Contains(out, `"resourceType": "Flag"`) {
+		t.Errorf("preview: %v\n%s", err, out)
+	}
+	if out, err := run("test", "--sink", "signed"); err != nil || !strings.Contains(out, "delivered") {
+		t.Errorf("test: %v\n%s", err, out)
+	}
+	if n := e.Showing(); n != 3 {
+		t.Errorf("%d Flags with the test patient's, want 3", n)
+	}
+	// It is of no attendance, so that it shows until it is withdrawn.
+	if out, err := run("reconcile", "--sink", "signed"); err == nil || strings.Count(out, "the journal does not know the alert") != 1 {
+		t.Errorf("reconcile with a test alert: %v\n%s", err, out)
+	}
+	if out, err := run("test", "--sink", "signed", "--withdraw"); err != nil || e.Showing() != 2 {
+		t.Errorf("test --withdraw: %d Flags, %v\n%s", e.Showing(), err, out)
+	}
+	if out, err := run("reconcile", "--sink", "signed"); err != nil || strings.Count(out, "shown") != 2 {
+		t.Errorf("reconcile: %v\n%s", err, out)
+	}
+	e.Put("Flag/lost", map[string]any{"resourceType": "Flag", "id": "lost", "status": "active", "meta": map[string]any{"versionId": "1"},
+		"identifier": []any{map[string]any{"system": "urn:safeguard:alert", "value": "6f0d4c7e-2b1a-8c3d-9e4f-5a6b7c8d9e0f"}}})
+	if out, err := run("reconcile", "--sink", "signed", "--apply"); err == nil || !strings.Contains(out, "6f0d4c7e") && !strings.Contains(out, "does not know") || e.Showing() != 3 {
+		t.Errorf("reconcile with a Flag of before the journal was lost: %d Flags, %v\n%s", e.Showing(), err, out)
+	}
+	if out, err := run("reconcile", "--sink", "signed", "--apply", "--unknown"); err != nil || e.Showing() != 2 {
+		t.Errorf("reconcile --apply --unknown: %d Flags, %v\n%s", e.Showing(), err, out)
+	}
+	if out, err := run("observed"); err == nil { // nothing is observed: exit code 3
+		t.Errorf("observed: %s", out)
 	}
 }

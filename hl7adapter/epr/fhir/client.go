@@ -167,12 +167,18 @@ func refused(res *http.Response, raw []byte) error {
 	if r.text == "" {
 		r.text = http.StatusText(res.StatusCode)
 	}
-	if res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable {
-		if after := retryAfter(res.Header.Get("Retry-After")); after > 0 {
-			return &epr.Later{After: after, Err: r}
-		}
+	if after := pauses(res); after > 0 {
+		return &epr.Later{After: after, Err: r}
 	}
 	return r
+}
+
+// pauses is for how long the server wants to hear no more; 0 for no pause.
+func pauses(res *http.Response) time.Duration {
+	if res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusServiceUnavailable {
+		return 0
+	}
+	return retryAfter(res.Header.Get("Retry-After"))
 }
 
 // retryAfter reads seconds or a date (RFC 9110, 10.2.3).

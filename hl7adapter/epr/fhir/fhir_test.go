@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -270,6 +271,52 @@ func TestTokens(t *testing.T) {
 			deliver(t, sink, eprtest.Alert(2, safeguard.Update), safeguard.Delivered, "")
 			if asked != 2 {
 				t.Errorf("asked %d times for a token, want once more after it was revoked", asked)
+			}
+		})
+	}
+}
+
+func TestWhyThereIsNoToken(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("hush\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		want   string
+		pause  time.Duration
+	}{
+		"a word of the standard": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, `{"error":"invalid_client","error_description":"9990000344"}`)
+		}, "answered 401 invalid_client", 0},
+		"a word of the server's own": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"error":"9990000344"}`)
+		}, "answered 400, want 200", 0},
+		"no JSON": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>9990000344") }, "no token", 0},
+		"empty":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, "without a token", 0},
+		"a pause": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "60")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}, "answered 429", time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			s.onToken = c.answer
+			sink := open(t, s, func(f *fhir.Config) {
+				f.Token = &fhir.Token{URL: s.URL + "/token", ClientID: "agent", SecretFile: secret}
+			})
+			_, err := sink.Deliver(t.Context(), eprtest.Alert(1, safeguard.Raise))
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "9990000344") || strings.Contains(err.Error(), "hush") {
+				t.Errorf("got %v, want one that says %s, and nothing of the server's", err, c.want)
+			}
+			var later *epr.Later
+			if errors.As(err, &later) != (c.pause > 0) || later != nil && later.After != c.pause {
+				t.Errorf("got %v, want a pause of %v", err, c.pause)
+			}
+			if len(s.Came()) != 0 {
+				t.Error("written without a token")
 			}
 		})
 	}

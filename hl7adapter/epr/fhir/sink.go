@@ -469,6 +469,9 @@ func (d *delivery) release(ctx context.Context, r resource) error {
 		return err
 	}
 	err := set("identifier", left)
+	if len(left) == 0 {
+		delete(fields, "identifier") // FHIR has no null
+	}
 	if !others {
 		inactive := map[string]string{"Flag": "inactive", "CarePlan": "revoked", "CareTeam": "inactive"}[r.kind]
 		err = errors.Join(err, set("status", inactive))

@@ -21,6 +21,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 )
 
 // tokens has an access token while it is valid (RFC 6749, 4.4; SMART backend
@@ -101,6 +103,8 @@ func (t *tokens) ask(ctx context.Context) (token string, lives time.Duration, er
 	}
 	err = json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&got)
 	switch {
+	case pauses(res) > 0:
+		return "", 0, &epr.Later{After: pauses(res), Err: fmt.Errorf("answered %d", res.StatusCode)}
 	case res.StatusCode != http.StatusOK:
 		why := ""
 		if slices.Contains(tokenErrors, got.Error) {
