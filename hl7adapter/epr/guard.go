@@ -163,6 +163,9 @@ func NewGuard(s Sink, c GuardConfig, log *slog.Logger) (*Guard, error) {
 // Name is the sink's name.
 func (g *Guard) Name() string { return g.sink.Name() }
 
+// Carrier is what carries its alerts.
+func (g *Guard) Carrier() string { return g.sink.Carrier() }
+
 // Preview is what would be sent for the alert.
 func (g *Guard) Preview(a safeguard.Alert) (string, error) { return g.sink.Preview(a) }
 
