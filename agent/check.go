@@ -243,7 +243,7 @@ func (k *checker) checkFiles() {
 		}
 		switch {
 		case err != nil:
-			k.add(f.key, Fail, plainly(err), "put the file there, readable by the service's user")
+			k.add(f.key, Fail, plainly(err), missingFile)
 		case runtime.GOOS != "windows" && info.Mode().Perm()&0o044 != 0:
 			k.add(f.key, Warn, fmt.Sprintf("%s is readable by others (%04o)", f.path, info.Mode().Perm()), "chmod 600 "+f.path)
 		default:

@@ -158,6 +158,9 @@ func issuer(c *x509.Certificate) string {
 	return c.Issuer.String()
 }
 
+// missingFile is the remedy for a file that can not be read.
+const missingFile = "put the file there, readable by the service's user; the agent's own certificate comes with a token from central operations: safeguard-agent enrol"
+
 // expirySoon is when a certificate's end should be seen to.
 const expirySoon = 30 * 24 * time.Hour
 
@@ -168,7 +171,7 @@ func (k *checker) checkCertificate(check, path string) {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		k.add(check, Fail, err.Error(), "put the file there, readable by the service's user")
+		k.add(check, Fail, plainly(err), missingFile)
 		return
 	}
 	var ends time.Time

@@ -96,7 +96,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 			return err
 		}
 	}
-	pages, err := c.pages(held, log)
+	pages, err := c.pages(held, entrance, log)
 	if err != nil {
 		return err
 	}

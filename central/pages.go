@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/central/signin"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/web"
@@ -121,8 +122,9 @@ func (o OIDC) validate() error {
 	return nil
 }
 
-// pages listens for operators; nil where there are to be no pages.
-func (c Config) pages(held store.Store, log *slog.Logger) (*web.Server, error) {
+// pages listens for operators, where there is no certificate of their own with that
+// of the entrance; nil where there are to be no pages.
+func (c Config) pages(held store.Store, entrance *identity.Entrance, log *slog.Logger) (*web.Server, error) {
 	if c.Web.Listen == "" {
 		return nil, nil
 	}
@@ -130,17 +132,18 @@ func (c Config) pages(held store.Store, log *slog.Logger) (*web.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fleet.time_zone: %w", err)
 	}
-	pair := pair{certificate: c.Web.Certificate, key: c.Web.Key}
-	if pair.certificate == "" {
-		pair.certificate, pair.key = c.TLS.Certificate, c.TLS.Key
-	}
-	if _, err := pair.current(nil); err != nil {
-		return nil, fmt.Errorf("web.certificate: %w", err)
+	certificate := entrance.Certificate
+	if c.Web.Certificate != "" {
+		certificate = (&pair{certificate: c.Web.Certificate, key: c.Web.Key}).current
+		if _, err := certificate(); err != nil {
+			return nil, fmt.Errorf("web.certificate: %w", err)
+		}
 	}
 	config := web.Config{
 		Listen: c.Web.Listen, Store: held, Zone: zone, Runbook: c.Web.Runbook, Log: log,
 		Desk: signin.Desk{Store: held, Limits: signin.Limits{Idle: c.Web.Idle, Absolute: c.Web.Absolute}},
-		TLS:  &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.current, NextProtos: []string{"h2", "http/1.1"}},
+		TLS: &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate() }},
 	}
 	if o := c.Web.OIDC; o != nil {
 		if config.Provider, err = o.provider(); err != nil {
@@ -186,7 +189,7 @@ type pair struct {
 
 // current keeps the last one while a new one can not be read: a renewal may be
 // half way.
-func (p *pair) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (p *pair) current() (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	info, err := os.Stat(p.certificate)

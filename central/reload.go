@@ -90,10 +90,11 @@ func (r *reloader) reload(ctx context.Context) (applied, restart []string, err e
 // sample.
 type Initial struct {
 	Listen           string // host:port
+	PublicAddress    string // host:port
 	Data             string // folder
 	MasterKey        string // file
 	Certificate, Key string // files
-	ClientsCA        string // file
+	ClientsCA        string // file; empty for no authority but the centre's own
 }
 
 // Write writes a file that loads, at path, and not over one that is there. Nobody
@@ -105,6 +106,7 @@ func (i Initial) Write(path string) error {
 	}
 	for _, set := range []struct{ path, value string }{
 		{"listen", i.Listen},
+		{"public_address", i.PublicAddress},
 		{"data", i.Data},
 		{"master_key", i.MasterKey},
 		{"tls.certificate", i.Certificate},
@@ -122,6 +124,9 @@ func (i Initial) Write(path string) error {
 	}
 	if i.Data != "" {
 		text, _ = configs.Set(text, "uploads.folder", i.Data+"/uploads")
+	}
+	if i.ClientsCA == "" {
+		text = strings.Replace(text, "\n  clients_ca:", "\n# clients_ca:", 1)
 	}
 	text, _, found := strings.Cut(text, "\nsites:")
 	if !found {

@@ -25,6 +25,9 @@ func TestReloadTakesParticipants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c.TLS.ClientsCA != "" {
+		t.Errorf("a new file trusts %s, want none but the centre's own authority", c.TLS.ClientsCA)
+	}
 	if len(c.Sites)+len(c.Authorities) > 0 || c.Uploads.Folder != filepath.Join(dir, "data", "uploads") {
 		t.Errorf("a new file has %d sites, %d authorities, uploads in %s", len(c.Sites), len(c.Authorities), c.Uploads.Folder)
 	}

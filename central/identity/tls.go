@@ -178,11 +178,20 @@ func (e *Entrance) Trusted() []*x509.Certificate {
 
 // Leaf is the centre's own certificate.
 func (e *Entrance) Leaf() (*x509.Certificate, error) {
+	certificate, err := e.Certificate()
+	if err != nil {
+		return nil, err
+	}
+	return certificate.Leaf, nil
+}
+
+// Certificate is that of the listener, with its key.
+func (e *Entrance) Certificate() (*tls.Certificate, error) {
 	m, err := e.own.current()
 	if err != nil {
 		return nil, err
 	}
-	return m.certificate.Leaf, nil
+	return m.certificate, nil
 }
 
 // Again has the files read at the next use.

@@ -129,8 +129,9 @@ func TestLifeOfACertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := life{t, w}
-	l.config("central.yaml", "production_checks:", "certificates: {life: 15s, renew_lapsed: 10m}\nproduction_checks:")
-	// Of the centre's own authority, so that rotating that is seen through.
+	l.config("central.yaml", "production_checks:", "certificates: {life: 15s, renew_lapsed: 10m}\nweb: {listen: 127.0.0.1:0}\nproduction_checks:")
+	// Of the centre's own authority, so that rotating that is seen through. Its pages
+	// are served by the same, whose key is sealed.
 	l.config("central.yaml", "certificates/centre", "centre/centre")
 	l.central("ca", "centre", "--host", "127.0.0.1")
 	if err := w.StartCentral(t.Context()); err != nil {

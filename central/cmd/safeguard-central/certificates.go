@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"time"
@@ -91,20 +90,7 @@ func (c *enrolCommands) token(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	var out io.Writer = os.Stdout
-	if t.Output != "" {
-		f, err := os.OpenFile(t.Output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return fmt.Errorf("enrolment token: %w", err)
-		}
-		defer func() {
-			if err = errors.Join(err, f.Close()); err != nil {
-				err = errors.Join(err, os.Remove(t.Output))
-			}
-		}()
-		out = f
-	}
-	return o.MakeToken(ctx, e, out)
+	return newFile(t.Output, func(out io.Writer) error { return o.MakeToken(ctx, e, out) })
 }
 
 type certificateCommands struct {

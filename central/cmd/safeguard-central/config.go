@@ -19,11 +19,12 @@ type configCommands struct {
 	Init struct {
 		Output      string `arg:"" optional:"" type:"path" default:"central.yaml" placeholder:"FILE" help:"The file to write; one that is there is left alone."`
 		Listen      string `placeholder:"HOST:PORT" help:"Where to listen."`
+		Address     string `name:"public-address" placeholder:"HOST:PORT" help:"What agents and local authorities dial."`
 		Data        string `placeholder:"FOLDER" help:"For what the centre keeps."`
 		MasterKey   string `placeholder:"FILE" help:"The master key, outside that folder."`
 		Certificate string `placeholder:"FILE" help:"The centre's certificate, PEM."`
 		Key         string `placeholder:"FILE" help:"Its key, PEM."`
-		ClientsCA   string `name:"clients-ca" placeholder:"FILE" help:"Who signed the certificates of agents and local authorities, PEM."`
+		ClientsCA   string `name:"clients-ca" placeholder:"FILE" help:"An authority whose certificates are trusted besides those that the centre issues, PEM."`
 	} `cmd:"" help:"Write a new configuration file that is good."`
 	Schema    struct{} `cmd:"" help:"Print the JSON Schema of the file, for editors."`
 	Reference struct{} `cmd:"" help:"Print a file with every key, what it is, and its default."`
@@ -44,7 +45,7 @@ func (c *configCommands) run(command string) error {
 	case "config reference":
 		return write(configs.Reference("central"))
 	}
-	i := central.Initial{Listen: c.Init.Listen, Data: c.Init.Data, MasterKey: c.Init.MasterKey,
+	i := central.Initial{Listen: c.Init.Listen, PublicAddress: c.Init.Address, Data: c.Init.Data, MasterKey: c.Init.MasterKey,
 		Certificate: c.Init.Certificate, Key: c.Init.Key, ClientsCA: c.Init.ClientsCA}
 	if err := i.Write(c.Init.Output); err != nil {
 		return err

@@ -83,8 +83,8 @@ func (c *notificationCommands) export(ctx context.Context) error {
 	})
 }
 
-// newFile has write write a file that was not there, or standard output where no
-// path is given.
+// newFile has write write a file that was not there, and that is not there when it
+// fails, or standard output where no path is given.
 func newFile(path string, write func(out io.Writer) error) error {
 	if path == "" {
 		return write(os.Stdout)
@@ -93,7 +93,10 @@ func newFile(path string, write func(out io.Writer) error) error {
 	if err != nil {
 		return fmt.Errorf("output: %w", err)
 	}
-	return errors.Join(write(f), f.Sync(), f.Close())
+	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 type accessesCommand struct {
