@@ -29,6 +29,7 @@ type Initial struct {
 	MasterKey        string // file
 	Certificate, Key string // files
 	CA               string // file
+	TestNumbers      bool   // of the range 999 are patients' as any others
 }
 
 // Write writes a file that loads, at path, and not over one that is there. What
@@ -114,6 +115,9 @@ func (i Initial) fill(text string, in *bufio.Scanner, out io.Writer) (string, er
 	// What the sample alone has, and needs the same organisation.
 	text, _ = configs.Set(text, "sinks[0].test_patient.hospital_number_authority", organisation)
 	_, rest, _ := strings.Cut(text, "\n")
+	if i.TestNumbers {
+		rest = "\nproduction_checks: false         # a test environment: NHS numbers of the test range (999) are patients' as any others\n" + rest
+	}
 	return "# Written by safeguard-agent config init. Paths are relative to this file's folder.\n" + rest, nil
 }
 

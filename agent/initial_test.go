@@ -15,13 +15,17 @@ func TestInitialFileOfEachKindIsGood(t *testing.T) {
 	for _, kind := range configs.Kinds("agent") {
 		t.Run(kind, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "agent.yaml")
-			i := agent.Initial{Kind: kind, Organisation: "rx9", Site: "rx901", AccountableName: "Dr Ada Ash", Central: "centre.example:7443"}
+			i := agent.Initial{Kind: kind, Organisation: "rx9", Site: "rx901", AccountableName: "Dr Ada Ash", Central: "centre.example:7443",
+				TestNumbers: kind == "maternity"}
 			if err := i.Write(file, nil, &bytes.Buffer{}); err != nil {
 				t.Fatal(err)
 			}
 			c, err := agent.LoadConfig(file)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if c.ProductionChecks == i.TestNumbers {
+				t.Errorf("test numbers asked for: %v, and production_checks: %v", i.TestNumbers, c.ProductionChecks)
 			}
 			if err := c.CheckMessages(); err != nil {
 				t.Error(err)

@@ -94,6 +94,7 @@ type Initial struct {
 	Data             string // folder
 	MasterKey        string // file
 	Certificate, Key string // files
+	TestNumbers      bool   // of the range 999 are taken as any others
 	ClientsCA        string // file; empty for no authority but the centre's own
 }
 
@@ -133,6 +134,9 @@ func (i Initial) Write(path string) error {
 		return errors.New("the sample has no sites")
 	}
 	_, rest, _ := strings.Cut(text, "\n")
+	if i.TestNumbers {
+		rest = "\nproduction_checks: false                      # a test environment: NHS numbers of the test range (999) are patients' as any others\n" + rest
+	}
 	text = "# Written by safeguard-central config init. Paths are relative to this file's folder.\n" + rest +
 		"\n# Who takes part is told to the running centre: safeguard-central site add, safeguard-central authority add.\n"
 	return configs.WriteNew(path, text, func(path string) error {

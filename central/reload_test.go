@@ -17,13 +17,16 @@ import (
 func TestReloadTakesParticipants(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "central.yaml")
-	i := Initial{Data: filepath.Join(dir, "data"), MasterKey: filepath.Join(dir, "keys", "master.key")}
+	i := Initial{Data: filepath.Join(dir, "data"), MasterKey: filepath.Join(dir, "keys", "master.key"), TestNumbers: true}
 	if err := i.Write(file); err != nil {
 		t.Fatal(err)
 	}
 	c, err := Load(file)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if c.ProductionChecks {
+		t.Error("a new file for test numbers refuses them")
 	}
 	if c.TLS.ClientsCA != "" {
 		t.Errorf("a new file trusts %s, want none but the centre's own authority", c.TLS.ClientsCA)

@@ -99,6 +99,7 @@ type configInit struct {
 	MasterKey       string `placeholder:"FILE" help:"The master key, outside that folder."`
 	Certificate     string `placeholder:"FILE" help:"The agent's certificate, PEM."`
 	Key             string `placeholder:"FILE" help:"Its key, PEM."`
+	TestNumbers     bool   `help:"For a test environment: take NHS numbers of the test range (999) as any others."`
 	CA              string `name:"ca" placeholder:"FILE" help:"Who signed the centre's certificate, PEM."`
 }
 
@@ -109,7 +110,7 @@ func (c configInit) Run() error {
 	}
 	answers := agent.Initial{Kind: c.Kind, Organisation: c.Organisation, Site: c.Site, Device: c.Device, AccountableName: c.AccountableName,
 		AccountableRole: c.AccountableRole, Central: c.Central, Feed: c.Feed, EPR: c.EPR, Data: c.Data, MasterKey: c.MasterKey,
-		Certificate: c.Certificate, Key: c.Key, CA: c.CA}
+		Certificate: c.Certificate, Key: c.Key, CA: c.CA, TestNumbers: c.TestNumbers}
 	if err := answers.Write(c.Output, in, os.Stderr); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type configCommands struct {
 		MasterKey   string `placeholder:"FILE" help:"The master key, outside that folder."`
 		Certificate string `placeholder:"FILE" help:"The centre's certificate, PEM."`
 		Key         string `placeholder:"FILE" help:"Its key, PEM."`
+		TestNumbers bool   `help:"For a test environment: take NHS numbers of the test range (999) as any others."`
 		ClientsCA   string `name:"clients-ca" placeholder:"FILE" help:"An authority whose certificates are trusted besides those that the centre issues, PEM."`
 	} `cmd:"" help:"Write a new configuration file that is good."`
 	Schema    struct{} `cmd:"" help:"Print the JSON Schema of the file, for editors."`
@@ -45,7 +46,7 @@ func (c *configCommands) run(command string) error {
 	case "config reference":
 		return write(configs.Reference("central"))
 	}
-	i := central.Initial{Listen: c.Init.Listen, PublicAddress: c.Init.Address, Data: c.Init.Data, MasterKey: c.Init.MasterKey,
+	i := central.Initial{Listen: c.Init.Listen, PublicAddress: c.Init.Address, TestNumbers: c.Init.TestNumbers, Data: c.Init.Data, MasterKey: c.Init.MasterKey,
 		Certificate: c.Init.Certificate, Key: c.Init.Key, ClientsCA: c.Init.ClientsCA}
 	if err := i.Write(c.Init.Output); err != nil {
 		return err
