@@ -49,6 +49,7 @@ var targets = []struct {
 	{"test/e2e: Backlog/waiting=200000", "ms-to-feeds", 1000},
 	{"hl7adapter/hl7: ReadAttendance/", "ns/op", 2},        // times a look at each byte
 	{"hl7adapter/mllp: ListenerThroughput/", "msg/s", 0.7}, // of a listener that answers at once and keeps nothing
+	{"hl7adapter/epr: Deliver/mllp", "msg/s:bare", 0.6},    // of a client that sends a ready message
 	{"central/server: Refresh/sqlite/callers=16", "lookups/s:echo", 0.4},
 	{"central/server: Refresh/postgres/callers=16", "lookups/s:select", 0.4},
 }
