@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -105,7 +106,8 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	follower := &lookup.Follower{
 		Changes: c.changes(centre), Lookup: flags, Kept: answers, Attendances: p, File: filepath.Join(c.Data, "changes", "resume"), Log: log,
 	}
-	refresher := &lookup.Refresher{Lookup: flags, Kept: answers, Attendances: p, Open: isOpen(entries), Log: log}
+	refresh := make(chan struct{}, 1)
+	refresher := &lookup.Refresher{Lookup: flags, Kept: answers, Attendances: p, Open: isOpen(entries), Now: refresh, Log: log}
 
 	var hooks *cdshooks.Service
 	if c.CDSHooks != nil {
@@ -135,7 +137,12 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	handlers["check"] = settings.operateCheck(look)
 	handlers["attendances"] = p.Operate
 	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, own: own}
-	reporter := status.New(c.reportOn(zone), all.sources(), centre, log)
+	sources := all.sources()
+	asked := &remote{
+		centre: centre, allow: c.Remote.Allow, self: named(own), audit: entries.Audit, file: filepath.Join(c.Data, "commands", "begun.json"), log: log, called: make(chan struct{}, 1),
+	}
+	sources.Replied = asked.replied
+	reporter := status.New(c.reportOn(zone), sources, centre, log)
 	settings.taken = reporter.Configured
 	numbers := metrics.New(metrics.Sources{Report: reporter.Report, Counters: p.Counters, Feeds: all.feedStats})
 	flags.Looked = numbers.Looked
@@ -146,6 +153,26 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 		shown: func() any { return shown.Shown() }, journal: entries, feeds: feeds, keys: look.keys, metrics: numbers.Handler(), log: log,
 	}
 	handlers["support"] = gather.operate
+	asked.clock = func() time.Duration { return reporter.Report().Clock.Offset }
+	asked.do = map[safeguard.RemoteDo]func(context.Context) (string, []byte, error){
+		safeguard.RunCheck: remoteCheck(gather.check),
+		safeguard.RefreshCache: func(context.Context) (string, []byte, error) {
+			select {
+			case refresh <- struct{}{}:
+			default: // is about to
+			}
+			return "what is due is asked again", nil, nil
+		},
+		safeguard.RotateKeys: func(context.Context) (string, []byte, error) {
+			_, err := operateKeys(ring, RotateKeys)
+			return "new data keys seal from now on", nil, err
+		},
+		safeguard.SendBundle: func(ctx context.Context) (string, []byte, error) {
+			var bundle bytes.Buffer
+			err := gather.write(ctx, &bundle)
+			return "the bundle is with this answer", bundle.Bytes(), err
+		},
+	}
 	handlers["status"] = func(_ context.Context, _ string, _ json.RawMessage, send func(any) error) error {
 		return send(shown.Shown())
 	}
@@ -162,6 +189,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g.Go(func() error { return refresher.Run(ctx) })
 	g.Go(func() error { return reporter.Run(ctx) })
 	g.Go(func() error { return shown.Run(ctx) })
+	g.Go(func() error { return asked.Run(ctx) })
 	g.Go(func() error { return settings.Run(ctx) })
 	if logs != nil {
 		g.Go(func() error { return logs.Run(ctx) })

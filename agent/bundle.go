@@ -217,7 +217,7 @@ func (b bundler) sizes(context.Context) ([]byte, error) {
 		Files  int    `json:"files"`
 		Bytes  int64  `json:"bytes"`
 	}
-	own := map[string]bool{"journal": true, "cache": true, "keys": true, "status": true, "changes": true, "config": true}
+	own := map[string]bool{"journal": true, "cache": true, "keys": true, "status": true, "changes": true, "config": true, "commands": true}
 	all, other := []size{}, size{Folder: "other"}
 	for _, e := range entries {
 		s := size{Folder: e.Name()}

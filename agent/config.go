@@ -37,6 +37,7 @@ type Config struct {
 	Sinks            []Sink              `yaml:"sinks"`     // the EPRs that take alerts: docs/epr.md
 	CDSHooks         *CDSHooks           `yaml:"cds_hooks"` // nil where no EPR asks
 	Status           statuspage.Config   `yaml:"status"`    // the page that shows how the agent is, and what monitoring asks: docs/status.md
+	Remote           Remote              `yaml:"remote"`    // what central operations may ask the agent to do: docs/fleet.md
 	Log              logging.Config      `yaml:"log"`       // where the agent logs, and how much: docs/logs.md
 
 	Digest  string `yaml:"-"` // of the file, as configs.Digest gives it
@@ -102,6 +103,7 @@ func DefaultConfig() Config {
 		Rules:            Rules{UnansweredAfter: rules.UnansweredAfter, UnidentifiedAfter: rules.UnidentifiedAfter},
 		Wording:          epr.DefaultWording(),
 		Status:           statuspage.DefaultConfig(),
+		Remote:           defaultRemote(),
 		Log:              logging.DefaultConfig(),
 	}
 }
@@ -185,6 +187,9 @@ func (c Config) Validate() error {
 	}
 	if rel, err := filepath.Rel(c.Data, c.MasterKey); err == nil && filepath.IsLocal(rel) {
 		return fmt.Errorf("master_key: %s is within data, want it outside: whoever copies one must not have the other", c.MasterKey)
+	}
+	if err := c.Remote.validate(); err != nil {
+		return fmt.Errorf("remote.%w", err)
 	}
 	if err := c.Log.Validate(); err != nil {
 		return fmt.Errorf("log.%w", err)

@@ -18,6 +18,15 @@ type Audit struct {
 	Whole bool      `json:"whole"` // it is what was written, and none before it is missing
 }
 
+// Audit writes into the audit what somebody has the agent do besides the journal's
+// own commands: who, what, and what came of it.
+func (j *Journal) Audit(ctx context.Context, who, what, rows string) error {
+	if err := j.writer.write(ctx, func(t *tx) error { return j.audited(t, who, what, rows) }); err != nil {
+		return fmt.Errorf("write audit: %w", err)
+	}
+	return nil
+}
+
 // audited appends to the audit. Each row carries a keyed hash over itself and the
 // one before, so that a row that was changed or taken away shows.
 func (j *Journal) audited(t *tx, who, what, rows string) error {

@@ -18,6 +18,7 @@ type Refresher struct {
 	Kept        Kept
 	Attendances Attendances
 	Open        func(ctx context.Context, id safeguard.AttendanceID) bool // the attendance has not ended
+	Now         <-chan struct{}                                           // has what is due asked again at once; nil for never
 	Log         *slog.Logger
 
 	later map[safeguard.NHSNumber]time.Time // not to be asked before
@@ -38,6 +39,7 @@ func (r *Refresher) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-r.Now:
 		case <-time.After(refreshEvery/2 + rand.N(refreshEvery)): // not all agents at once
 		}
 		r.some(ctx)

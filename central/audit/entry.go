@@ -39,6 +39,9 @@ const (
 
 	AgentIntended       Act = "agent intended" // its version and configuration
 	AgentForgotten      Act = "agent forgotten"
+	CommandOrdered      Act = "command ordered" // for an agent
+	CommandAnswered     Act = "command answered"
+	BundleTaken         Act = "support bundle taken" // that an agent sent
 	WarningAcknowledged Act = "warning acknowledged"
 	WarningNoted        Act = "warning noted"
 

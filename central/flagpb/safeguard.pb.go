@@ -4500,6 +4500,278 @@ func (x *HeartbeatResponse) GetCommands() []string {
 	return nil
 }
 
+// CommandsRequest is of the agent that its certificate names.
+type CommandsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommandsRequest) Reset() {
+	*x = CommandsRequest{}
+	mi := &file_safeguard_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommandsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommandsRequest) ProtoMessage() {}
+
+func (x *CommandsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommandsRequest.ProtoReflect.Descriptor instead.
+func (*CommandsRequest) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{49}
+}
+
+type CommandsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Commands      []*Command             `protobuf:"bytes,1,rep,name=commands,proto3" json:"commands,omitempty"` // the oldest first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommandsResponse) Reset() {
+	*x = CommandsResponse{}
+	mi := &file_safeguard_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommandsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommandsResponse) ProtoMessage() {}
+
+func (x *CommandsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommandsResponse.ProtoReflect.Descriptor instead.
+func (*CommandsResponse) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *CommandsResponse) GetCommands() []*Command {
+	if x != nil {
+		return x.Commands
+	}
+	return nil
+}
+
+// Command is something that operations ask an agent to do. An agent does not do
+// what it does not know, what is another's, or what has expired.
+type Command struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Agent         string                 `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"` // organisation and id, as in its certificate
+	Do            string                 `protobuf:"bytes,3,opt,name=do,proto3" json:"do,omitempty"`       // check, refresh-cache, rotate-keys or support-bundle
+	By            string                 `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`       // who ordered it
+	Ordered       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=ordered,proto3" json:"ordered,omitempty"`
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires,proto3" json:"expires,omitempty"` // by the centre's clock
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Command) Reset() {
+	*x = Command{}
+	mi := &file_safeguard_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Command) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Command) ProtoMessage() {}
+
+func (x *Command) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Command.ProtoReflect.Descriptor instead.
+func (*Command) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *Command) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Command) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *Command) GetDo() string {
+	if x != nil {
+		return x.Do
+	}
+	return ""
+}
+
+func (x *Command) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Command) GetOrdered() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ordered
+	}
+	return nil
+}
+
+func (x *Command) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+// AnswerRequest is what became of a command. Nothing in it is about a patient.
+type AnswerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Outcome       string                 `protobuf:"bytes,2,opt,name=outcome,proto3" json:"outcome,omitempty"` // done, refused or failed
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`       // what was found, or why not; at most 64 KiB
+	Bundle        []byte                 `protobuf:"bytes,4,opt,name=bundle,proto3" json:"bundle,omitempty"`   // a zip archive, of support-bundle; at most 900 KiB
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerRequest) Reset() {
+	*x = AnswerRequest{}
+	mi := &file_safeguard_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerRequest) ProtoMessage() {}
+
+func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerRequest.ProtoReflect.Descriptor instead.
+func (*AnswerRequest) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *AnswerRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AnswerRequest) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *AnswerRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *AnswerRequest) GetBundle() []byte {
+	if x != nil {
+		return x.Bundle
+	}
+	return nil
+}
+
+type AnswerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerResponse) Reset() {
+	*x = AnswerResponse{}
+	mi := &file_safeguard_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerResponse) ProtoMessage() {}
+
+func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerResponse.ProtoReflect.Descriptor instead.
+func (*AnswerResponse) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{53}
+}
+
 // EnrolRequest redeems a token.
 type EnrolRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -4515,7 +4787,7 @@ type EnrolRequest struct {
 
 func (x *EnrolRequest) Reset() {
 	*x = EnrolRequest{}
-	mi := &file_safeguard_proto_msgTypes[49]
+	mi := &file_safeguard_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4527,7 +4799,7 @@ func (x *EnrolRequest) String() string {
 func (*EnrolRequest) ProtoMessage() {}
 
 func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[49]
+	mi := &file_safeguard_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4540,7 +4812,7 @@ func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolRequest.ProtoReflect.Descriptor instead.
 func (*EnrolRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{49}
+	return file_safeguard_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *EnrolRequest) GetSecret() []byte {
@@ -4582,7 +4854,7 @@ type EnrolResponse struct {
 
 func (x *EnrolResponse) Reset() {
 	*x = EnrolResponse{}
-	mi := &file_safeguard_proto_msgTypes[50]
+	mi := &file_safeguard_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4594,7 +4866,7 @@ func (x *EnrolResponse) String() string {
 func (*EnrolResponse) ProtoMessage() {}
 
 func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[50]
+	mi := &file_safeguard_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4607,7 +4879,7 @@ func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolResponse.ProtoReflect.Descriptor instead.
 func (*EnrolResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{50}
+	return file_safeguard_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *EnrolResponse) GetChain() [][]byte {
@@ -4634,7 +4906,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_safeguard_proto_msgTypes[51]
+	mi := &file_safeguard_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4646,7 +4918,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[51]
+	mi := &file_safeguard_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4659,7 +4931,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{51}
+	return file_safeguard_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RenewRequest) GetRequest() []byte {
@@ -4680,7 +4952,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_safeguard_proto_msgTypes[52]
+	mi := &file_safeguard_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4692,7 +4964,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[52]
+	mi := &file_safeguard_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4705,7 +4977,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{52}
+	return file_safeguard_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RenewResponse) GetChain() [][]byte {
@@ -4732,7 +5004,7 @@ type StandingRequest struct {
 
 func (x *StandingRequest) Reset() {
 	*x = StandingRequest{}
-	mi := &file_safeguard_proto_msgTypes[53]
+	mi := &file_safeguard_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4744,7 +5016,7 @@ func (x *StandingRequest) String() string {
 func (*StandingRequest) ProtoMessage() {}
 
 func (x *StandingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[53]
+	mi := &file_safeguard_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4757,7 +5029,7 @@ func (x *StandingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandingRequest.ProtoReflect.Descriptor instead.
 func (*StandingRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{53}
+	return file_safeguard_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *StandingRequest) GetTrust() []byte {
@@ -4778,7 +5050,7 @@ type StandingResponse struct {
 
 func (x *StandingResponse) Reset() {
 	*x = StandingResponse{}
-	mi := &file_safeguard_proto_msgTypes[54]
+	mi := &file_safeguard_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4790,7 +5062,7 @@ func (x *StandingResponse) String() string {
 func (*StandingResponse) ProtoMessage() {}
 
 func (x *StandingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[54]
+	mi := &file_safeguard_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4803,7 +5075,7 @@ func (x *StandingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandingResponse.ProtoReflect.Descriptor instead.
 func (*StandingResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{54}
+	return file_safeguard_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *StandingResponse) GetTrust() [][]byte {
@@ -5164,7 +5436,23 @@ const file_safeguard_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12#\n" +
 	"\rconfig_digest\x18\x03 \x01(\fR\fconfigDigest\x12.\n" +
 	"\x04kept\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04kept\x12\x1a\n" +
-	"\bcommands\x18\x05 \x03(\tR\bcommandsJ\x04\b\x06\x10\x10\"\x80\x01\n" +
+	"\bcommands\x18\x05 \x03(\tR\bcommandsJ\x04\b\x06\x10\x10\"\x17\n" +
+	"\x0fCommandsRequestJ\x04\b\x01\x10\x10\"K\n" +
+	"\x10CommandsResponse\x121\n" +
+	"\bcommands\x18\x01 \x03(\v2\x15.safeguard.v1.CommandR\bcommandsJ\x04\b\x02\x10\x10\"\xbb\x01\n" +
+	"\aCommand\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05agent\x18\x02 \x01(\tR\x05agent\x12\x0e\n" +
+	"\x02do\x18\x03 \x01(\tR\x02do\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x124\n" +
+	"\aordered\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aordered\x124\n" +
+	"\aexpires\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"k\n" +
+	"\rAnswerRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aoutcome\x18\x02 \x01(\tR\aoutcome\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
+	"\x06bundle\x18\x04 \x01(\fR\x06bundleJ\x04\b\x05\x10\x10\"\x16\n" +
+	"\x0eAnswerResponseJ\x04\b\x01\x10\x10\"\x80\x01\n" +
 	"\fEnrolRequest\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\fR\arequest\x12\"\n" +
@@ -5253,9 +5541,11 @@ const file_safeguard_proto_rawDesc = "" +
 	"\vAcknowledge\x12 .safeguard.v1.AcknowledgeRequest\x1a!.safeguard.v1.AcknowledgeResponse\x12I\n" +
 	"\bAccesses\x12\x1d.safeguard.v1.AccessesRequest\x1a\x1c.safeguard.v1.NotifiedAccess0\x012P\n" +
 	"\aChanges\x12E\n" +
-	"\x06Follow\x12\x1b.safeguard.v1.FollowRequest\x1a\x1c.safeguard.v1.FollowResponse0\x012U\n" +
+	"\x06Follow\x12\x1b.safeguard.v1.FollowRequest\x1a\x1c.safeguard.v1.FollowResponse0\x012\xe5\x01\n" +
 	"\x05Fleet\x12L\n" +
-	"\tHeartbeat\x12\x1e.safeguard.v1.HeartbeatRequest\x1a\x1f.safeguard.v1.HeartbeatResponse2\xda\x01\n" +
+	"\tHeartbeat\x12\x1e.safeguard.v1.HeartbeatRequest\x1a\x1f.safeguard.v1.HeartbeatResponse\x12I\n" +
+	"\bCommands\x12\x1d.safeguard.v1.CommandsRequest\x1a\x1e.safeguard.v1.CommandsResponse\x12C\n" +
+	"\x06Answer\x12\x1b.safeguard.v1.AnswerRequest\x1a\x1c.safeguard.v1.AnswerResponse2\xda\x01\n" +
 	"\tEnrolment\x12@\n" +
 	"\x05Enrol\x12\x1a.safeguard.v1.EnrolRequest\x1a\x1b.safeguard.v1.EnrolResponse\x12@\n" +
 	"\x05Renew\x12\x1a.safeguard.v1.RenewRequest\x1a\x1b.safeguard.v1.RenewResponse\x12I\n" +
@@ -5274,7 +5564,7 @@ func file_safeguard_proto_rawDescGZIP() []byte {
 }
 
 var file_safeguard_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_safeguard_proto_goTypes = []any{
 	(Purpose)(0),                   // 0: safeguard.v1.Purpose
 	(CareSetting)(0),               // 1: safeguard.v1.CareSetting
@@ -5335,132 +5625,144 @@ var file_safeguard_proto_goTypes = []any{
 	(*Period)(nil),                 // 56: safeguard.v1.Period
 	(*FeedPeriod)(nil),             // 57: safeguard.v1.FeedPeriod
 	(*HeartbeatResponse)(nil),      // 58: safeguard.v1.HeartbeatResponse
-	(*EnrolRequest)(nil),           // 59: safeguard.v1.EnrolRequest
-	(*EnrolResponse)(nil),          // 60: safeguard.v1.EnrolResponse
-	(*RenewRequest)(nil),           // 61: safeguard.v1.RenewRequest
-	(*RenewResponse)(nil),          // 62: safeguard.v1.RenewResponse
-	(*StandingRequest)(nil),        // 63: safeguard.v1.StandingRequest
-	(*StandingResponse)(nil),       // 64: safeguard.v1.StandingResponse
-	(*timestamppb.Timestamp)(nil),  // 65: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 66: google.protobuf.Duration
+	(*CommandsRequest)(nil),        // 59: safeguard.v1.CommandsRequest
+	(*CommandsResponse)(nil),       // 60: safeguard.v1.CommandsResponse
+	(*Command)(nil),                // 61: safeguard.v1.Command
+	(*AnswerRequest)(nil),          // 62: safeguard.v1.AnswerRequest
+	(*AnswerResponse)(nil),         // 63: safeguard.v1.AnswerResponse
+	(*EnrolRequest)(nil),           // 64: safeguard.v1.EnrolRequest
+	(*EnrolResponse)(nil),          // 65: safeguard.v1.EnrolResponse
+	(*RenewRequest)(nil),           // 66: safeguard.v1.RenewRequest
+	(*RenewResponse)(nil),          // 67: safeguard.v1.RenewResponse
+	(*StandingRequest)(nil),        // 68: safeguard.v1.StandingRequest
+	(*StandingResponse)(nil),       // 69: safeguard.v1.StandingResponse
+	(*timestamppb.Timestamp)(nil),  // 70: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 71: google.protobuf.Duration
 }
 var file_safeguard_proto_depIdxs = []int32{
-	1,  // 0: safeguard.v1.Author.care_setting:type_name -> safeguard.v1.CareSetting
-	10, // 1: safeguard.v1.Author.accountable:type_name -> safeguard.v1.Accountable
-	0,  // 2: safeguard.v1.LookupRequest.purpose:type_name -> safeguard.v1.Purpose
-	11, // 3: safeguard.v1.LookupRequest.author:type_name -> safeguard.v1.Author
-	65, // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
-	11, // 5: safeguard.v1.RefreshRequest.author:type_name -> safeguard.v1.Author
-	14, // 6: safeguard.v1.RefreshRequest.questions:type_name -> safeguard.v1.RefreshQuestion
-	65, // 7: safeguard.v1.RefreshQuestion.attended_at:type_name -> google.protobuf.Timestamp
-	16, // 8: safeguard.v1.RefreshResponse.outcomes:type_name -> safeguard.v1.RefreshOutcome
-	19, // 9: safeguard.v1.RefreshResponse.policy:type_name -> safeguard.v1.CachePolicy
-	22, // 10: safeguard.v1.RefreshResponse.overdue:type_name -> safeguard.v1.DataAge
-	66, // 11: safeguard.v1.RefreshResponse.pause:type_name -> google.protobuf.Duration
-	18, // 12: safeguard.v1.RefreshOutcome.answer:type_name -> safeguard.v1.LookupResponse
-	17, // 13: safeguard.v1.RefreshOutcome.refusal:type_name -> safeguard.v1.Refusal
-	25, // 14: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
-	26, // 15: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
-	27, // 16: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
-	65, // 17: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
-	19, // 18: safeguard.v1.LookupResponse.policy:type_name -> safeguard.v1.CachePolicy
-	21, // 19: safeguard.v1.LookupResponse.history:type_name -> safeguard.v1.PastAccess
-	22, // 20: safeguard.v1.LookupResponse.data:type_name -> safeguard.v1.DataAge
-	66, // 21: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
-	20, // 22: safeguard.v1.CachePolicy.held:type_name -> safeguard.v1.Ages
-	20, // 23: safeguard.v1.CachePolicy.none:type_name -> safeguard.v1.Ages
-	66, // 24: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
-	66, // 25: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
-	65, // 26: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
-	1,  // 27: safeguard.v1.PastAccess.care_setting:type_name -> safeguard.v1.CareSetting
-	10, // 28: safeguard.v1.PastAccess.accountable:type_name -> safeguard.v1.Accountable
-	65, // 29: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
-	11, // 30: safeguard.v1.CorrectRequest.author:type_name -> safeguard.v1.Author
-	3,  // 31: safeguard.v1.CorrectRequest.reason:type_name -> safeguard.v1.CorrectionReason
-	65, // 32: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
-	4,  // 33: safeguard.v1.CorrectResponse.outcome:type_name -> safeguard.v1.CorrectOutcome
-	5,  // 34: safeguard.v1.UnknownAnswer.reason:type_name -> safeguard.v1.UnknownReason
-	28, // 35: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
-	2,  // 36: safeguard.v1.Flag.plan:type_name -> safeguard.v1.Plan
-	29, // 37: safeguard.v1.Flag.authority:type_name -> safeguard.v1.Authority
-	31, // 38: safeguard.v1.UploadRequest.header:type_name -> safeguard.v1.UploadHeader
-	32, // 39: safeguard.v1.UploadRequest.rows:type_name -> safeguard.v1.UploadRows
-	6,  // 40: safeguard.v1.UploadHeader.kind:type_name -> safeguard.v1.UploadKind
-	33, // 41: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
-	35, // 42: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
-	65, // 43: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
-	7,  // 44: safeguard.v1.UploadReport.state:type_name -> safeguard.v1.UploadState
-	6,  // 45: safeguard.v1.UploadReport.kind:type_name -> safeguard.v1.UploadKind
-	8,  // 46: safeguard.v1.InactiveNumber.standing:type_name -> safeguard.v1.InactiveStanding
-	65, // 47: safeguard.v1.InactiveNumber.recorded_at:type_name -> google.protobuf.Timestamp
-	65, // 48: safeguard.v1.AccessesRequest.from:type_name -> google.protobuf.Timestamp
-	65, // 49: safeguard.v1.AccessesRequest.until:type_name -> google.protobuf.Timestamp
-	42, // 50: safeguard.v1.NotifiedAccess.notification:type_name -> safeguard.v1.Notification
-	65, // 51: safeguard.v1.NotifiedAccess.acknowledged_at:type_name -> google.protobuf.Timestamp
-	2,  // 52: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
-	1,  // 53: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
-	10, // 54: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
-	65, // 55: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
-	65, // 56: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
-	43, // 57: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
-	3,  // 58: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
-	65, // 59: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
-	65, // 60: safeguard.v1.HeartbeatRequest.written_at:type_name -> google.protobuf.Timestamp
-	9,  // 61: safeguard.v1.HeartbeatRequest.state:type_name -> safeguard.v1.AgentState
-	50, // 62: safeguard.v1.HeartbeatRequest.feeds:type_name -> safeguard.v1.FeedHealth
-	51, // 63: safeguard.v1.HeartbeatRequest.journal:type_name -> safeguard.v1.JournalHealth
-	52, // 64: safeguard.v1.HeartbeatRequest.sinks:type_name -> safeguard.v1.SinkHealth
-	49, // 65: safeguard.v1.HeartbeatRequest.lookups:type_name -> safeguard.v1.Queue
-	49, // 66: safeguard.v1.HeartbeatRequest.corrections:type_name -> safeguard.v1.Queue
-	53, // 67: safeguard.v1.HeartbeatRequest.cache:type_name -> safeguard.v1.CacheHealth
-	65, // 68: safeguard.v1.HeartbeatRequest.certificate_from:type_name -> google.protobuf.Timestamp
-	65, // 69: safeguard.v1.HeartbeatRequest.certificate_until:type_name -> google.protobuf.Timestamp
-	54, // 70: safeguard.v1.HeartbeatRequest.attendances:type_name -> safeguard.v1.AttendanceHealth
-	55, // 71: safeguard.v1.HeartbeatRequest.warnings:type_name -> safeguard.v1.Warning
-	56, // 72: safeguard.v1.HeartbeatRequest.periods:type_name -> safeguard.v1.Period
-	49, // 73: safeguard.v1.JournalHealth.waiting:type_name -> safeguard.v1.Queue
-	49, // 74: safeguard.v1.SinkHealth.waiting:type_name -> safeguard.v1.Queue
-	49, // 75: safeguard.v1.AttendanceHealth.unknown:type_name -> safeguard.v1.Queue
-	65, // 76: safeguard.v1.Period.start:type_name -> google.protobuf.Timestamp
-	9,  // 77: safeguard.v1.Period.state:type_name -> safeguard.v1.AgentState
-	57, // 78: safeguard.v1.Period.feeds:type_name -> safeguard.v1.FeedPeriod
-	65, // 79: safeguard.v1.HeartbeatResponse.at:type_name -> google.protobuf.Timestamp
-	65, // 80: safeguard.v1.HeartbeatResponse.kept:type_name -> google.protobuf.Timestamp
-	12, // 81: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
-	13, // 82: safeguard.v1.Flags.Refresh:input_type -> safeguard.v1.RefreshRequest
-	23, // 83: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
-	30, // 84: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
-	36, // 85: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
-	37, // 86: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
-	44, // 87: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
-	39, // 88: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
-	44, // 89: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
-	40, // 90: safeguard.v1.Notifications.Accesses:input_type -> safeguard.v1.AccessesRequest
-	46, // 91: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
-	48, // 92: safeguard.v1.Fleet.Heartbeat:input_type -> safeguard.v1.HeartbeatRequest
-	59, // 93: safeguard.v1.Enrolment.Enrol:input_type -> safeguard.v1.EnrolRequest
-	61, // 94: safeguard.v1.Enrolment.Renew:input_type -> safeguard.v1.RenewRequest
-	63, // 95: safeguard.v1.Enrolment.Standing:input_type -> safeguard.v1.StandingRequest
-	18, // 96: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
-	15, // 97: safeguard.v1.Flags.Refresh:output_type -> safeguard.v1.RefreshResponse
-	24, // 98: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
-	34, // 99: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
-	34, // 100: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
-	38, // 101: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
-	45, // 102: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
-	42, // 103: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
-	45, // 104: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
-	41, // 105: safeguard.v1.Notifications.Accesses:output_type -> safeguard.v1.NotifiedAccess
-	47, // 106: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
-	58, // 107: safeguard.v1.Fleet.Heartbeat:output_type -> safeguard.v1.HeartbeatResponse
-	60, // 108: safeguard.v1.Enrolment.Enrol:output_type -> safeguard.v1.EnrolResponse
-	62, // 109: safeguard.v1.Enrolment.Renew:output_type -> safeguard.v1.RenewResponse
-	64, // 110: safeguard.v1.Enrolment.Standing:output_type -> safeguard.v1.StandingResponse
-	96, // [96:111] is the sub-list for method output_type
-	81, // [81:96] is the sub-list for method input_type
-	81, // [81:81] is the sub-list for extension type_name
-	81, // [81:81] is the sub-list for extension extendee
-	0,  // [0:81] is the sub-list for field type_name
+	1,   // 0: safeguard.v1.Author.care_setting:type_name -> safeguard.v1.CareSetting
+	10,  // 1: safeguard.v1.Author.accountable:type_name -> safeguard.v1.Accountable
+	0,   // 2: safeguard.v1.LookupRequest.purpose:type_name -> safeguard.v1.Purpose
+	11,  // 3: safeguard.v1.LookupRequest.author:type_name -> safeguard.v1.Author
+	70,  // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
+	11,  // 5: safeguard.v1.RefreshRequest.author:type_name -> safeguard.v1.Author
+	14,  // 6: safeguard.v1.RefreshRequest.questions:type_name -> safeguard.v1.RefreshQuestion
+	70,  // 7: safeguard.v1.RefreshQuestion.attended_at:type_name -> google.protobuf.Timestamp
+	16,  // 8: safeguard.v1.RefreshResponse.outcomes:type_name -> safeguard.v1.RefreshOutcome
+	19,  // 9: safeguard.v1.RefreshResponse.policy:type_name -> safeguard.v1.CachePolicy
+	22,  // 10: safeguard.v1.RefreshResponse.overdue:type_name -> safeguard.v1.DataAge
+	71,  // 11: safeguard.v1.RefreshResponse.pause:type_name -> google.protobuf.Duration
+	18,  // 12: safeguard.v1.RefreshOutcome.answer:type_name -> safeguard.v1.LookupResponse
+	17,  // 13: safeguard.v1.RefreshOutcome.refusal:type_name -> safeguard.v1.Refusal
+	25,  // 14: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
+	26,  // 15: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
+	27,  // 16: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
+	70,  // 17: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
+	19,  // 18: safeguard.v1.LookupResponse.policy:type_name -> safeguard.v1.CachePolicy
+	21,  // 19: safeguard.v1.LookupResponse.history:type_name -> safeguard.v1.PastAccess
+	22,  // 20: safeguard.v1.LookupResponse.data:type_name -> safeguard.v1.DataAge
+	71,  // 21: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
+	20,  // 22: safeguard.v1.CachePolicy.held:type_name -> safeguard.v1.Ages
+	20,  // 23: safeguard.v1.CachePolicy.none:type_name -> safeguard.v1.Ages
+	71,  // 24: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
+	71,  // 25: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
+	70,  // 26: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
+	1,   // 27: safeguard.v1.PastAccess.care_setting:type_name -> safeguard.v1.CareSetting
+	10,  // 28: safeguard.v1.PastAccess.accountable:type_name -> safeguard.v1.Accountable
+	70,  // 29: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
+	11,  // 30: safeguard.v1.CorrectRequest.author:type_name -> safeguard.v1.Author
+	3,   // 31: safeguard.v1.CorrectRequest.reason:type_name -> safeguard.v1.CorrectionReason
+	70,  // 32: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
+	4,   // 33: safeguard.v1.CorrectResponse.outcome:type_name -> safeguard.v1.CorrectOutcome
+	5,   // 34: safeguard.v1.UnknownAnswer.reason:type_name -> safeguard.v1.UnknownReason
+	28,  // 35: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
+	2,   // 36: safeguard.v1.Flag.plan:type_name -> safeguard.v1.Plan
+	29,  // 37: safeguard.v1.Flag.authority:type_name -> safeguard.v1.Authority
+	31,  // 38: safeguard.v1.UploadRequest.header:type_name -> safeguard.v1.UploadHeader
+	32,  // 39: safeguard.v1.UploadRequest.rows:type_name -> safeguard.v1.UploadRows
+	6,   // 40: safeguard.v1.UploadHeader.kind:type_name -> safeguard.v1.UploadKind
+	33,  // 41: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
+	35,  // 42: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
+	70,  // 43: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
+	7,   // 44: safeguard.v1.UploadReport.state:type_name -> safeguard.v1.UploadState
+	6,   // 45: safeguard.v1.UploadReport.kind:type_name -> safeguard.v1.UploadKind
+	8,   // 46: safeguard.v1.InactiveNumber.standing:type_name -> safeguard.v1.InactiveStanding
+	70,  // 47: safeguard.v1.InactiveNumber.recorded_at:type_name -> google.protobuf.Timestamp
+	70,  // 48: safeguard.v1.AccessesRequest.from:type_name -> google.protobuf.Timestamp
+	70,  // 49: safeguard.v1.AccessesRequest.until:type_name -> google.protobuf.Timestamp
+	42,  // 50: safeguard.v1.NotifiedAccess.notification:type_name -> safeguard.v1.Notification
+	70,  // 51: safeguard.v1.NotifiedAccess.acknowledged_at:type_name -> google.protobuf.Timestamp
+	2,   // 52: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
+	1,   // 53: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
+	10,  // 54: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
+	70,  // 55: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
+	70,  // 56: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
+	43,  // 57: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
+	3,   // 58: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
+	70,  // 59: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
+	70,  // 60: safeguard.v1.HeartbeatRequest.written_at:type_name -> google.protobuf.Timestamp
+	9,   // 61: safeguard.v1.HeartbeatRequest.state:type_name -> safeguard.v1.AgentState
+	50,  // 62: safeguard.v1.HeartbeatRequest.feeds:type_name -> safeguard.v1.FeedHealth
+	51,  // 63: safeguard.v1.HeartbeatRequest.journal:type_name -> safeguard.v1.JournalHealth
+	52,  // 64: safeguard.v1.HeartbeatRequest.sinks:type_name -> safeguard.v1.SinkHealth
+	49,  // 65: safeguard.v1.HeartbeatRequest.lookups:type_name -> safeguard.v1.Queue
+	49,  // 66: safeguard.v1.HeartbeatRequest.corrections:type_name -> safeguard.v1.Queue
+	53,  // 67: safeguard.v1.HeartbeatRequest.cache:type_name -> safeguard.v1.CacheHealth
+	70,  // 68: safeguard.v1.HeartbeatRequest.certificate_from:type_name -> google.protobuf.Timestamp
+	70,  // 69: safeguard.v1.HeartbeatRequest.certificate_until:type_name -> google.protobuf.Timestamp
+	54,  // 70: safeguard.v1.HeartbeatRequest.attendances:type_name -> safeguard.v1.AttendanceHealth
+	55,  // 71: safeguard.v1.HeartbeatRequest.warnings:type_name -> safeguard.v1.Warning
+	56,  // 72: safeguard.v1.HeartbeatRequest.periods:type_name -> safeguard.v1.Period
+	49,  // 73: safeguard.v1.JournalHealth.waiting:type_name -> safeguard.v1.Queue
+	49,  // 74: safeguard.v1.SinkHealth.waiting:type_name -> safeguard.v1.Queue
+	49,  // 75: safeguard.v1.AttendanceHealth.unknown:type_name -> safeguard.v1.Queue
+	70,  // 76: safeguard.v1.Period.start:type_name -> google.protobuf.Timestamp
+	9,   // 77: safeguard.v1.Period.state:type_name -> safeguard.v1.AgentState
+	57,  // 78: safeguard.v1.Period.feeds:type_name -> safeguard.v1.FeedPeriod
+	70,  // 79: safeguard.v1.HeartbeatResponse.at:type_name -> google.protobuf.Timestamp
+	70,  // 80: safeguard.v1.HeartbeatResponse.kept:type_name -> google.protobuf.Timestamp
+	61,  // 81: safeguard.v1.CommandsResponse.commands:type_name -> safeguard.v1.Command
+	70,  // 82: safeguard.v1.Command.ordered:type_name -> google.protobuf.Timestamp
+	70,  // 83: safeguard.v1.Command.expires:type_name -> google.protobuf.Timestamp
+	12,  // 84: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
+	13,  // 85: safeguard.v1.Flags.Refresh:input_type -> safeguard.v1.RefreshRequest
+	23,  // 86: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
+	30,  // 87: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
+	36,  // 88: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
+	37,  // 89: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
+	44,  // 90: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
+	39,  // 91: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
+	44,  // 92: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
+	40,  // 93: safeguard.v1.Notifications.Accesses:input_type -> safeguard.v1.AccessesRequest
+	46,  // 94: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
+	48,  // 95: safeguard.v1.Fleet.Heartbeat:input_type -> safeguard.v1.HeartbeatRequest
+	59,  // 96: safeguard.v1.Fleet.Commands:input_type -> safeguard.v1.CommandsRequest
+	62,  // 97: safeguard.v1.Fleet.Answer:input_type -> safeguard.v1.AnswerRequest
+	64,  // 98: safeguard.v1.Enrolment.Enrol:input_type -> safeguard.v1.EnrolRequest
+	66,  // 99: safeguard.v1.Enrolment.Renew:input_type -> safeguard.v1.RenewRequest
+	68,  // 100: safeguard.v1.Enrolment.Standing:input_type -> safeguard.v1.StandingRequest
+	18,  // 101: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
+	15,  // 102: safeguard.v1.Flags.Refresh:output_type -> safeguard.v1.RefreshResponse
+	24,  // 103: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
+	34,  // 104: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
+	34,  // 105: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
+	38,  // 106: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
+	45,  // 107: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
+	42,  // 108: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
+	45,  // 109: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
+	41,  // 110: safeguard.v1.Notifications.Accesses:output_type -> safeguard.v1.NotifiedAccess
+	47,  // 111: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
+	58,  // 112: safeguard.v1.Fleet.Heartbeat:output_type -> safeguard.v1.HeartbeatResponse
+	60,  // 113: safeguard.v1.Fleet.Commands:output_type -> safeguard.v1.CommandsResponse
+	63,  // 114: safeguard.v1.Fleet.Answer:output_type -> safeguard.v1.AnswerResponse
+	65,  // 115: safeguard.v1.Enrolment.Enrol:output_type -> safeguard.v1.EnrolResponse
+	67,  // 116: safeguard.v1.Enrolment.Renew:output_type -> safeguard.v1.RenewResponse
+	69,  // 117: safeguard.v1.Enrolment.Standing:output_type -> safeguard.v1.StandingResponse
+	101, // [101:118] is the sub-list for method output_type
+	84,  // [84:101] is the sub-list for method input_type
+	84,  // [84:84] is the sub-list for extension type_name
+	84,  // [84:84] is the sub-list for extension extendee
+	0,   // [0:84] is the sub-list for field type_name
 }
 
 func init() { file_safeguard_proto_init() }
@@ -5487,7 +5789,7 @@ func file_safeguard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_safeguard_proto_rawDesc), len(file_safeguard_proto_rawDesc)),
 			NumEnums:      10,
-			NumMessages:   55,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

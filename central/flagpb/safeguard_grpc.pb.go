@@ -843,6 +843,8 @@ var Changes_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	Fleet_Heartbeat_FullMethodName = "/safeguard.v1.Fleet/Heartbeat"
+	Fleet_Commands_FullMethodName  = "/safeguard.v1.Fleet/Commands"
+	Fleet_Answer_FullMethodName    = "/safeguard.v1.Fleet/Answer"
 )
 
 // FleetClient is the client API for Fleet service.
@@ -856,6 +858,11 @@ type FleetClient interface {
 	// which comes from a run of the agent that another has followed, is refused
 	// with FAILED_PRECONDITION.
 	Heartbeat(ctx context.Context, in *HeartbeatRequest, opts ...grpc.CallOption) (*HeartbeatResponse, error)
+	// Commands are what the agent is asked to do, and has not answered.
+	Commands(ctx context.Context, in *CommandsRequest, opts ...grpc.CallOption) (*CommandsResponse, error)
+	// Answer says what became of a command, once. One that is not the agent's own is
+	// NOT_FOUND, one that was answered is FAILED_PRECONDITION.
+	Answer(ctx context.Context, in *AnswerRequest, opts ...grpc.CallOption) (*AnswerResponse, error)
 }
 
 type fleetClient struct {
@@ -876,6 +883,26 @@ func (c *fleetClient) Heartbeat(ctx context.Context, in *HeartbeatRequest, opts 
 	return out, nil
 }
 
+func (c *fleetClient) Commands(ctx context.Context, in *CommandsRequest, opts ...grpc.CallOption) (*CommandsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CommandsResponse)
+	err := c.cc.Invoke(ctx, Fleet_Commands_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fleetClient) Answer(ctx context.Context, in *AnswerRequest, opts ...grpc.CallOption) (*AnswerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AnswerResponse)
+	err := c.cc.Invoke(ctx, Fleet_Answer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // FleetServer is the server API for Fleet service.
 // All implementations must embed UnimplementedFleetServer
 // for forward compatibility.
@@ -887,6 +914,11 @@ type FleetServer interface {
 	// which comes from a run of the agent that another has followed, is refused
 	// with FAILED_PRECONDITION.
 	Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatResponse, error)
+	// Commands are what the agent is asked to do, and has not answered.
+	Commands(context.Context, *CommandsRequest) (*CommandsResponse, error)
+	// Answer says what became of a command, once. One that is not the agent's own is
+	// NOT_FOUND, one that was answered is FAILED_PRECONDITION.
+	Answer(context.Context, *AnswerRequest) (*AnswerResponse, error)
 	mustEmbedUnimplementedFleetServer()
 }
 
@@ -899,6 +931,12 @@ type UnimplementedFleetServer struct{}
 
 func (UnimplementedFleetServer) Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Heartbeat not implemented")
+}
+func (UnimplementedFleetServer) Commands(context.Context, *CommandsRequest) (*CommandsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Commands not implemented")
+}
+func (UnimplementedFleetServer) Answer(context.Context, *AnswerRequest) (*AnswerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Answer not implemented")
 }
 func (UnimplementedFleetServer) mustEmbedUnimplementedFleetServer() {}
 func (UnimplementedFleetServer) testEmbeddedByValue()               {}
@@ -939,6 +977,42 @@ func _Fleet_Heartbeat_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Fleet_Commands_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CommandsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServer).Commands(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Fleet_Commands_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServer).Commands(ctx, req.(*CommandsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Fleet_Answer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AnswerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServer).Answer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Fleet_Answer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServer).Answer(ctx, req.(*AnswerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Fleet_ServiceDesc is the grpc.ServiceDesc for Fleet service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -949,6 +1023,14 @@ var Fleet_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Heartbeat",
 			Handler:    _Fleet_Heartbeat_Handler,
+		},
+		{
+			MethodName: "Commands",
+			Handler:    _Fleet_Commands_Handler,
+		},
+		{
+			MethodName: "Answer",
+			Handler:    _Fleet_Answer_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

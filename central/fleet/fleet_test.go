@@ -136,12 +136,19 @@ func (c *centre) want(when, want string) {
 
 // Each warning about an agent opens once its cause has lasted for its grace, once,
 // and closes by itself when the cause is gone.
+// raisedElsewhere are the warnings whose causes other tests make.
+var raisedElsewhere = map[safeguard.WarningCode]func(*testing.T){
+	safeguard.SinkObserving: TestWarningsThatTakeADay, safeguard.VersionBehind: TestWarningsThatTakeADay, safeguard.SiteUnattended: TestASiteWithoutAnAgent,
+	safeguard.UploadLate: TestUploadsOfAnAuthority, safeguard.RowsRejected: TestUploadsOfAnAuthority,
+}
+
 func TestWarningsOfAnAgent(t *testing.T) {
-	for _, w := range []struct {
+	type raised struct {
 		code  safeguard.WarningCode
 		part  string
 		cause func(c *centre)
-	}{
+	}
+	table := []raised{
 		{safeguard.AgentSilent, "", func(c *centre) { c.mute = true }},
 		{safeguard.AgentStopped, "", func(c *centre) {
 			c.report.State = safeguard.Stopping
@@ -196,7 +203,14 @@ func TestWarningsOfAnAgent(t *testing.T) {
 			}
 			c.report.Boot = "three"
 		}},
-	} {
+	}
+	for _, d := range safeguard.AllDeclared() {
+		here := slices.ContainsFunc(table, func(w raised) bool { return w.code == d.Code })
+		if here == (raisedElsewhere[d.Code] != nil) {
+			t.Errorf("%s: want one test that makes its cause", d.Code)
+		}
+	}
+	for _, w := range table {
 		t.Run(string(w.code), func(t *testing.T) {
 			c := newCentre(t)
 			c.pass(2 * time.Minute)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -76,6 +77,9 @@ func (s fleet) Heartbeat(ctx context.Context, r *flagpb.HeartbeatRequest) (*flag
 	if digest, err := hex.DecodeString(taken.WantConfig); err == nil {
 		response.ConfigDigest = digest
 	}
+	for _, c := range s.beats.commandsOf(beat.Agent) {
+		response.Commands = append(response.Commands, c.ID)
+	}
 	if !taken.Kept.IsZero() {
 		response.Kept = timestamppb.New(taken.Kept)
 	}
@@ -86,9 +90,13 @@ var errStopping = errors.New("stopping")
 
 // beats has the heartbeats that come at the same time taken in one transaction.
 type beats struct {
-	store store.Fleet
+	store interface {
+		store.Fleet
+		store.Commands
+	}
 	queue chan beating
 	ended chan struct{}
+	open  atomic.Pointer[[]safeguard.RemoteCommand] // as of the last heartbeats
 }
 
 type beating struct {
@@ -101,7 +109,7 @@ type taken struct {
 	failed error
 }
 
-func newBeats(s store.Fleet) *beats {
+func newBeats(s store.Store) *beats {
 	return &beats{store: s, queue: make(chan beating), ended: make(chan struct{})}
 }
 
@@ -120,6 +128,20 @@ func (b *beats) take(ctx context.Context, beat store.Beat) (store.Taken, error) 
 	case <-ctx.Done():
 		return store.Taken{}, ctx.Err()
 	}
+}
+
+// commandsOf are an agent's that were open at the last heartbeats.
+func (b *beats) commandsOf(agent store.AgentKey) (own []safeguard.RemoteCommand) {
+	open := b.open.Load()
+	if open == nil {
+		return nil
+	}
+	for _, c := range *open {
+		if c.Agent == agent.String() {
+			own = append(own, c)
+		}
+	}
+	return own
 }
 
 // run takes what waits, until ctx ends.
@@ -153,6 +175,9 @@ func (b *beats) settle(group []beating) {
 	ctx, cancel := context.WithTimeout(context.Background(), unaryTime)
 	defer cancel()
 	verdicts, err := b.store.Beat(ctx, list)
+	if open, failed := b.store.OpenCommands(ctx, time.Now()); failed == nil { // else the next heartbeat tells
+		b.open.Store(&open)
+	}
 	for i, w := range group {
 		if err != nil {
 			w.done <- taken{failed: err}

@@ -66,8 +66,8 @@ type Fleet interface {
 	// Told notes that a route has been told of warnings as they are.
 	Told(ctx context.Context, route string, warnings []FleetWarning, at time.Time) error
 
-	// RetainFleet removes the short periods, the hours and the closed warnings that
-	// are older than that.
+	// RetainFleet removes the short periods, the hours, and the closed warnings and
+	// the commands, that are older than that.
 	RetainFleet(ctx context.Context, periods, hours, warnings time.Time) error
 }
 
@@ -437,7 +437,9 @@ func (s *DB) RetainFleet(ctx context.Context, periods, hours, warnings time.Time
 			stmt(`DELETE FROM fleet_hours WHERE hour < ?`, millis(hours)),
 			stmt(`DELETE FROM fleet_told WHERE warning IN (SELECT id FROM fleet_warnings WHERE closed < ?)`, old),
 			stmt(`DELETE FROM fleet_notes WHERE warning IN (SELECT id FROM fleet_warnings WHERE closed < ?)`, old),
-			stmt(`DELETE FROM fleet_warnings WHERE closed < ?`, old))
+			stmt(`DELETE FROM fleet_warnings WHERE closed < ?`, old),
+			stmt(`DELETE FROM fleet_commands WHERE ordered < ?`, old),
+			stmt(`UPDATE fleet_commands SET bundle = NULL WHERE ordered < ? AND bundle IS NOT NULL`, millis(hours)))
 		return err
 	})
 	if err != nil {

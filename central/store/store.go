@@ -238,6 +238,7 @@ type Store interface {
 	ExportAudit(ctx context.Context, out io.Writer, by audit.Who) (int, error)
 
 	Fleet
+	Commands
 	Operators
 
 	// Close waits for what is being written.

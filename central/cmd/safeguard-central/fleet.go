@@ -12,6 +12,10 @@ import (
 // exitCritical says that a critical warning is open.
 const exitCritical = 7
 
+// exitNotDone says that what an agent was asked for is not done, as far as was
+// waited.
+const exitNotDone = 8
+
 type fleetCommands struct {
 	List struct {
 		operator
@@ -48,12 +52,30 @@ type fleetCommands struct {
 		operator
 		Agent string `arg:"" help:"An agent such as RX1/a1."`
 	} `cmd:"" help:"Forget an agent that is no more. It is audited who did."`
+	Command struct {
+		operator
+		Agent   string             `arg:"" help:"An agent such as RX1/a1, or a site such as RX1/RX101 whose organisation has one agent."`
+		Do      safeguard.RemoteDo `arg:"" name:"command" help:"check: say what the agent's own check finds. refresh-cache: ask again for kept answers that are due. rotate-keys: seal with new data keys from now on. support-bundle: send the support bundle. The site decides which it allows."`
+		Expires time.Duration      `default:"1h" help:"After so long it is not done any more."`
+		Wait    time.Duration      `placeholder:"2m" help:"Wait so long for the answer, and write it. Exit code 8: none came, or it is not done."`
+	} `cmd:"" help:"Ask an agent to do something, of which there are only these few. It is audited at both ends, and done at most once."`
+	Commands struct {
+		operator
+		Since time.Duration `default:"168h" help:"Ordered within so long."`
+		JSON  bool          `help:"Write JSON."`
+	} `cmd:"" help:"List what agents were asked to do, and what became of it."`
+	Bundle struct {
+		operator
+		ID     string `arg:"" help:"Of the command, as fleet commands lists it."`
+		Output string `required:"" type:"path" placeholder:"FILE" help:"A new file to write."`
+	} `cmd:"" help:"Write the support bundle that an agent has sent. It is audited who took it."`
 }
 
 func (c *fleetCommands) run(ctx context.Context, command string) (code int, err error) {
 	verb := verb(command)
 	config := map[string]string{
 		"list": c.List.Config, "show": c.Show.Config, "watch": c.Watch.Config, "acknowledge": c.Acknowledge.Config, "note": c.Note.Config, "intend": c.Intend.Config, "forget": c.Forget.Config,
+		"command": c.Command.Config, "commands": c.Commands.Config, "bundle": c.Bundle.Config,
 	}[verb]
 	o, err := central.OpenOperator(config)
 	if err != nil {
@@ -76,6 +98,16 @@ func (c *fleetCommands) run(ctx context.Context, command string) (code int, err 
 		return 0, o.Note(ctx, c.Note.Warning, c.Note.Text, os.Stdout)
 	case "forget":
 		return 0, o.Forget(ctx, c.Forget.Agent, os.Stdout)
+	case "command":
+		done, err := o.Command(ctx, c.Command.Agent, c.Command.Do, c.Command.Expires, c.Command.Wait, os.Stdout)
+		if err == nil && !done {
+			code = exitNotDone
+		}
+		return code, err
+	case "commands":
+		return 0, o.ListCommands(ctx, c.Commands.Since, c.Commands.JSON, os.Stdout)
+	case "bundle":
+		return 0, o.Bundle(ctx, c.Bundle.ID, c.Bundle.Output, os.Stdout)
 	}
 	return 0, o.Intend(ctx, c.Intend.Agent, c.Intend.AgentVersion, c.Intend.Configuration, os.Stdout)
 }

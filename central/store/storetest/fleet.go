@@ -20,6 +20,7 @@ var fleetTests = []test{
 	{"a warning is opened once, and closed", warnings},
 	{"what a person says of a warning", noted},
 	{"a route is told of an opening and a closing once each", toldRoutes},
+	{"a command is answered once, by the agent that it is for", commands},
 	{"what is old of the fleet goes", retainFleet},
 }
 
