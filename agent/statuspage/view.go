@@ -30,6 +30,7 @@ type View struct {
 type Link struct {
 	Name     string
 	Severity safeguard.Severity // of the worst warning that is about it
+	Unknown  bool               // it has not been seen yet, which is not the same as well
 	Facts    []string
 }
 
@@ -45,6 +46,9 @@ func Look(s Shown, now time.Time) View {
 	}
 	v.judge()
 	v.Way = []Link{v.feeds(now), v.intake(now), v.centre(now), v.epr(now)}
+	for i := range v.Way {
+		v.Way[i].Unknown = h.State == safeguard.Starting || h.State == safeguard.UnknownAgent
+	}
 	v.Timeline = timeline(s.Day, now)
 	v.Charts = page.Charts("day", "the last 24 hours", page.Day(s.Day, now, step))
 	return v

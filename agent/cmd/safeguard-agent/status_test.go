@@ -135,6 +135,7 @@ func TestStatusToldToScripts(t *testing.T) {
 		{"with something to know of", shownIn(safeguard.Working, observing), 0, []string{"● It works", "Sink epr observes"}},
 		{"with something to see to", shownIn(safeguard.Working, setAside), exitWarnings, []string{"▲ It works; 1 warning to see to", "docs/runbook.md#messages-set-aside", "Journal  ▲ attention"}},
 		{"without the centre", shownIn(safeguard.Degraded, safeguard.Warning{Code: safeguard.CentreAway, Since: time.Now()}), exitNotWorking, []string{"It works without the centre", "Centre   ■ critical"}},
+		{"it starts", shownIn(safeguard.Starting), 0, []string{"● It starts", "Feeds    not seen yet\n", "EPR      not seen yet\n"}},
 		{"it fails", shownIn(safeguard.Failing, quiet), exitNotWorking, []string{"■ It fails: Feed pas is quiet", "Ask who runs the integration engine", "█"}},
 	} {
 		a := answer(t, c.shown)

@@ -36,6 +36,10 @@ func (d *statusDrawing) all(shown statuspage.Shown) {
 
 func (d *statusDrawing) link(l statuspage.Link) {
 	how := d.painted("well", "✓ well     ")
+	if l.Unknown {
+		d.line(fmt.Sprintf("%-8s not seen yet", l.Name))
+		return
+	}
 	if l.Severity > safeguard.NoSeverity {
 		how = d.painted(l.Severity.String(), fmt.Sprintf("%s %-9s", page.Icon(l.Severity), l.Severity))
 	}
