@@ -18,7 +18,7 @@ const module = "github.com/safeguard-edge/safeguard"
 var layers = [][]string{
 	{"."},
 	{"hl7adapter/hl7", "central/cpisxml", "central/flagpb", "central/identity", "central/audit", "central/notice", "cache/keys", "installer", "configs", "docs", "page", "page/pagetest", "logging"},
-	{"hl7adapter/feed"},
+	{"hl7adapter/feed", "tracing", "tracing/tracingtest"},
 	{"hl7adapter/mllp", "hl7adapter/httpfeed", "hl7adapter/dropfolder", "hl7adapter/mqtt", "hl7adapter/adt", "hl7adapter/feed/feedtest", "hl7adapter/explain/mask", "hl7adapter/epr/document",
 		"cache/sealed", "central/client", "central/store"},
 	{"cache", "agent/journal", "agent/lookup", "agent/status", "agent/support", "agent/control", "hl7adapter/epr", "hl7adapter/explain", "hl7adapter/survey", "central/store/storetest", "central/upload", "central/webhook", "central/fleet", "central/signin"},
@@ -67,6 +67,7 @@ var doors = []struct {
 	{"github.com/pressly/goose", []string{"central/store"}, "migrations are the store's"},
 	{"github.com/alecthomas/kong", []string{"agent/cmd/safeguard-agent", "central/cmd/safeguard-central"}, "flags are the program's"},
 	{"github.com/prometheus/client_golang", []string{"agent/metrics", "central/metrics"}, "names and labels are decided in one place of each program"},
+	{"go.opentelemetry.io", []string{"tracing", "tracing/tracingtest"}, "what a trace may say is decided in one place"},
 	{"github.com/wneessen/go-mail", []string{"central/alarm"}, "what is mailed is decided in one place"},
 	{"github.com/standard-webhooks/standard-webhooks", []string{"central/webhook"}, "what is signed is decided once"},
 	{"github.com/yuin/goldmark", []string{"agent/statuspage"}, "what the documentation looks like is decided in one place"},

@@ -29,6 +29,7 @@ import (
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr/cdshooks"
 	"github.com/safeguard-edge/safeguard/logging"
+	"github.com/safeguard-edge/safeguard/tracing"
 )
 
 // Run runs the agent until ctx ends: first what it owes, then what it takes on.
@@ -77,6 +78,11 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 		return err
 	}
 	defer closing(&err, entries.Close)
+	traces, err := c.trace(ctx, entries, log)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, traces.Close)
 	handlers := map[string]control.Handler{"journal": entries.Operate, "keys": handleKeys(ring, log)}
 	operators, err := control.Listen(control.Address(c.Data), handlers, log)
 	if err != nil {
@@ -207,6 +213,20 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	err = g.Wait()
 	log.Info("agent stopped")
 	return err
+}
+
+// trace sends spans where the configuration says.
+func (c Config) trace(ctx context.Context, entries *journal.Journal, log *slog.Logger) (*tracing.Traces, error) {
+	if c.Traces.Endpoint == "" {
+		return nil, nil
+	}
+	kept, err := entries.Stats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return tracing.Start(ctx, c.Traces, tracing.Program{
+		Name: "safeguard-agent", Version: c.Version, Instance: c.Device, Journal: kept.Began.UTC().Format(time.RFC3339Nano),
+	}, log)
 }
 
 // changes follows the centre for the agent's sites.

@@ -15,6 +15,7 @@ import (
 	"github.com/safeguard-edge/safeguard/configs"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 	"github.com/safeguard-edge/safeguard/logging"
+	"github.com/safeguard-edge/safeguard/tracing"
 )
 
 // Config is the agent's configuration file.
@@ -39,6 +40,7 @@ type Config struct {
 	Status           statuspage.Config   `yaml:"status"`    // the page that shows how the agent is, and what monitoring asks: docs/status.md
 	Remote           Remote              `yaml:"remote"`    // what central operations may ask the agent to do: docs/fleet.md
 	Log              logging.Config      `yaml:"log"`       // where the agent logs, and how much: docs/logs.md
+	Traces           tracing.Config      `yaml:"traces"`    // where spans are sent: docs/metrics.md
 
 	Digest  string `yaml:"-"` // of the file, as configs.Digest gives it
 	Version string `yaml:"-"` // of the program
@@ -105,6 +107,7 @@ func DefaultConfig() Config {
 		Status:           statuspage.DefaultConfig(),
 		Remote:           defaultRemote(),
 		Log:              logging.DefaultConfig(),
+		Traces:           tracing.DefaultConfig(),
 	}
 }
 
@@ -124,7 +127,7 @@ func parseConfig(file string, text []byte) (Config, error) {
 		return Config{}, err
 	}
 	c.file, c.text = file, text
-	beside(file, &c.Data, &c.MasterKey, &c.Central.Certificate, &c.Central.Key, &c.Central.CA, &c.Log.File.Path)
+	beside(file, &c.Data, &c.MasterKey, &c.Central.Certificate, &c.Central.Key, &c.Central.CA, &c.Log.File.Path, &c.Traces.CA)
 	for i := range c.Feeds {
 		c.Feeds[i].beside(file, c.Data)
 	}
@@ -193,6 +196,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Log.Validate(); err != nil {
 		return fmt.Errorf("log.%w", err)
+	}
+	if err := c.Traces.Validate(); err != nil {
+		return fmt.Errorf("traces.%w", err)
 	}
 	names := map[string]bool{}
 	for i, f := range c.Feeds {

@@ -27,6 +27,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/webhook"
 	"github.com/safeguard-edge/safeguard/logging"
+	"github.com/safeguard-edge/safeguard/tracing"
 )
 
 // Run is the centre: it opens the keys and the store, listens, serves until ctx
@@ -47,6 +48,12 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 			log.Error("not logged as configured", "err", err)
 		}
 	}
+	host, _ := os.Hostname()
+	traces, err := tracing.Start(ctx, c.Traces, tracing.Program{Name: "safeguard-central", Instance: host}, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, traces.Close()) }()
 	ring, err := c.openKeys()
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/upload"
 	"github.com/safeguard-edge/safeguard/configs"
 	"github.com/safeguard-edge/safeguard/logging"
+	"github.com/safeguard-edge/safeguard/tracing"
 )
 
 // Config is what the centre is told when it starts. Paths in a file are taken
@@ -41,6 +42,8 @@ type Config struct {
 	Fleet Fleet `yaml:"fleet"` // how agents are watched, and who is told of what is wrong
 
 	Log logging.Config `yaml:"log"` // where the centre logs, and how much: docs/logs.md
+
+	Traces tracing.Config `yaml:"traces"` // where spans of what agents ask are sent: docs/metrics.md
 
 	Web Web `yaml:"web"` // the pages that operators see the fleet on
 
@@ -133,7 +136,7 @@ type Authority struct {
 // names no files and nobody who may call.
 func DefaultConfig() Config {
 	policy := server.DefaultPolicy()
-	return Config{Listen: ":7443", ProductionChecks: true, Certificates: Certificates{Life: policy.CertificateLife, RenewLapsed: policy.RenewLapsed}, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Fleet: defaultFleet(), Web: defaultWeb(), Log: logging.DefaultConfig()}
+	return Config{Listen: ":7443", ProductionChecks: true, Certificates: Certificates{Life: policy.CertificateLife, RenewLapsed: policy.RenewLapsed}, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Fleet: defaultFleet(), Web: defaultWeb(), Log: logging.DefaultConfig(), Traces: tracing.DefaultConfig()}
 }
 
 // Load reads the file at path over the defaults, and checks what comes of it.
@@ -143,7 +146,7 @@ func Load(path string) (Config, error) {
 	if err := configs.Load(path, &c); err != nil {
 		return Config{}, err
 	}
-	for _, p := range []*string{&c.AddressFile, &c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientsCA, &c.Store.Postgres.DSNFile, &c.Uploads.Folder, &c.Log.File.Path} {
+	for _, p := range []*string{&c.AddressFile, &c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ClientsCA, &c.Store.Postgres.DSNFile, &c.Uploads.Folder, &c.Log.File.Path, &c.Traces.CA} {
 		*p = configs.Beside(path, *p)
 	}
 	c.Fleet.beside(path)
@@ -201,6 +204,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Log.Validate(); err != nil {
 		return fmt.Errorf("log.%w", err)
+	}
+	if err := c.Traces.Validate(); err != nil {
+		return fmt.Errorf("traces.%w", err)
 	}
 	_, _, err := c.participants()
 	return err

@@ -12,6 +12,7 @@ import (
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/hl7"
 	"github.com/safeguard-edge/safeguard/logging"
+	"github.com/safeguard-edge/safeguard/tracing"
 )
 
 // Seq numbers the entries in the order in which they were appended. No number is
@@ -71,6 +72,7 @@ func (j *Journal) Append(ctx context.Context, m feed.Message) (feed.Ack, error) 
 		return nil, fmt.Errorf("append to journal: %w: %w", feed.ErrHold, f)
 	}
 	a := j.arrival(m)
+	began := time.Now()
 	err := j.writer.write(ctx, a.write)
 	switch {
 	case err == nil:
@@ -79,6 +81,7 @@ func (j *Journal) Append(ctx context.Context, m feed.Message) (feed.Ack, error) 
 	default:
 		return nil, fmt.Errorf("append to journal: %w: %w", feed.ErrHold, err)
 	}
+	tracing.Accepted(ctx, int64(a.seq), m.Feed, began, a.repeat)
 	j.log.DebugContext(logging.WithEntry(ctx, int64(a.seq)), "message taken", "feed", m.Feed, "repeats_one", a.repeat)
 	if a.repeat {
 		j.repeats.Add(1)

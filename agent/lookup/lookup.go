@@ -16,6 +16,7 @@ import (
 	"github.com/failsafe-go/failsafe-go/hedgepolicy"
 
 	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/tracing"
 )
 
 // Cache keeps answers of the centre. What it does not give is unknown, for the
@@ -94,7 +95,10 @@ func New(centre Centre, cache Cache, deadline time.Duration, log *slog.Logger) *
 // answer whose source is not the centre leaves the lookup owed.
 func (l *Lookup) Lookup(ctx context.Context, q safeguard.Query) safeguard.Answer {
 	began := time.Now()
+	ctx, span := tracing.Begin(ctx, "lookup")
 	a := l.answer(ctx, q)
+	span.Set(tracing.Answer.Is(a.Status.String()), tracing.Source.Is(a.Source.String()))
+	span.End(a.Source != safeguard.FromCentre)
 	if l.Looked != nil {
 		l.Looked(a, time.Since(began))
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
-	"github.com/safeguard-edge/safeguard/logging"
+	"github.com/safeguard-edge/safeguard/tracing"
 )
 
 // outlet is one outbox with what its items are for.
@@ -155,7 +155,7 @@ func finish(busy map[journal.ItemID]bool, over <-chan ended, err error) error {
 
 // attempt tries an item once, and puts it off, or aside, if that fails.
 func (p *Pipeline) attempt(ctx context.Context, o outlet, item journal.Item, fails int, counts bool) (t try) {
-	ctx = logging.WithEntry(ctx, int64(item.Entry))
+	ctx = tracing.WithEntry(ctx, int64(item.Entry))
 	if o.asks {
 		turn := p.order.enter([]string{adt.VisitOrder(item.Attendance)})
 		defer turn.leave()
@@ -169,6 +169,8 @@ func (p *Pipeline) attempt(ctx context.Context, o outlet, item journal.Item, fai
 			p.Log.ErrorContext(ctx, "item set aside, as it can not be read", "outbox", o.name, "item", item.ID, "err", item.Broken)
 			return p.Journal.End(ctx, item.ID, journal.SetAside, "unreadable")
 		}
+		ctx, span := tracing.Begin(ctx, "deliver", tracing.Outbox.Is(o.name))
+		defer func() { span.End(err != nil || t.failed) }()
 		t, err = o.handle(ctx, item)
 		return err
 	})

@@ -18,7 +18,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
-	"github.com/safeguard-edge/safeguard/logging"
+	"github.com/safeguard-edge/safeguard/tracing"
 )
 
 // Pipeline processes and delivers from Run. All exported fields but
@@ -162,7 +162,7 @@ func (p *Pipeline) read(e journal.Entry) work {
 		return work{entry: e, err: e.Broken}
 	}
 	var m adt.Movement
-	err := p.safely(logging.WithEntry(context.Background(), int64(e.Seq)), func() (err error) {
+	err := p.safely(tracing.WithEntry(context.Background(), int64(e.Seq)), func() (err error) {
 		m, err = p.ADT.Parse(e)
 		return err
 	})
@@ -179,9 +179,13 @@ const poisoned = 10
 // take processes the entry until it is settled. While the journal does not
 // answer it holds its successors; an entry that fails by itself is set aside.
 func (p *Pipeline) take(ctx context.Context, w work) error {
-	ctx = logging.WithEntry(ctx, int64(w.entry.Seq))
+	ctx = tracing.WithEntry(ctx, int64(w.entry.Seq))
 	for tries := 1; ; tries++ {
-		err := p.safely(ctx, func() error { return p.Process(ctx, w.entry, w.movement, w.err) })
+		err := p.safely(ctx, func() (err error) {
+			ctx, span := tracing.Begin(ctx, "process", tracing.Feed.Is(w.entry.Feed))
+			defer func() { span.End(err != nil || w.err != nil) }()
+			return p.Process(ctx, w.entry, w.movement, w.err)
+		})
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}

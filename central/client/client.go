@@ -19,6 +19,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/flagpb"
 	"github.com/safeguard-edge/safeguard/logging"
+	"github.com/safeguard-edge/safeguard/tracing"
 )
 
 // Client is a connection to the centre. It connects by itself, and again after
@@ -78,7 +79,7 @@ func Dial(address string, config *tls.Config, options ...Option) (*Client, error
 		grpc.WithDisableServiceConfig(),
 		// Every call here may be repeated, but when is the caller's to decide.
 		grpc.WithDisableRetry(),
-		grpc.WithChainUnaryInterceptor(sendEntry),
+		grpc.WithChainUnaryInterceptor(follow),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("dial centre %s: %w", address, err)
@@ -114,11 +115,18 @@ func (r renewing) Clone() credentials.TransportCredentials {
 // is made for, so that the centre's log leads to the agent's.
 const EntryHeader = "safeguard-entry"
 
-func sendEntry(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+// follow has a call say which message it is about.
+func follow(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	if entry := logging.Entry(ctx); entry != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, EntryHeader, entry)
 	}
-	return invoke(ctx, method, request, reply, conn, options...)
+	ctx, span := tracing.Call(ctx, method)
+	if trace := tracing.Send(ctx); trace != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, tracing.Header, trace)
+	}
+	err := invoke(ctx, method, request, reply, conn, options...)
+	span.End(err != nil)
+	return err
 }
 
 // Close ends the connection; calls in progress fail.

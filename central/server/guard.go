@@ -23,6 +23,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/client"
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/logging"
+	"github.com/safeguard-edge/safeguard/tracing"
 )
 
 // bound gives each call of one message a deadline from its first byte on, whatever
@@ -39,7 +40,8 @@ func (s *Server) bound(ctx context.Context, call *tap.Info) (context.Context, er
 // guardUnary stands before every call: no panic ends the program, and what is
 // refused or fails is logged without what was asked.
 func (s *Server) guardUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
-	ctx = receiveEntry(ctx)
+	ctx, span := messageOf(ctx, info.FullMethod)
+	defer func() { span.End(err != nil) }()
 	defer func() { err = s.outcome(ctx, info.FullMethod, recover(), err) }()
 	if err := s.standings.mayCall(ctx, info.FullMethod); err != nil {
 		return nil, err
@@ -47,13 +49,18 @@ func (s *Server) guardUnary(ctx context.Context, request any, info *grpc.UnarySe
 	return handler(ctx, request)
 }
 
-// receiveEntry has what is logged of a call bear the number of the agent's entry
-// that it is made for.
-func receiveEntry(ctx context.Context) context.Context {
+// messageOf has what is logged of a call bear the number of the agent's entry that
+// it is made for, and what is traced be of that entry's trace.
+func messageOf(ctx context.Context, method string) (context.Context, tracing.Span) {
 	for _, entry := range metadata.ValueFromIncomingContext(ctx, client.EntryHeader) {
 		ctx = logging.ParseEntry(ctx, entry)
 	}
-	return ctx
+	traced := metadata.ValueFromIncomingContext(ctx, tracing.Header)
+	if len(traced) == 0 {
+		return ctx, tracing.Span{}
+	}
+	id, _ := peerIdentity(ctx)
+	return tracing.Serve(tracing.Receive(ctx, traced[0]), method, id.String())
 }
 
 func (s *Server) guardStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard/test/hospital"
 	"github.com/safeguard-edge/safeguard/test/world"
+	"github.com/safeguard-edge/safeguard/tracing/tracingtest"
 )
 
 // mark begins every canary: a word that nothing else says.
@@ -286,9 +288,10 @@ func TestNothingAboutAPatientGetsOut(t *testing.T) {
 	if err := w.Through(centre.Addr(), w.EPR.Addr()); err != nil {
 		t.Fatal(err)
 	}
-	add(t, w.Path("agent.yaml"), "log: {level: debug}\n")
+	traces := tracingtest.Listen(t)
+	add(t, w.Path("agent.yaml"), "log: {level: debug}\ntraces: {endpoint: "+traces.URL+"}\n")
 	change(t, w.Path("agent.yaml"), "address: "+w.EPR.Addr(), "address: "+w.EPR.Addr()+"\n      ack_timeout: 1s")
-	add(t, w.Path("central.yaml"), "log: {level: debug}\nfleet: {metrics: "+metrics+"}\n")
+	add(t, w.Path("central.yaml"), "log: {level: debug}\ntraces: {endpoint: "+traces.URL+"}\nfleet: {metrics: "+metrics+"}\n")
 	s := &scenario{T: t, w: w, c: &canaries{}, centre: centre, drop: drop, web: web}
 	seen, stopWatching := watch(ctx, temporary)
 	defer stopWatching()
@@ -327,6 +330,9 @@ func TestNothingAboutAPatientGetsOut(t *testing.T) {
 	for place, text := range seen.seen {
 		look.in(place, text)
 	}
+	for n, body := range traces.Bodies() {
+		look.in(fmt.Sprintf("traces (%d)", n), body)
+	}
 	for place, text := range s.outputs {
 		if operates.MatchString(place) {
 			text = numbered.ReplaceAllStringFunc(text, func(word string) string {
@@ -346,6 +352,7 @@ func TestNothingAboutAPatientGetsOut(t *testing.T) {
 		t.Error(f)
 	}
 	s.followed()
+	s.traced(traces.Spans())
 }
 
 // The search finds a canary that is planted, in each form, in a file, in its name,
@@ -749,4 +756,34 @@ func (s *scenario) followed() {
 		}
 	}
 	s.Error("no message can be followed from the feed to the receipt, in both logs, by the number of its entry")
+}
+
+// traced finds one message's trace from the feed to the receipt, with the centre's
+// part in it.
+func (s *scenario) traced(spans []tracingtest.Span) {
+	byID := map[string]tracingtest.Span{}
+	for _, span := range spans {
+		byID[span.ID] = span
+	}
+	way := func(span tracingtest.Span) string {
+		var names []string
+		for there := true; there; span, there = byID[span.Parent] {
+			names = append(names, strings.TrimPrefix(span.Program, "safeguard-")+" "+span.Name)
+		}
+		slices.Reverse(names)
+		return strings.Join(names, ", ")
+	}
+	ways := map[string]map[string]bool{} // by trace
+	for _, span := range spans {
+		if ways[span.Trace] == nil {
+			ways[span.Trace] = map[string]bool{}
+		}
+		ways[span.Trace][way(span)] = true
+	}
+	for _, w := range ways {
+		if w["agent accept, agent process, agent lookup, agent call, central answer"] && w["agent accept, agent deliver"] {
+			return
+		}
+	}
+	s.Errorf("no trace leads from the feed to the receipt, and to the centre: %v", ways)
 }
