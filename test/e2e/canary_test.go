@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -309,7 +310,9 @@ func TestNothingAboutAPatientGetsOut(t *testing.T) {
 	s.must(w.StartAgent(ctx))
 	s.told(ctx, "after the kill", s.send(ctx, s.c.message("after the kill", "A04", hospital.LookedAfter, time.Now())))
 	s.shown(ctx, metrics)
+	s.bundle(ctx, "running.zip")
 	s.must(w.StopAgent())
+	s.bundle(ctx, "stopped.zip")
 	s.must(w.StopCentral())
 	stopWatching()
 
@@ -735,6 +738,26 @@ func (s *scenario) shown(ctx context.Context, metrics string) {
 	}
 	if recent := s.agent(ctx, "log", "recent"); !strings.Contains(recent, "alert delivered") {
 		s.Errorf("the latest lines are %s", recent)
+	}
+}
+
+// bundle makes a support bundle, and keeps what is packed in it.
+func (s *scenario) bundle(ctx context.Context, name string) {
+	s.Helper()
+	s.agent(ctx, "support", "bundle", "--output", s.w.Path(name))
+	packed, err := zip.OpenReader(s.w.Path(name))
+	s.must(err)
+	defer packed.Close()
+	if len(packed.File) < 5 {
+		s.Errorf("%s has %d files", name, len(packed.File))
+	}
+	for _, f := range packed.File {
+		in, err := f.Open()
+		s.must(err)
+		text, err := io.ReadAll(in)
+		_ = in.Close()
+		s.must(err)
+		s.note(name+" "+f.Name, string(text))
 	}
 }
 
