@@ -304,7 +304,7 @@ func TestLastGoodConfigurationStartsTheAgent(t *testing.T) {
 // TestLiveSinkIsASinkToThePipeline: what the pipeline finds out of a sink by
 // asking for a method, it finds out of one that may change too.
 func TestLiveSinkIsASinkToThePipeline(t *testing.T) {
-	operators := []string{"Check", "Close", "Preview", "State", "Try"} // ask the guard of now
+	operators := []string{"Carrier", "Check", "Close", "Preview", "State", "Try"} // ask the guard of now
 	guard, live := reflect.TypeFor[*epr.Guard](), reflect.TypeFor[*liveSink]()
 	for i := range guard.NumMethod() {
 		m := guard.Method(i)
