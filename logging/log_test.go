@@ -115,7 +115,7 @@ func TestLevelForAWhile(t *testing.T) {
 		log := l.Logger().With("part", "derived before") // goes along
 
 		l.SetLevel(logging.Debug, 10*time.Minute)
-		if now, until, then := l.Levels(); now != logging.Debug || until.Sub(time.Now()) != 10*time.Minute || then != logging.Info {
+		if now, until, then := l.Levels(); now != logging.Debug || time.Until(until) != 10*time.Minute || then != logging.Info {
 			t.Errorf("levels: got %v until %v, then %v", now, until, then)
 		}
 		log.Debug("looked for")
