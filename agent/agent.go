@@ -61,7 +61,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if err != nil {
 		return fmt.Errorf("central link: %w", err)
 	}
-	centre, err := client.Dial(c.Central.Address, nil, client.Renewed(own.Config))
+	centre, err := client.Dial(c.Central.Address, nil, client.Others(c.Central.Others...), client.Renewed(own.Config))
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if hooks != nil {
 		g.Go(func() error { return hooks.Run(ctx) })
 	}
-	g.Go(func() error { return renewer{c.place(ring), own, c.Central.Address, log}.Run(ctx) })
+	g.Go(func() error { return renewer{c.place(ring), own, c.Central, log}.Run(ctx) })
 	g.Go(func() error { return follower.Run(ctx) })
 	g.Go(func() error { return refresher.Run(ctx) })
 	g.Go(func() error { return reporter.Run(ctx) })

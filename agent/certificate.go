@@ -107,7 +107,7 @@ func (c Config) centralTLS() (*tls.Config, error) {
 type renewer struct {
 	place   identity.Place
 	own     *identity.Own
-	address string
+	central Central
 	log     *slog.Logger
 }
 
@@ -194,7 +194,7 @@ func (r renewer) standing(ctx context.Context) (renew bool, err error) {
 }
 
 func (r renewer) call(do func(c *client.Client) error) error {
-	c, err := client.Dial(r.address, nil, client.Renewed(r.own.Config))
+	c, err := client.Dial(r.central.Address, nil, client.Others(r.central.Others...), client.Renewed(r.own.Config))
 	if err != nil {
 		return err
 	}

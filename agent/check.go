@@ -326,7 +326,7 @@ func (k *checker) checkRoundTrip(ctx context.Context, reached bool) {
 		k.add("round trip", Fail, err.Error(), "enrol the agent, or put its certificate and key where the configuration says")
 		return
 	}
-	centre, err := client.Dial(c.Central.Address, tls)
+	centre, err := client.Dial(c.Central.Address, tls, client.Others(c.Central.Others...))
 	if err != nil {
 		k.add("round trip", Fail, err.Error(), "")
 		return

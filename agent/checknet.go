@@ -22,16 +22,23 @@ import (
 // fails is known: name, proxy, connection, TLS.
 func (k *checker) checkCentre(ctx context.Context) (reached bool) {
 	c := k.config.Central
-	host, _, _ := net.SplitHostPort(c.Address) // was checked
+	for _, address := range append([]string{c.Address}, c.Others...) {
+		reached = k.checkAddress(ctx, address) || reached
+	}
+	return reached
+}
+
+func (k *checker) checkAddress(ctx context.Context, address string) (reached bool) {
+	host, _, _ := net.SplitHostPort(address) // was checked
 	if !k.resolve(ctx, "central name", host) {
 		return false
 	}
-	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: c.Address}}); err == nil && proxy != nil {
-		k.add("central proxy", Warn, "HTTPS_PROXY sends the connection through "+proxy.Host, "the proxy must let CONNECT "+c.Address+" through and leave TLS alone; or add "+host+" to NO_PROXY")
+	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: address}}); err == nil && proxy != nil {
+		k.add("central proxy", Warn, "HTTPS_PROXY sends the connection through "+proxy.Host, "the proxy must let CONNECT "+address+" through and leave TLS alone; or add "+host+" to NO_PROXY")
 		return true // what follows would look past the proxy
 	}
 	k.add("central proxy", Pass, "none is set (HTTPS_PROXY): the connection is direct", "")
-	conn, ok := k.connect(ctx, "central connection", c.Address, "let this host out to "+c.Address+" (docs/firewall.md)")
+	conn, ok := k.connect(ctx, "central connection", address, "let this host out to "+address+" (docs/firewall.md)")
 	if !ok {
 		return false
 	}

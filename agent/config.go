@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +60,7 @@ type Accountable struct {
 // Central says how the centre is reached.
 type Central struct {
 	Address     string        `yaml:"address"`     // host:port
+	Others      []string      `yaml:"others"`      // host:port of further processes of the same centre, tried in this order while those before do not answer
 	Certificate string        `yaml:"certificate"` // PEM file
 	Key         string        `yaml:"key"`         // PEM file
 	CA          string        `yaml:"ca"`          // PEM file: who signed the centre's certificate
@@ -172,6 +174,7 @@ func (c Config) Validate() error {
 		{"data", c.Data == "", "a folder"},
 		{"master_key", c.MasterKey == "", "a file outside the data folder"},
 		{"central.address", !hostPort(c.Central.Address), "host:port"},
+		{"central.others", slices.ContainsFunc(c.Central.Others, func(a string) bool { return !hostPort(a) }), "host:port for each"},
 		{"central.certificate", c.Central.Certificate == "", "a PEM file"},
 		{"central.key", c.Central.Key == "", "a PEM file"},
 		{"central.ca", c.Central.CA == "", "a PEM file"},

@@ -128,7 +128,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g.Go(func() error { return own.Run(ctx) })
 	if c.Uploads.Folder != "" {
 		folder := &inbox.Inbox{Folder: c.Uploads.Folder, Poll: c.Uploads.Poll, Settle: c.Uploads.Settle,
-			Intake: s.Intake(), Store: held, Contact: who.directory.Authority, Log: log}
+			Intake: s.Intake(), Store: held, Holder: holder(), Contact: who.directory.Authority, Log: log}
 		g.Go(func() error { return folder.Run(ctx) })
 	}
 	if c.AddressFile != "" {

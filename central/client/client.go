@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/flagpb"
@@ -34,6 +36,7 @@ type Client struct {
 	enrolment     flagpb.EnrolmentClient
 	deadline      time.Duration
 	renewed       func() *tls.Config
+	others        []string
 }
 
 var _ safeguard.FlagSource = (*Client)(nil)
@@ -48,6 +51,13 @@ func Deadline(d time.Duration) Option { return func(c *Client) { c.deadline = d 
 // Renewed takes the configuration anew for each connection, so that a changed
 // certificate or authority is used from the next connection on.
 func Renewed(config func() *tls.Config) Option { return func(c *Client) { c.renewed = config } }
+
+// Others are further addresses (host:port) of the same centre. A connection is to
+// the first that answers, in the order in which they are given: one that does not
+// has a quarter of a second before the next is tried beside it.
+func Others(addresses ...string) Option {
+	return func(c *Client) { c.others = append(c.others, addresses...) }
+}
 
 // Dial makes a client of the centre at address (host:port). It does not wait
 // for the connection, nor fail without one; the certificates in config are the
@@ -64,9 +74,16 @@ func Dial(address string, config *tls.Config, options ...Option) (*Client, error
 	if c.renewed != nil {
 		security = renewing{security, c.renewed}
 	}
-	// Passed through, the name is resolved at each attempt to connect: the
-	// resolver of grpc would wait up to two minutes between its own.
-	conn, err := grpc.NewClient("passthrough:///"+address,
+	// Names are resolved at each attempt to connect: the resolver of grpc would wait
+	// up to two minutes between its own.
+	listed := manual.NewBuilderWithScheme("centre")
+	var all []resolver.Address
+	for _, a := range append([]string{address}, c.others...) {
+		all = append(all, resolver.Address{Addr: a, ServerName: a})
+	}
+	listed.InitialState(resolver.State{Addresses: all})
+	conn, err := grpc.NewClient("centre:///"+address,
+		grpc.WithResolvers(listed),
 		grpc.WithTransportCredentials(security),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			// Back at work within seconds of the centre's return.

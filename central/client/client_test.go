@@ -41,6 +41,18 @@ func (c *centre) Pull(_ *flagpb.PullRequest, stream grpc.ServerStreamingServer[f
 // start runs c and gives a client of it.
 func start(t *testing.T, c *centre, options ...client.Option) *client.Client {
 	t.Helper()
+	address, config := serve(t, c)
+	conn, err := client.Dial(address, config, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// serve runs c, and gives what an agent needs to call it.
+func serve(t *testing.T, c *centre) (address string, config *tls.Config) {
+	t.Helper()
 	dir := t.TempDir()
 	trust, err := safeguard.ParseODSCode("RX1")
 	if err != nil {
@@ -69,12 +81,7 @@ func start(t *testing.T, c *centre, options ...client.Option) *client.Client {
 	flagpb.RegisterNotificationsServer(s, c)
 	go func() { _ = s.Serve(listener) }()
 	t.Cleanup(s.Stop)
-	conn, err := client.Dial(listener.Addr().String(), clientTLS, options...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return conn
+	return listener.Addr().String(), clientTLS
 }
 
 // An answer that can not be understood in full is no answer: never none, never
@@ -181,6 +188,42 @@ func TestNobodyThere(t *testing.T) {
 	_, err = conn.Lookup(t.Context(), safeguard.Query{})
 	if !errors.Is(err, client.ErrUnreachable) || !strings.Contains(err.Error(), address) {
 		t.Errorf("error %v, want unreachable, and where", err)
+	}
+}
+
+// A connection is to the first address where the centre answers.
+func TestOthers(t *testing.T) {
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	none := &centre{answer: func(context.Context) (*flagpb.LookupResponse, error) {
+		return &flagpb.LookupResponse{AsOf: timestamppb.Now(), Answer: &flagpb.LookupResponse_NoneHeld{NoneHeld: &flagpb.NoneHeld{}}}, nil
+	}}
+	address, config := serve(t, none)
+	for name, first := range map[string]string{"nobody listens at the first": nobody.Addr().String(), "the first says nothing": silent.Addr().String()} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := client.Dial(first, config, client.Others(address), client.Deadline(30*time.Second))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			for {
+				answer, err := conn.Lookup(t.Context(), safeguard.Query{})
+				if err == nil && answer.Status == safeguard.NoneHeld {
+					return
+				}
+				if !errors.Is(err, client.ErrUnreachable) || t.Context().Err() != nil {
+					t.Fatalf("%v, %v, want the answer of the second", answer, err)
+				}
+			}
+		})
 	}
 }
 

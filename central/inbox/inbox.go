@@ -37,7 +37,9 @@ type Inbox struct {
 	Intake *upload.Intake
 	Store  interface {
 		Upload(ctx context.Context, authority safeguard.ODSCode, id string, sequence int64) (store.Kept, error)
+		Lease(ctx context.Context, name, holder string, d time.Duration) (bool, error)
 	}
+	Holder string // names this process among those that share the store
 	// Contact is whom an acknowledgement is for.
 	Contact func(authority safeguard.ODSCode) safeguard.Authority
 	Log     *slog.Logger
@@ -86,7 +88,8 @@ func (b *Inbox) watch(ctx context.Context, all *sync.WaitGroup) {
 			watched[code] = true
 			all.Go(func() {
 				f := &folder{Inbox: b, authority: code, path: filepath.Join(b.Folder, code.String()), seen: map[string]look{}}
-				b.every(ctx, func() { f.round(ctx) })
+				defer f.release()
+				b.every(ctx, func() { f.turn(ctx) })
 			})
 		}
 	})
@@ -113,6 +116,8 @@ type folder struct {
 	path      string
 	seen      map[string]look // files that are not taken yet
 	failing   bool
+	marked    string // what tells the folder from others; empty before it is known
+	barred    bool   // the lease could not be asked for
 }
 
 // look is how a file was when it was last looked at.

@@ -83,10 +83,12 @@ func newPlace(t *testing.T) *place {
 }
 
 // run runs an inbox until the test, or what it returns, ends it.
-func (p *place) run() (stop func()) {
+func (p *place) run() (stop func()) { return p.runAs("one") }
+
+func (p *place) runAs(holder string) (stop func()) {
 	p.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	inbox := &Inbox{Folder: p.folder, Poll: 5 * time.Millisecond, Intake: p.intake, Store: p.store, Log: slog.New(slog.NewTextHandler(&p.log, nil)),
+	inbox := &Inbox{Folder: p.folder, Poll: 5 * time.Millisecond, Intake: p.intake, Store: p.store, Holder: holder, Log: slog.New(slog.NewTextHandler(&p.log, nil)),
 		Contact: func(code safeguard.ODSCode) safeguard.Authority {
 			return safeguard.Authority{Code: code, Name: "Ashmere Council", EmergencyDutyPhone: "01632 960001"}
 		}}
@@ -448,4 +450,39 @@ func TestSettled(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Of two processes on one folder one takes the files, and the other when that one
+// has left. Of two folders under the same path on two machines, each has its own.
+func TestTwoProcesses(t *testing.T) {
+	p := newPlace(t)
+	p.drop("906/first.csv", head+good)
+	first := p.runAs("one")
+	p.wait("906/taken/*first.csv")
+	second := p.runAs("two")
+	p.drop("906/second.csv", head+good)
+	p.wait("906/taken/*second.csv")
+	first()
+	p.drop("906/third.csv", head+good)
+	p.wait("906/taken/*third.csv")
+	second()
+	uploads, err := p.store.Uploads(t.Context(), store.UploadFilter{})
+	if err != nil || len(uploads) != 3 {
+		t.Errorf("%d uploads, %v, want 3", len(uploads), err)
+	}
+	if log := p.log.String(); strings.Contains(log, "not taken") {
+		t.Errorf("they were in each other's way:\n%s", log)
+	}
+
+	here, there := t.TempDir(), t.TempDir()
+	one, err := marked(here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := marked(here); err != nil || again != one {
+		t.Errorf("marked %q, then %q, %v", one, again, err)
+	}
+	if other, err := marked(there); err != nil || other == one {
+		t.Errorf("another folder has the same mark, %v", err)
+	}
 }

@@ -194,10 +194,10 @@ type told struct {
 }
 
 const (
-	// followEvery is how soon changes are read that came through another centre
-	// on the same store. Asking is one read of an index; unlike a notification by
-	// the database it works for either kind, through a pooler, and after a
-	// broken connection.
+	// followEvery is how soon changes are read that came through another centre on
+	// the same store, where the store does not wake this one. Asking is one read of
+	// an index; it works for either kind, through a pooler, and after a broken
+	// connection.
 	followEvery = time.Second
 	// followAgain is when changes are read once more. A lookup that had read the
 	// flags just before they changed, and noted just afterwards that its site

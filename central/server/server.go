@@ -183,6 +183,7 @@ func (s *Server) Run(ctx context.Context) error {
 	go s.beats.run(ctx)
 	var following sync.WaitGroup
 	following.Go(func() { s.follows.run(ctx) })
+	following.Go(func() { s.store.Wake(ctx, s.follows.changed) })
 	following.Go(func() { s.turns.run(ctx) })
 	following.Go(func() { s.standings.run(ctx) })
 	served := make(chan error, 1)

@@ -74,8 +74,14 @@ func (s *DB) logChanges(ctx context.Context, tx transaction, persons map[string]
 			return fmt.Errorf("log changes: %w", err)
 		}
 	}
+	if _, err := tx.exec(ctx, s.engine.announce()...); err != nil {
+		return fmt.Errorf("log changes: %w", err)
+	}
 	return nil
 }
+
+// Wake implements Store.
+func (s *DB) Wake(ctx context.Context, woken func()) { s.engine.listen(ctx, woken) }
 
 // LastChange implements Store.
 func (s *DB) LastChange(ctx context.Context, by time.Time) (ChangePoint, error) {

@@ -40,6 +40,11 @@ type engine interface {
 	// has ended.
 	lock(ctx context.Context, tx transaction, name string) error
 
+	// announce are statements that, once they are committed, wake whoever listens
+	// on the same database; listen is until ctx ends.
+	announce() []statement
+	listen(ctx context.Context, woken func())
+
 	// clock is SQL for the database's time in milliseconds.
 	clock() string
 

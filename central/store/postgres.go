@@ -225,6 +225,68 @@ func (e *postgres) lock(ctx context.Context, tx transaction, name string) error 
 	return tx.query(ctx, func(scanner) error { return nil }, stmt(`SELECT pg_advisory_xact_lock(?)`, lockOf(name)))
 }
 
+// changesChannel is what a store notifies, and listens to, when it has logged
+// changes (PostgreSQL, NOTIFY). Nothing is in the message.
+const changesChannel = "safeguard_changes"
+
+func (e *postgres) announce() []statement { return []statement{stmt(`NOTIFY ` + changesChannel)} }
+
+// listen has a connection of its own. Where a pooler stands between that hands
+// sessions round, nothing comes, and nothing is wrong.
+func (e *postgres) listen(ctx context.Context, woken func()) {
+	for ctx.Err() == nil {
+		_ = e.listenOnce(ctx, woken) // others say that the database is away
+		select {
+		case <-time.After(listenAgain):
+		case <-ctx.Done():
+		}
+	}
+}
+
+const (
+	listenAgain = time.Second
+	listenAlive = 30 * time.Second // how soon a connection is known to be dead
+)
+
+func (e *postgres) listenOnce(ctx context.Context, woken func()) error {
+	conn, err := pgx.ConnectConfig(ctx, e.pool.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), postgresConnect)
+		defer cancel()
+		_ = conn.Close(closing)
+	}()
+	if _, err := conn.Exec(ctx, `LISTEN `+changesChannel); err != nil {
+		return err
+	}
+	for {
+		woken() // also for what came while nobody listened
+		for {
+			waiting, cancel := context.WithTimeout(ctx, listenAlive)
+			_, err := conn.WaitForNotification(waiting)
+			quiet := waiting.Err() != nil && ctx.Err() == nil
+			cancel()
+			if err == nil {
+				break
+			}
+			if !quiet || conn.IsClosed() {
+				return err
+			}
+			if err := ping(ctx, conn); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func ping(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, postgresConnect)
+	defer cancel()
+	return conn.Ping(ctx)
+}
+
 func (e *postgres) clock() string {
 	return `CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)`
 }

@@ -191,3 +191,49 @@ func TestPostgresLeastRights(t *testing.T) {
 		}
 	}
 }
+
+// A change that one store logs wakes the others on the database, at once and after
+// their connection broke.
+func TestPostgresWakes(t *testing.T) {
+	dsn, r := database(t), ring(t)
+	one, other := openPostgres(t, dsn, r), openPostgres(t, dsn, r)
+	ctx, cancel := context.WithCancel(t.Context())
+	woken, ended := make(chan struct{}, 64), make(chan struct{})
+	go func() {
+		defer close(ended)
+		other.Wake(ctx, func() { woken <- struct{}{} })
+	}()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	wait := func(what string) {
+		t.Helper()
+		select {
+		case <-woken:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("not woken: %s", what)
+		}
+	}
+	apply := func(id string) {
+		t.Helper()
+		flag := store.Flag{Plan: safeguard.ChildProtection, Start: safeguard.Date{Year: 2025, Month: 2, Day: len(id)}}
+		if _, err := one.Apply(t.Context(), store.Upload{ID: id, Authority: code(t, "206"), Rows: 1, Changes: slices.Values([]store.Change{{Number: number(t, "9990000107"), Flag: flag}})}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait("it listens")
+	apply("1")
+	wait("a change")
+	admin, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if _, err := admin.ExecContext(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'`); err != nil {
+		t.Fatal(err)
+	}
+	wait("it listens again")
+	apply("22")
+	wait("a change after the connection broke")
+}

@@ -241,6 +241,12 @@ func (e *sqlite) noteAsked(notes []asking) []statement {
 // lock has nothing to do where transactions follow one another.
 func (e *sqlite) lock(context.Context, transaction, string) error { return nil }
 
+// announce is nothing: whoever changes the file beside a centre is an operator,
+// who can wait for the next look.
+func (e *sqlite) announce() []statement { return nil }
+
+func (e *sqlite) listen(ctx context.Context, _ func()) { <-ctx.Done() }
+
 func (e *sqlite) clock() string { return `CAST(unixepoch('subsec') * 1000 AS INTEGER)` }
 
 func (e *sqlite) parallel() bool { return false }

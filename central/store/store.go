@@ -131,6 +131,11 @@ type Store interface {
 	// ErrGap says that the changes do not go on from the point.
 	Changed(ctx context.Context, after ChangePoint, limit int, since time.Time) ([]Changed, error)
 
+	// Wake calls woken when changes may have been logged by another store of the same
+	// database, until ctx ends. It is no more than a hint: where the database can not
+	// tell, or a connection breaks, it does not come.
+	Wake(ctx context.Context, woken func())
+
 	// LastChange is the point of the latest change by then; the zero point when
 	// there was none.
 	LastChange(ctx context.Context, by time.Time) (ChangePoint, error)

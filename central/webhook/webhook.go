@@ -41,7 +41,7 @@ type Target struct {
 // Times of sending.
 const (
 	requestTime = 15 * time.Second // for one request
-	leaseTime   = 2 * time.Minute  // how long another process waits for one that is gone
+	leaseTime   = time.Minute      // how long another process waits for one that is gone; half of it is for one request
 	lookEvery   = time.Second      // for what has come
 	firstPause  = time.Second      // after a failure; doubled by each further one
 	longPause   = 5 * time.Minute  // at most

@@ -27,11 +27,13 @@ type World struct {
 	Dir      string        `json:"dir"`      // everything that is written lies here
 	Programs string        `json:"programs"` // folder of the two programs
 	Central  string        `json:"central"`  // address
+	Second   string        `json:"second"`   // address of a second process of the centre; empty without one
 	Feed     string        `json:"feed"`     // address
 	EPR      *hospital.EPR `json:"-"`
 	PAS      *hospital.PAS `json:"-"`
 
 	central *exec.Cmd
+	second  *exec.Cmd
 	agent   *exec.Cmd
 }
 
@@ -99,7 +101,7 @@ func (w *World) Close() error {
 	if w.PAS != nil {
 		w.PAS.Close()
 	}
-	err := errors.Join(w.StopAgent(), w.StopCentral())
+	err := errors.Join(w.StopAgent(), w.StopCentral(), w.StopSecond())
 	if w.EPR != nil {
 		w.EPR.Close()
 	}
@@ -134,6 +136,61 @@ func (w *World) StopCentral() error {
 	cmd := w.central
 	w.central = nil
 	return stop(cmd)
+}
+
+// Share puts the centre, before its first start, into a PostgreSQL database, and
+// adds a second process on it that the agent knows too.
+func (w *World) Share(ctx context.Context, dsn string) (err error) {
+	if w.Second, err = FreeAddress(); err != nil {
+		return err
+	}
+	first, err := os.ReadFile(w.Path("central.yaml"))
+	if err != nil {
+		return err
+	}
+	first = append(first, "store: {postgres: {dsn_file: postgres.dsn}}\n"...)
+	second := bytes.Replace(first, []byte("listen: "+w.Central+"\ndata: central\n"), []byte("listen: "+w.Second+"\ndata: second\n"), 1)
+	agent, err := os.ReadFile(w.Path("agent.yaml"))
+	if err != nil {
+		return err
+	}
+	agent = bytes.Replace(agent, []byte("  address: "+w.Central), []byte("  address: "+w.Central+"\n  others: [\""+w.Second+"\"]"), 1)
+	for name, text := range map[string][]byte{"postgres.dsn": []byte(dsn), "central.yaml": first, "second.yaml": second, "agent.yaml": agent} {
+		if err := os.WriteFile(w.Path(name), text, 0o600); err != nil {
+			return err
+		}
+	}
+	if _, err := w.Run(ctx, "safeguard-central", "ca", "init", "--config", w.Path("central.yaml")); err != nil {
+		return err
+	}
+	return os.CopyFS(w.Path("second", "keys"), os.DirFS(w.Path("central", "keys")))
+}
+
+// StartSecond is StartCentral for the second process.
+func (w *World) StartSecond(ctx context.Context) (err error) {
+	w.second, err = w.start(ctx, "safeguard-central", "second.yaml", w.Second)
+	return err
+}
+
+// StopSecond stops the second process in order.
+func (w *World) StopSecond() error {
+	cmd := w.second
+	w.second = nil
+	return stop(cmd)
+}
+
+// KillCentral ends the centre as a power cut does.
+func (w *World) KillCentral() error {
+	cmd := w.central
+	w.central = nil
+	return kill(cmd)
+}
+
+// KillSecond is KillCentral for the second process.
+func (w *World) KillSecond() error {
+	cmd := w.second
+	w.second = nil
+	return kill(cmd)
 }
 
 // Enrol has the agent enrol, running or not.
@@ -186,8 +243,13 @@ func (w *World) CentralProcess() int { return w.central.Process.Pid }
 func (w *World) KillAgent() error {
 	cmd := w.agent
 	w.agent = nil
+	return kill(cmd)
+}
+
+// kill is kill -9.
+func kill(cmd *exec.Cmd) error {
 	if err := cmd.Process.Kill(); err != nil {
-		return fmt.Errorf("kill agent: %w", err)
+		return fmt.Errorf("kill %s: %w", filepath.Base(cmd.Path), err)
 	}
 	_ = cmd.Wait() // says that it was killed
 	return nil

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // ErrNoPostgres says that this machine has no PostgreSQL to test with.
@@ -23,6 +24,8 @@ var ErrNoPostgres = errors.New("no PostgreSQL server programs found, want them u
 // Postgres is a PostgreSQL server of its own, in a temporary folder and on the
 // loopback. It ends with the process that started it, however that ends.
 type Postgres struct {
+	bin   string // folder of its programs
+	dir   string
 	port  string
 	held  io.WriteCloser // the server ends when it is closed
 	guard *exec.Cmd
@@ -31,7 +34,12 @@ type Postgres struct {
 
 // StartPostgres starts a server. Only a durable one has its commits on disk, and
 // only that tells something about speed.
-func StartPostgres(durable bool) (*Postgres, error) {
+func StartPostgres(durable bool) (*Postgres, error) { return startPostgres(durable, "") }
+
+// Standby starts a server that follows p, as pg_basebackup makes one.
+func (p *Postgres) Standby() (*Postgres, error) { return startPostgres(false, p.port) }
+
+func startPostgres(durable bool, following string) (*Postgres, error) {
 	bin, err := postgresPrograms()
 	if err != nil {
 		return nil, err
@@ -51,21 +59,22 @@ func StartPostgres(durable bool) (*Postgres, error) {
 	// The guard waits for its input to end, so that a test that is killed leaves
 	// no server behind.
 	script := `set -e
-"$1/initdb" -D "$2/data" -U safeguard -A trust -E UTF8 --locale=C --no-sync >"$2/log" 2>&1
+if [ -n "$4" ]; then
+	"$1/pg_basebackup" -h 127.0.0.1 -p "$4" -U safeguard -D "$2/data" -R -X stream -c fast --no-sync >"$2/log" 2>&1
+else
+	"$1/initdb" -D "$2/data" -U safeguard -A trust -E UTF8 --locale=C --no-sync >"$2/log" 2>&1
+fi
 "$1/pg_ctl" -D "$2/data" -l "$2/log" -o "$3" -w start >>"$2/log" 2>&1
 echo up
 cat >/dev/null
-"$1/pg_ctl" -D "$2/data" -m immediate -w stop >>"$2/log" 2>&1
+"$1/pg_ctl" -D "$2/data" -m immediate -w stop >>"$2/log" 2>&1 || true # it may have crashed
 rm -rf "$2"
 `
-	args := []string{"sh", "-c", script, "sh", bin, dir, options}
-	if os.Geteuid() == 0 {
-		// PostgreSQL refuses to run as root.
-		if args, err = asNobody(dir, args); err != nil {
-			return nil, err
-		}
+	args, err := asServer(dir, "sh", "-c", script, "sh", bin, dir, options, following)
+	if err != nil {
+		return nil, err
 	}
-	p := &Postgres{port: port, guard: exec.Command(args[0], args[1:]...)}
+	p := &Postgres{bin: bin, dir: dir, port: port, guard: exec.Command(args[0], args[1:]...)}
 	p.guard.Dir = "/"
 	if p.held, err = p.guard.StdinPipe(); err != nil {
 		return nil, err
@@ -101,7 +110,12 @@ func version(program string) int {
 	return n
 }
 
-func asNobody(dir string, args []string) ([]string, error) {
+// asServer is a command that has the rights of the server, which refuses to run as
+// root, in its folder.
+func asServer(dir string, args ...string) ([]string, error) {
+	if os.Geteuid() != 0 {
+		return args, nil
+	}
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
 		if err != nil {
@@ -153,6 +167,57 @@ func (p *Postgres) make(ctx context.Context, template string) (dsn string, err e
 		return "", fmt.Errorf("make database: %s", strings.TrimSpace(string(out)))
 	}
 	return "postgres://safeguard@127.0.0.1:" + p.port + "/" + name + "?sslmode=disable", nil
+}
+
+// Address is where it listens.
+func (p *Postgres) Address() string { return "127.0.0.1:" + p.port }
+
+// Synchronous has each commit wait from now on until a standby has it on its disk.
+func (p *Postgres) Synchronous(ctx context.Context) error {
+	if _, err := p.ask(ctx, `ALTER SYSTEM SET synchronous_standby_names = '*'`); err != nil {
+		return err
+	}
+	if _, err := p.ask(ctx, `SELECT pg_reload_conf()`); err != nil {
+		return err
+	}
+	for {
+		state, err := p.ask(ctx, `SELECT sync_state FROM pg_stat_replication`)
+		if err != nil || state == "sync" {
+			return err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("the standby is %q, want sync", state)
+		}
+	}
+}
+
+// Crash ends the server at once, and nothing is written any more.
+func (p *Postgres) Crash(ctx context.Context) error { return p.control(ctx, "-m", "immediate", "stop") }
+
+// Promote makes a standby the server.
+func (p *Postgres) Promote(ctx context.Context) error { return p.control(ctx, "promote") }
+
+func (p *Postgres) control(ctx context.Context, args ...string) error {
+	args, err := asServer(p.dir, append([]string{filepath.Join(p.bin, "pg_ctl"), "-D", filepath.Join(p.dir, "data"), "-w"}, args...)...)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir = "/"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("pg_ctl: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func (p *Postgres) ask(ctx context.Context, sql string) (string, error) {
+	out, err := exec.CommandContext(ctx, filepath.Join(p.bin, "psql"), "-h", "127.0.0.1", "-p", p.port, "-U", "safeguard", "-d", "postgres", "-At", "-c", sql).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("psql: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // Stop ends the server.
