@@ -118,6 +118,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g.Go(func() error { return pusher.Run(ctx) })
 	g.Go(func() error { return watcher.Run(ctx) })
 	g.Go(func() error { return teller.Run(ctx) })
+	g.Go(func() error { return retaining{held, c.Retention, holder(), log}.Run(ctx) })
 	if pages != nil {
 		g.Go(func() error { return c.servePages(ctx, pages) })
 	}
@@ -184,13 +185,24 @@ func (c Config) openStore(ctx context.Context) (*store.DB, error) {
 
 func (c Config) openStoreWith(ctx context.Context, ring *keys.Ring) (*store.DB, error) {
 	if c.Store.Postgres.DSNFile == "" {
-		return store.OpenSQLite(ctx, filepath.Join(c.Data, "central.db"), ring)
+		return store.OpenSQLite(ctx, c.databaseFile(), ring)
 	}
+	dsn, err := c.dsn()
+	if err != nil {
+		return nil, err
+	}
+	return store.OpenPostgres(ctx, dsn, ring)
+}
+
+// databaseFile is that of the embedded store.
+func (c Config) databaseFile() string { return filepath.Join(c.Data, "central.db") }
+
+func (c Config) dsn() (string, error) {
 	dsn, err := os.ReadFile(c.Store.Postgres.DSNFile)
 	if err != nil {
-		return nil, fmt.Errorf("store.postgres.dsn_file: %w", err)
+		return "", fmt.Errorf("store.postgres.dsn_file: %w", err)
 	}
-	return store.OpenPostgres(ctx, strings.TrimSpace(string(dsn)), ring)
+	return strings.TrimSpace(string(dsn)), nil
 }
 
 // DestroyKeys shreds the keys of a stopped centre that is removed for good: no

@@ -39,6 +39,8 @@ type Config struct {
 
 	Policy Policy `yaml:"policy"`
 
+	Retention Retention `yaml:"retention"` // how long is kept what nobody works with any more
+
 	Fleet Fleet `yaml:"fleet"` // how agents are watched, and who is told of what is wrong
 
 	Log logging.Config `yaml:"log"` // where the centre logs, and how much: docs/logs.md
@@ -136,7 +138,7 @@ type Authority struct {
 // names no files and nobody who may call.
 func DefaultConfig() Config {
 	policy := server.DefaultPolicy()
-	return Config{Listen: ":7443", ProductionChecks: true, Certificates: Certificates{Life: policy.CertificateLife, RenewLapsed: policy.RenewLapsed}, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Fleet: defaultFleet(), Web: defaultWeb(), Log: logging.DefaultConfig(), Traces: tracing.DefaultConfig()}
+	return Config{Listen: ":7443", ProductionChecks: true, Certificates: Certificates{Life: policy.CertificateLife, RenewLapsed: policy.RenewLapsed}, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Retention: defaultRetention(), Fleet: defaultFleet(), Web: defaultWeb(), Log: logging.DefaultConfig(), Traces: tracing.DefaultConfig()}
 }
 
 // Load reads the file at path over the defaults, and checks what comes of it.
@@ -194,6 +196,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("master_key: %s is within data, want it outside: whoever copies one must not have the other", c.MasterKey)
 	}
 	if err := c.Policy.validate(); err != nil {
+		return err
+	}
+	if err := c.Retention.validate(); err != nil {
 		return err
 	}
 	if err := c.Fleet.validate(); err != nil {

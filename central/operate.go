@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -317,8 +319,7 @@ func (o Operator) ExportAudit(ctx context.Context, out io.Writer) error {
 	})
 }
 
-// Backup writes a backup of the embedded store into a new file at path. It holds
-// no key.
+// Backup writes a backup of the store into a new file at path. It holds no key.
 func (o Operator) Backup(ctx context.Context, path string, out io.Writer) (err error) {
 	s, err := o.Config.openStore(ctx)
 	if err != nil {
@@ -335,5 +336,55 @@ func (o Operator) Backup(ctx context.Context, path string, out io.Writer) (err e
 	}
 	_, err = fmt.Fprintf(out, "%s: %d bytes in %v. Without the keys, which are to be kept elsewhere, it is of no use to anyone.\n",
 		path, info.Size(), time.Since(begun).Round(time.Millisecond))
+	return err
+}
+
+// Restoring says what is restored.
+type Restoring struct {
+	From    string    // the backup
+	Already bool      // it was restored by other means: only what follows from that is done
+	AsOf    time.Time // what the store holds is of then; zero for its last entry
+}
+
+// Restore puts a backup in the place of the store, which must not be there, and has
+// the keys that are here open it. The centre must not run.
+func (o Operator) Restore(ctx context.Context, how Restoring, out io.Writer) error {
+	c := o.Config
+	keysFolder := filepath.Join(c.Data, "keys")
+	if _, err := os.Stat(keysFolder); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("restore: there are no keys in %s, want the folder and the master key of the centre that made the backup: it can not be read under others", keysFolder)
+	}
+	ring, err := c.openKeys()
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	var r store.Restored
+	switch by := whoOperates(); {
+	case how.Already:
+		s, openErr := c.openStoreWith(ctx, ring)
+		if openErr != nil {
+			return openErr
+		}
+		r, err = s.PutBack(ctx, how.AsOf, by)
+		err = errors.Join(err, s.Close())
+	case c.Store.Postgres.DSNFile == "":
+		r, err = store.RestoreSQLite(ctx, how.From, c.databaseFile(), ring, by)
+	default:
+		dsn, readErr := c.dsn()
+		if readErr != nil {
+			return readErr
+		}
+		r, err = store.RestorePostgres(ctx, how.From, dsn, ring, by)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, `The store is as it was on %s. What the centre was told since is lost here.
+Agents tell it again by themselves, once it runs: lookups, and with them the notifications that they owe, and corrections.
+Local authorities: ask for a snapshot of each, and for whatever they uploaded since. Notifications that they have taken over since come again, with the same ids.
+%d enrolment tokens were withdrawn, and %d sessions ended, for they may have been used or ended since.
+To be done by hand, if it was done since: revoke certificates, erase persons, change sites, authorities, operators and issuers.
+Next: safeguard-central audit verify --config FILE --noted REPORT shows which entries are lost.
+`, r.AsOf.Local().Format("2006-01-02 15:04:05"), r.Tokens, r.Sessions)
 	return err
 }

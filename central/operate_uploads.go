@@ -196,34 +196,6 @@ func (o Operator) Erase(ctx context.Context, in io.Reader, reason string, out io
 	})
 }
 
-// Ages say what is removed once it is older; 0 keeps everything of a kind.
-type Ages struct {
-	ClosedFlags, Accesses, Notifications, Reports time.Duration
-}
-
-// Retain removes what is older than the ages say.
-func (o Operator) Retain(ctx context.Context, ages Ages, out io.Writer) error {
-	if ages == (Ages{}) {
-		return errors.New("retain: want at least one age")
-	}
-	now := time.Now()
-	ago := func(age time.Duration) time.Time {
-		if age <= 0 {
-			return time.Time{}
-		}
-		return now.Add(-age)
-	}
-	return o.with(ctx, func(s store.Store, by audit.Who) error {
-		removed, err := s.Retain(ctx, store.Retention{
-			ClosedFlags: ago(ages.ClosedFlags), Accesses: ago(ages.Accesses), Notifications: ago(ages.Notifications), Reports: ago(ages.Reports),
-		}, by)
-		if err != nil {
-			return err
-		}
-		return sayRemoved(out, removed)
-	})
-}
-
 func sayRemoved(out io.Writer, r store.Removed) error {
 	_, err := fmt.Fprintf(out, "removed: %d persons, %d flags, %d accesses, %d notifications, %d reports; %d audit entries lead to nobody any more\n",
 		r.Persons, r.Flags, r.Accesses, r.Notifications, r.Reports, r.AuditEntries)

@@ -47,6 +47,7 @@ type Item struct {
 	Alert      safeguard.Alert      // of a sink's item
 	Correction safeguard.Correction // of a correction
 	Named      safeguard.Attendance // of a lookup or grace: the attendance with the patient's name
+	Again      bool                 // of a change: the centre is to be told again what it was told of the attendance
 	Broken     error                // why the item can not be read, if so
 }
 
@@ -125,14 +126,28 @@ func (j *Journal) Changed(ctx context.Context, n safeguard.NHSNumber) (attendanc
 	if err != nil && !errors.Is(err, ErrBroken) {
 		return 0, fmt.Errorf("ask again: %w", err)
 	}
-	return len(records), j.askAgain(ctx, records)
+	return len(records), j.askAgain(ctx, records, false)
 }
 
 // Missed makes every open attendance be asked about again: what has changed
 // meanwhile was not told.
 func (j *Journal) Missed(ctx context.Context) error {
+	return j.askAgainWhere(ctx, `open`, 0, false)
+}
+
+// lostSlack is what the clocks of agent and centre may differ.
+const lostSlack = 10 * time.Minute
+
+// Lost makes every attendance with which anything was done since then, ended ones
+// too, be told to the centre again.
+func (j *Journal) Lost(ctx context.Context, since time.Time) error {
+	return j.askAgainWhere(ctx, `changed >= ?1`, since.Add(-lostSlack).UnixMilli(), true)
+}
+
+// askAgainWhere is about the attendances of which it holds.
+func (j *Journal) askAgainWhere(ctx context.Context, holds string, since int64, again bool) error {
 	var ids []int64
-	err := j.each(ctx, `SELECT id FROM attendances WHERE open ORDER BY id`, nil, func(r *sql.Rows) error {
+	err := j.each(ctx, `SELECT id FROM attendances WHERE `+holds+` AND ?1 IS NOT NULL ORDER BY id`, []any{since}, func(r *sql.Rows) error {
 		var id int64
 		err := r.Scan(&id)
 		ids = append(ids, id)
@@ -142,11 +157,14 @@ func (j *Journal) Missed(ctx context.Context) error {
 		return fmt.Errorf("ask again: %w", err)
 	}
 	for some := range slices.Chunk(ids, page) {
-		records, err := j.records(ctx, `SELECT key, rev, body FROM attendances WHERE open AND id BETWEEN ? AND ?`, some[0], some[len(some)-1])
+		records, err := j.records(ctx, `SELECT key, rev, body FROM attendances WHERE `+holds+` AND ?1 IS NOT NULL AND id BETWEEN ?2 AND ?3`, since, some[0], some[len(some)-1])
 		if err != nil && !errors.Is(err, ErrBroken) {
 			return fmt.Errorf("ask again: %w", err)
 		}
-		if err := j.askAgain(ctx, records); err != nil {
+		if again {
+			records = slices.DeleteFunc(records, func(r Record) bool { return len(r.Recorded) == 0 && len(r.TakenBack) == 0 })
+		}
+		if err := j.askAgain(ctx, records, again); err != nil {
 			return err
 		}
 	}
@@ -154,8 +172,8 @@ func (j *Journal) Missed(ctx context.Context) error {
 }
 
 // askAgain queues visits to the attendances, unless one waits that will ask after
-// now.
-func (j *Journal) askAgain(ctx context.Context, records []Record) error {
+// now; or again, to tell the centre what it was told.
+func (j *Journal) askAgain(ctx context.Context, records []Record, again bool) error {
 	if len(records) == 0 {
 		return nil
 	}
@@ -168,10 +186,14 @@ func (j *Journal) askAgain(ctx context.Context, records []Record) error {
 				[]any{j.attendanceKey(r.Attendance.ID), Changes}, &waiting); err != nil {
 				return err
 			}
-			if waiting > 1 {
+			if waiting > 1 && !again {
 				continue
 			}
-			if err := j.queue(t, row{outbox: Changes, now: now, label: label{attendance: r.Attendance.ID}}); err != nil {
+			visit := row{outbox: Changes, now: now, label: label{attendance: r.Attendance.ID}}
+			if again {
+				visit.body = []byte{1}
+			}
+			if err := j.queue(t, visit); err != nil {
 				return err
 			}
 		}
@@ -333,6 +355,7 @@ func (j *Journal) openItem(item *Item, sealedLabel, sealed []byte) error {
 	case Corrections:
 		item.Correction, err = decodeCorrection(plain)
 	case Changes:
+		item.Again = len(plain) > 0
 	default:
 		item.Alert, err = decodeAlert(plain)
 	}

@@ -21,6 +21,7 @@ type Change struct {
 	Number safeguard.NHSNumber // whose flags changed; zero for nobody
 	Resume string              // to go on from, once this has been dealt with; empty for from where it was
 	Missed bool                // changes may have been missed
+	Lost   time.Time           // with Missed: the centre has lost what it was told since then; zero for nothing
 }
 
 // Changes tells, from the resume point on, what changes, until it breaks.
@@ -31,6 +32,9 @@ type Changes func(ctx context.Context, resume string) iter.Seq2[Change, error]
 type Attendances interface {
 	Changed(ctx context.Context, n safeguard.NHSNumber) error // the open ones of the number
 	Missed(ctx context.Context) error                         // all that are open
+
+	// Lost has the lookups and corrections since then made once more.
+	Lost(ctx context.Context, since time.Time) error
 }
 
 // Kept is what the cache has to be refreshed.
@@ -111,6 +115,12 @@ func (f *Follower) follow(ctx context.Context) error {
 			f.Kept.Doubt(time.Now())
 			if err := f.Attendances.Missed(ctx); err != nil {
 				return fmt.Errorf("ask again for all: %w", err)
+			}
+			if !change.Lost.IsZero() {
+				f.Log.Warn("the centre was restored, telling it again what it was told", "since", change.Lost)
+				if err := f.Attendances.Lost(ctx, change.Lost); err != nil {
+					return fmt.Errorf("tell the centre again: %w", err)
+				}
 			}
 		}
 		if !change.Number.IsZero() {

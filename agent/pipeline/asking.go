@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/safeguard-edge/safeguard"
 )
@@ -61,6 +62,12 @@ func (p *Pipeline) Changed(ctx context.Context, n safeguard.NHSNumber) error {
 	p.asking.change(n)
 	_, err := p.Journal.Changed(ctx, n)
 	return err
+}
+
+// Lost has the centre told again what it was told since then: it was restored from
+// a backup that is older.
+func (p *Pipeline) Lost(ctx context.Context, since time.Time) error {
+	return p.Journal.Lost(ctx, since)
 }
 
 // Missed is Changed for every open attendance: what changed was not told.

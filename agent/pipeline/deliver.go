@@ -62,6 +62,9 @@ func (p *Pipeline) grace(ctx context.Context, item journal.Item) (try, error) {
 // changed asks again about an attendance, as the centre says that what it
 // answered has changed.
 func (p *Pipeline) changed(ctx context.Context, item journal.Item) (try, error) {
+	if item.Again {
+		return p.tellAgain(ctx, item)
+	}
 	if !item.Open {
 		return try{}, p.Journal.End(ctx, item.ID, journal.Ignored, "attendance is over")
 	}

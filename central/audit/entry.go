@@ -34,6 +34,7 @@ const (
 	Retained         Act = "retention applied"
 	Exported         Act = "audit exported"
 	BackedUp         Act = "store backed up"
+	PutBack          Act = "store put back"  // to what a backup held
 	UploadReleased   Act = "upload released" // that waited for a person
 	UploadRejected   Act = "upload rejected"
 

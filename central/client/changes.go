@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/flagpb"
@@ -16,6 +17,7 @@ type Change struct {
 	Number safeguard.NHSNumber // whose flags changed; zero for nobody
 	Resume string              // to go on from, once this has been dealt with; empty for from where it was
 	Missed bool                // changes may have been missed: everybody is to be asked about again
+	Lost   time.Time           // with Missed: the centre has lost what it was told since then, which is to be told again; zero for nothing
 }
 
 // Changes tells, from the resume point on, of changes to the flags of those whom
@@ -43,6 +45,9 @@ func (c *Client) Changes(ctx context.Context, sites []safeguard.ODSCode, resume 
 				err = problem(ctx, err)
 			}
 			change := Change{Resume: response.GetResume(), Missed: response.GetMissed()}
+			if response.GetLostSince().IsValid() {
+				change.Lost = response.GetLostSince().AsTime()
+			}
 			if err == nil && response.GetNhsNumber() != "" {
 				if change.Number, err = safeguard.ParseNHSNumber(response.GetNhsNumber()); err != nil {
 					err = fmt.Errorf("%w: read change: %w", ErrUnreachable, err)

@@ -3291,7 +3291,11 @@ type FollowResponse struct {
 	// Changes may have been missed: there was no resume point, or the centre does
 	// not go back as far, or does not know it. The agent asks again for whomever it
 	// follows.
-	Missed        bool `protobuf:"varint,3,opt,name=missed,proto3" json:"missed,omitempty"`
+	Missed bool `protobuf:"varint,3,opt,name=missed,proto3" json:"missed,omitempty"`
+	// Only with missed: the centre was put back to a backup, and has lost what it was
+	// told since this moment. The agent makes the unscheduled lookups and corrections
+	// of attendances since then once more, as they were; they are the same ones.
+	LostSince     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=lost_since,json=lostSince,proto3" json:"lost_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3345,6 +3349,13 @@ func (x *FollowResponse) GetMissed() bool {
 		return x.Missed
 	}
 	return false
+}
+
+func (x *FollowResponse) GetLostSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LostSince
+	}
+	return nil
 }
 
 // HeartbeatRequest is how an agent is. Nothing in it is about a patient. What is
@@ -5312,12 +5323,14 @@ const file_safeguard_proto_rawDesc = "" +
 	"\tnot_found\x18\x02 \x01(\x05R\bnotFound\"C\n" +
 	"\rFollowRequest\x12\x14\n" +
 	"\x05sites\x18\x01 \x03(\tR\x05sites\x12\x16\n" +
-	"\x06resume\x18\x02 \x01(\tR\x06resumeJ\x04\b\x03\x10\x10\"e\n" +
+	"\x06resume\x18\x02 \x01(\tR\x06resumeJ\x04\b\x03\x10\x10\"\xa0\x01\n" +
 	"\x0eFollowResponse\x12\x1d\n" +
 	"\n" +
 	"nhs_number\x18\x01 \x01(\tR\tnhsNumber\x12\x16\n" +
 	"\x06resume\x18\x02 \x01(\tR\x06resume\x12\x16\n" +
-	"\x06missed\x18\x03 \x01(\bR\x06missedJ\x04\b\x04\x10\x10\"\xde\t\n" +
+	"\x06missed\x18\x03 \x01(\bR\x06missed\x129\n" +
+	"\n" +
+	"lost_since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tlostSinceJ\x04\b\x05\x10\x10\"\xde\t\n" +
 	"\x10HeartbeatRequest\x12\x12\n" +
 	"\x04boot\x18\x01 \x01(\tR\x04boot\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x129\n" +
@@ -5700,69 +5713,70 @@ var file_safeguard_proto_depIdxs = []int32{
 	43,  // 57: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
 	3,   // 58: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
 	70,  // 59: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
-	70,  // 60: safeguard.v1.HeartbeatRequest.written_at:type_name -> google.protobuf.Timestamp
-	9,   // 61: safeguard.v1.HeartbeatRequest.state:type_name -> safeguard.v1.AgentState
-	50,  // 62: safeguard.v1.HeartbeatRequest.feeds:type_name -> safeguard.v1.FeedHealth
-	51,  // 63: safeguard.v1.HeartbeatRequest.journal:type_name -> safeguard.v1.JournalHealth
-	52,  // 64: safeguard.v1.HeartbeatRequest.sinks:type_name -> safeguard.v1.SinkHealth
-	49,  // 65: safeguard.v1.HeartbeatRequest.lookups:type_name -> safeguard.v1.Queue
-	49,  // 66: safeguard.v1.HeartbeatRequest.corrections:type_name -> safeguard.v1.Queue
-	53,  // 67: safeguard.v1.HeartbeatRequest.cache:type_name -> safeguard.v1.CacheHealth
-	70,  // 68: safeguard.v1.HeartbeatRequest.certificate_from:type_name -> google.protobuf.Timestamp
-	70,  // 69: safeguard.v1.HeartbeatRequest.certificate_until:type_name -> google.protobuf.Timestamp
-	54,  // 70: safeguard.v1.HeartbeatRequest.attendances:type_name -> safeguard.v1.AttendanceHealth
-	55,  // 71: safeguard.v1.HeartbeatRequest.warnings:type_name -> safeguard.v1.Warning
-	56,  // 72: safeguard.v1.HeartbeatRequest.periods:type_name -> safeguard.v1.Period
-	49,  // 73: safeguard.v1.JournalHealth.waiting:type_name -> safeguard.v1.Queue
-	49,  // 74: safeguard.v1.SinkHealth.waiting:type_name -> safeguard.v1.Queue
-	49,  // 75: safeguard.v1.AttendanceHealth.unknown:type_name -> safeguard.v1.Queue
-	70,  // 76: safeguard.v1.Period.start:type_name -> google.protobuf.Timestamp
-	9,   // 77: safeguard.v1.Period.state:type_name -> safeguard.v1.AgentState
-	57,  // 78: safeguard.v1.Period.feeds:type_name -> safeguard.v1.FeedPeriod
-	70,  // 79: safeguard.v1.HeartbeatResponse.at:type_name -> google.protobuf.Timestamp
-	70,  // 80: safeguard.v1.HeartbeatResponse.kept:type_name -> google.protobuf.Timestamp
-	61,  // 81: safeguard.v1.CommandsResponse.commands:type_name -> safeguard.v1.Command
-	70,  // 82: safeguard.v1.Command.ordered:type_name -> google.protobuf.Timestamp
-	70,  // 83: safeguard.v1.Command.expires:type_name -> google.protobuf.Timestamp
-	12,  // 84: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
-	13,  // 85: safeguard.v1.Flags.Refresh:input_type -> safeguard.v1.RefreshRequest
-	23,  // 86: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
-	30,  // 87: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
-	36,  // 88: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
-	37,  // 89: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
-	44,  // 90: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
-	39,  // 91: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
-	44,  // 92: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
-	40,  // 93: safeguard.v1.Notifications.Accesses:input_type -> safeguard.v1.AccessesRequest
-	46,  // 94: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
-	48,  // 95: safeguard.v1.Fleet.Heartbeat:input_type -> safeguard.v1.HeartbeatRequest
-	59,  // 96: safeguard.v1.Fleet.Commands:input_type -> safeguard.v1.CommandsRequest
-	62,  // 97: safeguard.v1.Fleet.Answer:input_type -> safeguard.v1.AnswerRequest
-	64,  // 98: safeguard.v1.Enrolment.Enrol:input_type -> safeguard.v1.EnrolRequest
-	66,  // 99: safeguard.v1.Enrolment.Renew:input_type -> safeguard.v1.RenewRequest
-	68,  // 100: safeguard.v1.Enrolment.Standing:input_type -> safeguard.v1.StandingRequest
-	18,  // 101: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
-	15,  // 102: safeguard.v1.Flags.Refresh:output_type -> safeguard.v1.RefreshResponse
-	24,  // 103: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
-	34,  // 104: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
-	34,  // 105: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
-	38,  // 106: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
-	45,  // 107: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
-	42,  // 108: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
-	45,  // 109: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
-	41,  // 110: safeguard.v1.Notifications.Accesses:output_type -> safeguard.v1.NotifiedAccess
-	47,  // 111: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
-	58,  // 112: safeguard.v1.Fleet.Heartbeat:output_type -> safeguard.v1.HeartbeatResponse
-	60,  // 113: safeguard.v1.Fleet.Commands:output_type -> safeguard.v1.CommandsResponse
-	63,  // 114: safeguard.v1.Fleet.Answer:output_type -> safeguard.v1.AnswerResponse
-	65,  // 115: safeguard.v1.Enrolment.Enrol:output_type -> safeguard.v1.EnrolResponse
-	67,  // 116: safeguard.v1.Enrolment.Renew:output_type -> safeguard.v1.RenewResponse
-	69,  // 117: safeguard.v1.Enrolment.Standing:output_type -> safeguard.v1.StandingResponse
-	101, // [101:118] is the sub-list for method output_type
-	84,  // [84:101] is the sub-list for method input_type
-	84,  // [84:84] is the sub-list for extension type_name
-	84,  // [84:84] is the sub-list for extension extendee
-	0,   // [0:84] is the sub-list for field type_name
+	70,  // 60: safeguard.v1.FollowResponse.lost_since:type_name -> google.protobuf.Timestamp
+	70,  // 61: safeguard.v1.HeartbeatRequest.written_at:type_name -> google.protobuf.Timestamp
+	9,   // 62: safeguard.v1.HeartbeatRequest.state:type_name -> safeguard.v1.AgentState
+	50,  // 63: safeguard.v1.HeartbeatRequest.feeds:type_name -> safeguard.v1.FeedHealth
+	51,  // 64: safeguard.v1.HeartbeatRequest.journal:type_name -> safeguard.v1.JournalHealth
+	52,  // 65: safeguard.v1.HeartbeatRequest.sinks:type_name -> safeguard.v1.SinkHealth
+	49,  // 66: safeguard.v1.HeartbeatRequest.lookups:type_name -> safeguard.v1.Queue
+	49,  // 67: safeguard.v1.HeartbeatRequest.corrections:type_name -> safeguard.v1.Queue
+	53,  // 68: safeguard.v1.HeartbeatRequest.cache:type_name -> safeguard.v1.CacheHealth
+	70,  // 69: safeguard.v1.HeartbeatRequest.certificate_from:type_name -> google.protobuf.Timestamp
+	70,  // 70: safeguard.v1.HeartbeatRequest.certificate_until:type_name -> google.protobuf.Timestamp
+	54,  // 71: safeguard.v1.HeartbeatRequest.attendances:type_name -> safeguard.v1.AttendanceHealth
+	55,  // 72: safeguard.v1.HeartbeatRequest.warnings:type_name -> safeguard.v1.Warning
+	56,  // 73: safeguard.v1.HeartbeatRequest.periods:type_name -> safeguard.v1.Period
+	49,  // 74: safeguard.v1.JournalHealth.waiting:type_name -> safeguard.v1.Queue
+	49,  // 75: safeguard.v1.SinkHealth.waiting:type_name -> safeguard.v1.Queue
+	49,  // 76: safeguard.v1.AttendanceHealth.unknown:type_name -> safeguard.v1.Queue
+	70,  // 77: safeguard.v1.Period.start:type_name -> google.protobuf.Timestamp
+	9,   // 78: safeguard.v1.Period.state:type_name -> safeguard.v1.AgentState
+	57,  // 79: safeguard.v1.Period.feeds:type_name -> safeguard.v1.FeedPeriod
+	70,  // 80: safeguard.v1.HeartbeatResponse.at:type_name -> google.protobuf.Timestamp
+	70,  // 81: safeguard.v1.HeartbeatResponse.kept:type_name -> google.protobuf.Timestamp
+	61,  // 82: safeguard.v1.CommandsResponse.commands:type_name -> safeguard.v1.Command
+	70,  // 83: safeguard.v1.Command.ordered:type_name -> google.protobuf.Timestamp
+	70,  // 84: safeguard.v1.Command.expires:type_name -> google.protobuf.Timestamp
+	12,  // 85: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
+	13,  // 86: safeguard.v1.Flags.Refresh:input_type -> safeguard.v1.RefreshRequest
+	23,  // 87: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
+	30,  // 88: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
+	36,  // 89: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
+	37,  // 90: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
+	44,  // 91: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
+	39,  // 92: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
+	44,  // 93: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
+	40,  // 94: safeguard.v1.Notifications.Accesses:input_type -> safeguard.v1.AccessesRequest
+	46,  // 95: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
+	48,  // 96: safeguard.v1.Fleet.Heartbeat:input_type -> safeguard.v1.HeartbeatRequest
+	59,  // 97: safeguard.v1.Fleet.Commands:input_type -> safeguard.v1.CommandsRequest
+	62,  // 98: safeguard.v1.Fleet.Answer:input_type -> safeguard.v1.AnswerRequest
+	64,  // 99: safeguard.v1.Enrolment.Enrol:input_type -> safeguard.v1.EnrolRequest
+	66,  // 100: safeguard.v1.Enrolment.Renew:input_type -> safeguard.v1.RenewRequest
+	68,  // 101: safeguard.v1.Enrolment.Standing:input_type -> safeguard.v1.StandingRequest
+	18,  // 102: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
+	15,  // 103: safeguard.v1.Flags.Refresh:output_type -> safeguard.v1.RefreshResponse
+	24,  // 104: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
+	34,  // 105: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
+	34,  // 106: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
+	38,  // 107: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
+	45,  // 108: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
+	42,  // 109: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
+	45,  // 110: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
+	41,  // 111: safeguard.v1.Notifications.Accesses:output_type -> safeguard.v1.NotifiedAccess
+	47,  // 112: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
+	58,  // 113: safeguard.v1.Fleet.Heartbeat:output_type -> safeguard.v1.HeartbeatResponse
+	60,  // 114: safeguard.v1.Fleet.Commands:output_type -> safeguard.v1.CommandsResponse
+	63,  // 115: safeguard.v1.Fleet.Answer:output_type -> safeguard.v1.AnswerResponse
+	65,  // 116: safeguard.v1.Enrolment.Enrol:output_type -> safeguard.v1.EnrolResponse
+	67,  // 117: safeguard.v1.Enrolment.Renew:output_type -> safeguard.v1.RenewResponse
+	69,  // 118: safeguard.v1.Enrolment.Standing:output_type -> safeguard.v1.StandingResponse
+	102, // [102:119] is the sub-list for method output_type
+	85,  // [85:102] is the sub-list for method input_type
+	85,  // [85:85] is the sub-list for extension type_name
+	85,  // [85:85] is the sub-list for extension extendee
+	0,   // [0:85] is the sub-list for field type_name
 }
 
 func init() { file_safeguard_proto_init() }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/audit"
@@ -85,7 +87,7 @@ func (s changes) Follow(request *flagpb.FollowRequest, stream grpc.ServerStreami
 // catchUp tells what the follower was not told, from its resume point up to where
 // what comes by its channel begins.
 func (s changes) catchUp(ctx context.Context, stream grpc.ServerStreamingServer[flagpb.FollowResponse], f *follower, resume string, upTo, settled store.ChangePoint) error {
-	missed := telling{resume: settled, missed: true}
+	missed := telling{resume: settled, missed: true, lost: s.follows.lostSince(time.Now())}
 	at, err := parseResume(resume)
 	if err != nil {
 		return stream.Send(missed.response())
@@ -128,10 +130,15 @@ type telling struct {
 	number safeguard.NHSNumber
 	resume store.ChangePoint
 	missed bool
+	lost   time.Time // with missed: what was told since then is lost; zero for nothing
 }
 
 func (t telling) response() *flagpb.FollowResponse {
-	return &flagpb.FollowResponse{NhsNumber: t.number.Reveal(), Resume: resumeOf(t.resume), Missed: t.missed}
+	r := &flagpb.FollowResponse{NhsNumber: t.number.Reveal(), Resume: resumeOf(t.resume), Missed: t.missed}
+	if !t.lost.IsZero() {
+		r.LostSince = timestamppb.New(t.lost)
+	}
+	return r
 }
 
 func resumeOf(p store.ChangePoint) string {
@@ -164,6 +171,7 @@ type follows struct {
 	counts    *counts
 	wake      chan struct{} // a change is likely
 	started   chan struct{} // closed once begun for the first time
+	holder    string        // names this one among those that share the store
 
 	mu        sync.Mutex // guards the fields below
 	followers map[*follower]bool
@@ -172,6 +180,7 @@ type follows struct {
 	read      store.ChangePoint // read up to here
 	settled   store.ChangePoint // read twice up to here
 	again     []span            // read once
+	lost      time.Time         // since then, as of a restore
 }
 
 // follower is one stream.
@@ -213,7 +222,7 @@ const (
 const maxFollow = 90 * 24 * time.Hour
 
 func newFollows(s store.Store, d *Directory, ages safeguard.CachePolicy, c *counts, log *slog.Logger) *follows {
-	return &follows{store: s, directory: d, ages: ages, counts: c, log: log, wake: make(chan struct{}, 1), started: make(chan struct{}), followers: map[*follower]bool{}}
+	return &follows{holder: rand.Text(), store: s, directory: d, ages: ages, counts: c, log: log, wake: make(chan struct{}, 1), started: make(chan struct{}), followers: map[*follower]bool{}}
 }
 
 // run reads the log until ctx ends, and then ends every stream.
@@ -288,15 +297,30 @@ func (f *follows) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	lost, err := f.store.PutBackTo(ctx)
+	if err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.begun, f.read, f.settled, f.again = true, last, last, nil
+	f.begun, f.read, f.settled, f.again, f.lost = true, last, last, nil, lost
 	select {
 	case <-f.started:
 	default:
 		close(f.started)
 	}
 	return nil
+}
+
+// lostSince is since when the centre has lost what it was told; zero for never, and
+// once nobody keeps that any more.
+func (f *follows) lostSince(now time.Time) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.lost) > maxFollow {
+		return time.Time{}
+	}
+	return f.lost
 }
 
 // next reads on, and tells whether there may be more.
@@ -346,7 +370,11 @@ func (f *follows) reread(ctx context.Context) (more bool, err error) {
 // answer, and changes as old.
 func (f *follows) age(ctx context.Context) {
 	before := time.Now().Add(-f.directory.longestFollowed(f.ages))
-	_, err := f.store.Retain(ctx, store.Retention{Asked: before, Changes: before}, audit.Who{Caller: "ages of answers"})
+	// Of several processes one: two that remove the same would wait for each other.
+	mine, err := f.store.Lease(ctx, "ages of answers", f.holder, agesEvery/2)
+	if err == nil && mine {
+		_, err = f.store.Retain(ctx, store.Retention{Asked: before, Changes: before}, audit.Who{Caller: "ages of answers"})
+	}
 	if err != nil && ctx.Err() == nil {
 		f.log.Warn("notes of who asked not aged out, trying again", "in", agesEvery, "err", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/safeguard-edge/safeguard/cache/keys"
 )
 
 // DB is a store in a database of either kind.
@@ -53,10 +55,14 @@ func (s *DB) checkRing(ctx context.Context) error {
 			return err
 		}
 		if have != own[name] {
-			return fmt.Errorf("it was written under other keys (key ring %s here); want the keys from the same backup as the store", s.ring.ID())
+			return errOtherKeys(s.ring)
 		}
 		return nil
 	}, stmt(`SELECT name, value FROM meta WHERE name IN ('key_mark', 'key_ring')`))
+}
+
+func errOtherKeys(have *keys.Ring) error {
+	return fmt.Errorf("it was written under other keys (key ring %s here); want the keys from the same time as the backup, or later", have.ID())
 }
 
 // Close waits for what is being written, ends the audit chain, and closes the

@@ -51,6 +51,9 @@ type engine interface {
 	// parallel tells whether transactions may be written beside the writer's.
 	parallel() bool
 
+	// backup writes one state into a new file at path, and sees that it can be read.
+	backup(ctx context.Context, path string) error
+
 	// scrub takes what was deleted off the disk, as far as the database can.
 	scrub(ctx context.Context) error
 

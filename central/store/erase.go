@@ -207,12 +207,15 @@ type Retention struct {
 // retainTogether is how many rows go in one transaction: lookups wait for it.
 const retainTogether = 500
 
-// Retain implements Store. Persons of whom nothing is left go with the last row.
-func (s *DB) Retain(ctx context.Context, rule Retention, by audit.Who) (Removed, error) {
-	before := map[string]struct {
-		column string
-		at     time.Time
-	}{
+// aged is what of a table goes: rows whose column is before a moment.
+type aged struct {
+	column string
+	at     time.Time // zero for none
+}
+
+// before is what goes of which table.
+func (rule Retention) before() map[string]aged {
+	return map[string]aged{
 		"flags":         {"closed_at", rule.ClosedFlags},
 		"lookups":       {"recorded_at", rule.Accesses},
 		"notifications": {"acknowledged_at", rule.Notifications},
@@ -221,6 +224,11 @@ func (s *DB) Retain(ctx context.Context, rule Retention, by audit.Who) (Removed,
 
 		"inactive_numbers": {"acknowledged_at", rule.Notifications},
 	}
+}
+
+// Retain implements Store. Persons of whom nothing is left go with the last row.
+func (s *DB) Retain(ctx context.Context, rule Retention, by audit.Who) (Removed, error) {
+	before := rule.before()
 	var all Removed
 	for _, t := range ofPersons {
 		b := before[t.table]
@@ -255,11 +263,14 @@ func (s *DB) Retain(ctx context.Context, rule Retention, by audit.Who) (Removed,
 	return all, nil
 }
 
+// oldReports is where an upload was received before a moment, and does not wait.
+const oldReports = `received_at < ? AND state <> ? AND verdicts IS NOT NULL`
+
 // retainReports removes the verdicts on rows. That there was the upload, and what
 // it did as a whole, stays: flags name it as their source.
 func (s *DB) retainReports(ctx context.Context, before time.Time, by audit.Who) (n int, err error) {
 	err = s.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
-		touched, err := tx.exec(ctx, stmt(`UPDATE uploads SET verdicts = NULL, effects = NULL WHERE received_at < ? AND state <> ? AND verdicts IS NOT NULL`,
+		touched, err := tx.exec(ctx, stmt(`UPDATE uploads SET verdicts = NULL, effects = NULL WHERE `+oldReports,
 			millis(before), string(Waits)))
 		if err != nil || touched[0] == 0 {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"path"
 
 	"github.com/pressly/goose/v3"
 )
@@ -16,20 +17,14 @@ var migrations embed.FS
 // migrate brings the tables up to this version, and only ever forward. The
 // numbers of both kinds of database go together.
 func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB) error {
-	folder := "migrations/postgres"
-	if dialect == goose.DialectSQLite3 {
-		folder = "migrations/sqlite"
-	}
-	dir, err := fs.Sub(migrations, folder)
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(dialect, db, dir)
+	provider, err := providerOf(dialect, db)
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	sources := provider.ListSources()
-	known := sources[len(sources)-1].Version
+	known, err := latestMigration()
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
 	for before := int64(-1); ; {
 		found, err := provider.GetDBVersion(ctx)
 		if err != nil {
@@ -48,4 +43,29 @@ func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB) error {
 		}
 		before = found
 	}
+}
+
+// latestMigration is the version that the tables are brought to.
+func latestMigration() (latest int64, err error) {
+	files, err := fs.Glob(migrations, "migrations/sqlite/*.sql")
+	for _, file := range files {
+		n, numbered := goose.NumericComponent(path.Base(file))
+		if numbered != nil {
+			return 0, numbered
+		}
+		latest = max(latest, n)
+	}
+	return latest, err
+}
+
+func providerOf(dialect goose.Dialect, db *sql.DB) (*goose.Provider, error) {
+	folder := "migrations/postgres"
+	if dialect == goose.DialectSQLite3 {
+		folder = "migrations/sqlite"
+	}
+	dir, err := fs.Sub(migrations, folder)
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(dialect, db, dir)
 }

@@ -33,7 +33,7 @@ const (
 func OpenPostgres(ctx context.Context, dsn string, ring *keys.Ring) (*DB, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
-		return nil, errors.New("open store: the connection string can not be read, want postgres://user:password@host:5432/database?sslmode=verify-full")
+		return nil, errDSN("open store")
 	}
 	if config.MaxConns < postgresConnections {
 		config.MaxConns = postgresConnections
@@ -41,7 +41,7 @@ func OpenPostgres(ctx context.Context, dsn string, ring *keys.Ring) (*DB, error)
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = postgresConnect
 	}
-	e := &postgres{}
+	e := &postgres{tools: toolsFor(dsn, config)}
 	s, err := e.open(ctx, config, ring)
 	if err != nil {
 		_ = e.close()
@@ -54,6 +54,7 @@ func OpenPostgres(ctx context.Context, dsn string, ring *keys.Ring) (*DB, error)
 type postgres struct {
 	pool    *pgxpool.Pool
 	lookups *pgxpool.Pool // what lookups are made with, whatever else goes on
+	tools   tools
 }
 
 func (e *postgres) open(ctx context.Context, config *pgxpool.Config, ring *keys.Ring) (_ *DB, err error) {

@@ -140,6 +140,10 @@ type Store interface {
 	// there was none.
 	LastChange(ctx context.Context, by time.Time) (ChangePoint, error)
 
+	// PutBackTo is the moment whose state the store was last put back to, by a
+	// restore: what it was told from then on until the restore is lost. Zero for never.
+	PutBackTo(ctx context.Context) (time.Time, error)
+
 	// Turn logs as changed whoever a site has asked about and who has a flag that is
 	// shown on the day and was not on that of the last Turn, or the other way round:
 	// a plan that begins, or is visible no more, comes without an upload. It gives
@@ -233,6 +237,14 @@ type Store interface {
 
 	// Retain removes what is older than the rule says.
 	Retain(ctx context.Context, rule Retention, by audit.Who) (Removed, error)
+
+	// WouldRetain tells what Retain would remove.
+	WouldRetain(ctx context.Context, rule Retention) (Removed, error)
+
+	// NoteRetention keeps what came of Retain, and RetentionRuns gives that, the latest
+	// first.
+	NoteRetention(ctx context.Context, run RetentionRun) error
+	RetentionRuns(ctx context.Context, limit int) ([]RetentionRun, error)
 
 	// VerifyAudit verifies every chain of the audit, and that it goes on from the
 	// heads noted elsewhere.

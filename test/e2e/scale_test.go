@@ -200,11 +200,29 @@ func (c *turning) turn(ctx context.Context, server string) {
 		c.Fatalf("upload: %v %s", err, out)
 	}
 	c.held = !c.held
-	r, next, err := w.EPR.Wait(ctx, c.from, func(r hospital.Received) bool { return visitOf(r) == turningVisit && !c.seen[r.ControlID] })
+	c.told(ctx)
+}
+
+// told waits until the EPR is told something else about the child.
+func (c *turning) told(ctx context.Context) {
+	c.Helper()
+	r, next, err := c.world.EPR.Wait(ctx, c.from, func(r hospital.Received) bool { return visitOf(r) == turningVisit && !c.seen[r.ControlID] })
 	if err != nil {
 		c.Fatalf("the EPR is not told that the child's flag changed (held: %v): %v", c.held, err)
 	}
 	c.from, c.seen[r.ControlID] = next, true
+}
+
+// newTurning has the child arrive.
+func newTurning(ctx context.Context, t *testing.T, w *world.World) *turning {
+	t.Helper()
+	for visit, who := range map[string]hospital.Person{turningVisit: hospital.NoFlag, "BESIDE": hospital.Plan} {
+		if _, err := w.PAS.Send(ctx, w.PAS.Message("A04", who, visit, time.Now())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled(ctx, t, w, []string{"BESIDE"})
+	return &turning{T: t, world: w, seen: map[string]bool{}}
 }
 
 // TestCentralProcessIsKilledUnderLoad runs two processes of the centre on one
@@ -228,15 +246,8 @@ func TestCentralProcessIsKilledUnderLoad(t *testing.T) {
 	}
 	begin(ctx, t, w)
 	children := patients(t, w, senders)
-	if _, err := w.PAS.Send(ctx, w.PAS.Message("A04", hospital.NoFlag, turningVisit, time.Now())); err != nil {
-		t.Fatal(err)
-	}
-	child := &turning{T: t, world: w, seen: map[string]bool{}}
-	if _, err := w.PAS.Send(ctx, w.PAS.Message("A04", hospital.Plan, "BEHIND", time.Now())); err != nil {
-		t.Fatal(err)
-	}
-	settled(ctx, t, w, []string{"BEHIND"}) // so the one before was decided
-	child.turn(ctx, w.Second)              // the agent is connected to the first
+	child := newTurning(ctx, t, w)
+	child.turn(ctx, w.Second) // the agent is connected to the first
 
 	ledger, stopSending := register(ctx, t, w, children, pause)
 	processes := []struct {

@@ -83,9 +83,10 @@ type commands struct {
 
 	Demographics demographicsCommand `cmd:"" help:"What a demographic service says of NHS numbers."`
 	Erase        eraseCommand        `cmd:"" help:"Remove all that is kept about a person."`
-	Retain       retainCommand       `cmd:"" help:"Remove what is older than it is to be kept."`
+	Retention    retentionCommands   `cmd:"" help:"What is older than it is to be kept."`
 
-	Backup backupCommand `cmd:"" help:"Write a backup of the embedded store, while the centre runs. The keys are not in it: back them up elsewhere."`
+	Backup  backupCommand  `cmd:"" help:"Write a backup of the store, while the centre runs. The keys are not in it: back them up elsewhere."`
+	Restore restoreCommand `cmd:"" help:"Put a backup in the place of the store, while no centre runs, under the keys that it was written under."`
 
 	Service installer.Commands `cmd:"" help:"Run the centre as a service of this system."`
 
@@ -166,8 +167,10 @@ func do(ctx context.Context, command string, c *commands) (code int, err error) 
 		return 0, c.Erase.run(ctx)
 	case "backup":
 		return 0, c.Backup.run(ctx)
-	case "retain":
-		return 0, c.Retain.run(ctx)
+	case "restore":
+		return 0, c.Restore.run(ctx)
+	case "retention":
+		return 0, c.Retention.run(ctx, command)
 	case "notifications":
 		return 0, c.Notifications.run(ctx, command)
 	case "accesses":

@@ -218,3 +218,18 @@ func (c *backupCommand) run(ctx context.Context) error {
 
 // verb is the second word of a command.
 func verb(command string) string { return strings.Fields(command)[1] }
+
+type restoreCommand struct {
+	operator
+	Input   string    `xor:"what" required:"" type:"path" placeholder:"FILE" help:"What backup has written."`
+	Already bool      `xor:"what" required:"" help:"The database was put back by other means, or a standby was promoted that was behind: do only what follows from that."`
+	AsOf    time.Time `format:"2006-01-02T15:04:05Z07:00" placeholder:"2026-03-01T02:00:00Z" help:"With --already: what the database holds is of then; its last entry in the audit without it."`
+}
+
+func (c *restoreCommand) run(ctx context.Context) error {
+	o, err := central.OpenOperator(c.Config)
+	if err != nil {
+		return err
+	}
+	return o.Restore(ctx, central.Restoring{From: c.Input, Already: c.Already, AsOf: c.AsOf}, os.Stdout)
+}

@@ -214,18 +214,30 @@ func (c *eraseCommand) run(ctx context.Context) error {
 	return o.Erase(ctx, os.Stdin, c.Reason, os.Stdout)
 }
 
-type retainCommand struct {
-	operator
-	ClosedFlags   time.Duration `placeholder:"61320h" help:"Remove flags that were superseded or withdrawn longer ago."`
-	Accesses      time.Duration `placeholder:"61320h" help:"Remove accesses that were recorded longer ago."`
-	Notifications time.Duration `placeholder:"8760h" help:"Remove notifications and notices that were acknowledged longer ago."`
-	Reports       time.Duration `placeholder:"8760h" help:"Remove the verdicts on the rows of uploads that were received longer ago."`
+type retentionCommands struct {
+	Run struct {
+		operator
+		DryRun bool `help:"Remove nothing; say how much would be."`
+		JSON   bool `name:"json" help:"Write JSON."`
+	} `cmd:"" help:"Remove now what is older than the configuration has it kept."`
+	Report struct {
+		operator
+		Limit int  `default:"30" help:"The latest so many runs."`
+		JSON  bool `name:"json" help:"Write JSON."`
+	} `cmd:"" help:"Say what was removed when."`
 }
 
-func (c *retainCommand) run(ctx context.Context) error {
-	o, err := central.OpenOperator(c.Config)
+func (c *retentionCommands) run(ctx context.Context, command string) error {
+	if verb(command) == "report" {
+		o, err := central.OpenOperator(c.Report.Config)
+		if err != nil {
+			return err
+		}
+		return o.ReportRetention(ctx, c.Report.Limit, c.Report.JSON, os.Stdout)
+	}
+	o, err := central.OpenOperator(c.Run.Config)
 	if err != nil {
 		return err
 	}
-	return o.Retain(ctx, central.Ages{ClosedFlags: c.ClosedFlags, Accesses: c.Accesses, Notifications: c.Notifications, Reports: c.Reports}, os.Stdout)
+	return o.Retain(ctx, central.Retaining{DryRun: c.Run.DryRun, JSON: c.Run.JSON}, os.Stdout)
 }

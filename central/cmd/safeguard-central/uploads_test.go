@@ -132,8 +132,17 @@ func TestNumbersOutOfUse(t *testing.T) {
 	if out, err := erase.CombinedOutput(); err != nil || !strings.Contains(string(out), "removed: 1 persons, 1 flags") {
 		t.Errorf("erase: %v: %s", err, out)
 	}
-	if out, code := c.run("retain", "--accesses", "1h", "--config", "central.yaml"); code != 0 || !strings.Contains(out, "removed: 0 persons") {
-		t.Errorf("retain: %d: %s", code, out)
+	if out, code := c.run("retention", "report", "--config", "central.yaml"); code != 0 || !strings.Contains(out, "nothing was removed yet") {
+		t.Errorf("retention report: %d: %s", code, out)
+	}
+	if out, code := c.run("retention", "run", "--dry-run", "--config", "central.yaml"); code != 0 || !strings.Contains(out, "would be removed: 0 persons") {
+		t.Errorf("retention run --dry-run: %d: %s", code, out)
+	}
+	if out, code := c.run("retention", "run", "--config", "central.yaml"); code != 0 || !strings.Contains(out, "removed: 0 persons") {
+		t.Errorf("retention run: %d: %s", code, out)
+	}
+	if out, code := c.run("retention", "report", "--json", "--config", "central.yaml"); code != 0 || strings.Count(out, `"began"`) != 1 || !strings.Contains(out, `"who": "operator `) {
+		t.Errorf("retention report: %d: %s", code, out)
 	}
 }
 

@@ -807,9 +807,25 @@ func retention(t *testing.T, open func() store.Store) {
 		}
 	}
 	rule := store.Retention{ClosedFlags: before.Add(time.Second), Accesses: morning.Add(time.Minute), Notifications: before, Changes: before.Add(time.Second)}
+	want := store.Removed{Persons: 1, Flags: 1, Accesses: 1, Notifications: 1, Changes: 2}
+	if would, err := s.WouldRetain(t.Context(), rule); err != nil || would != want {
+		t.Errorf("would remove %+v, %v, want %+v", would, err, want)
+	}
 	removed, err := s.Retain(t.Context(), rule, operator)
-	if want := (store.Removed{Persons: 1, Flags: 1, Accesses: 1, Notifications: 1, Changes: 2}); err != nil || removed != want {
+	if err != nil || removed != want {
 		t.Errorf("removed %+v, %v, want %+v", removed, err, want)
+	}
+	if would, err := s.WouldRetain(t.Context(), rule); err != nil || would != (store.Removed{}) {
+		t.Errorf("would remove %+v more, %v, want nothing", would, err)
+	}
+	runs := []store.RetentionRun{{Began: morning, Ended: morning.Add(time.Second), Who: "retention", Rule: rule, Removed: removed}, {Began: before, Ended: before, Who: "me", Failed: "store is closed"}}
+	for _, run := range runs {
+		if err := s.NoteRetention(t.Context(), run); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := s.RetentionRuns(t.Context(), 10); err != nil || len(got) != 2 || got[0].Failed != runs[1].Failed || got[1].Removed != removed || !got[1].Rule.Accesses.Equal(rule.Accesses) || !got[1].Began.Equal(morning) {
+		t.Errorf("runs %+v, %v, want %+v, the latest first", got, err, runs)
 	}
 	wantFlags(t, s, bob, by(f, islington))
 	if accesses, err := s.Accesses(t.Context(), bob, 25); err != nil || len(accesses) != 1 {
