@@ -99,7 +99,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	}
 	var shown *metrics.Server
 	if c.Fleet.Metrics != "" {
-		if shown, err = metrics.Listen(c.Fleet.Metrics, held, s.Counts, log); err != nil {
+		if shown, err = metrics.Listen(c.Fleet.Metrics, held, s.Counts, probes(held, s.Addr().String()), log); err != nil {
 			return err
 		}
 	}
@@ -141,6 +141,18 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	err = g.Wait()
 	log.Info("central stopped", "counts", s.Counts())
 	return err
+}
+
+// probes tell monitoring, or a load balancer, whether to restart this process, and
+// whether to send callers to it.
+func probes(s *store.DB, address string) metrics.Probes {
+	alive := func(ctx context.Context) error { return answers(ctx, address) }
+	return metrics.Probes{Alive: alive, Ready: func(ctx context.Context) error {
+		if err := s.Ready(ctx); err != nil {
+			return err
+		}
+		return alive(ctx)
+	}}
 }
 
 // answers gives an error unless the centre takes a connection and shows its

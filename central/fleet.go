@@ -23,7 +23,7 @@ import (
 type Fleet struct {
 	AgentVersion string  `yaml:"agent_version"` // that agents are to have; empty for any
 	TimeZone     string  `yaml:"time_zone"`     // of the hospitals' weeks, and of quiet hours
-	Metrics      string  `yaml:"metrics"`       // host:port for Prometheus, without authentication; empty for none
+	Metrics      string  `yaml:"metrics"`       // host:port for Prometheus and the probes /healthz and /readyz, without authentication; empty for none
 	Routes       []Route `yaml:"routes"`        // who is told of warnings, by webhook or mail
 }
 

@@ -81,7 +81,7 @@ func TestFollower(t *testing.T) {
 		resumed string // from where each connection went on
 		saved   string
 	}{
-		"the centre was restored": {stream: [][]lookup.Change{{{Missed: true, Lost: time.Now(), Resume: "7.7"}}}, did: "missed,lost", resumed: ",7.7", saved: "7.7"},
+		"the centre was restored":                   {stream: [][]lookup.Change{{{Missed: true, Lost: time.Now(), Resume: "7.7"}}}, did: "missed,lost", resumed: ",7.7", saved: "7.7"},
 		"first start: changes may have been missed": {stream: [][]lookup.Change{{{Missed: true, Resume: "5.5"}}}, did: "missed", resumed: ",5.5", saved: "5.5"},
 		"a change":                            {resume: "5.5", stream: [][]lookup.Change{{{Number: who, Resume: "6.6"}}}, did: "changed", resumed: "5.5,6.6", saved: "6.6"},
 		"a change of a kept answer":           {resume: "5.5", kept: true, stream: [][]lookup.Change{{{Number: who, Resume: "6.6"}}}, did: "changed", resumed: "5.5,6.6", saved: "6.6"},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -21,7 +22,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/store"
 )
 
-// Server answers /metrics on an address of its own, without authentication: it is
+// Server answers /metrics, /healthz and /readyz on an address of its own, without authentication: it is
 // for loopback, or a network that only the monitoring reaches.
 type Server struct {
 	listener net.Listener
@@ -33,8 +34,33 @@ const (
 	stopTime   = 3 * time.Second
 )
 
+// Probes tell whether the centre is alive, without which it is to be restarted, and
+// whether it can serve, without which it is to be passed over. An error is shown to
+// whoever asks: it says nothing that is secret.
+type Probes struct {
+	Alive, Ready func(context.Context) error
+}
+
+const probeTime = 5 * time.Second
+
+// answer is 200, or 503 with the reason.
+func answer(probe func(context.Context) error, good string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), probeTime)
+		defer cancel()
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		said := good
+		if err := probe(ctx); err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			said = err.Error()
+		}
+		_, _ = io.WriteString(w, said+"\n")
+	}
+}
+
 // Listen takes the address.
-func Listen(address string, source fleet.Source, counts func() server.Counts, log *slog.Logger) (*Server, error) {
+func Listen(address string, source fleet.Source, counts func() server.Counts, probes Probes, log *slog.Logger) (*Server, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
@@ -43,6 +69,8 @@ func Listen(address string, source fleet.Source, counts func() server.Counts, lo
 	registry.MustRegister(&collector{source: source, counts: counts, log: log}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4, Timeout: scrapeTime}))
+	mux.HandleFunc("GET /healthz", answer(probes.Alive, "alive"))
+	mux.HandleFunc("GET /readyz", answer(probes.Ready, "ready"))
 	return &Server{listener, &http.Server{Handler: mux, ReadHeaderTimeout: scrapeTime, ReadTimeout: scrapeTime, WriteTimeout: 2 * scrapeTime}}, nil
 }
 

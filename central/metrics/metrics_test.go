@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -60,7 +61,30 @@ func (fleet) Uploaded(context.Context) (map[safeguard.ODSCode]time.Time, error) 
 
 func scrape(t *testing.T, f fleet) string {
 	t.Helper()
-	s, err := metrics.Listen("127.0.0.1:0", f, func() server.Counts { return server.Counts{Held: 5, Beats: 7, Replayed: 1} }, slog.New(slog.DiscardHandler))
+	text, status := get(t, f, "/metrics")
+	if status != http.StatusOK {
+		t.Fatal(status)
+	}
+	return text
+}
+
+// probes are those of a centre whose database is away.
+var probes = metrics.Probes{
+	Alive: func(context.Context) error { return nil },
+	Ready: func(context.Context) error { return errors.New("the store does not answer") },
+}
+
+func TestProbes(t *testing.T) {
+	for path, want := range map[string]string{"/healthz": "200 alive\n", "/readyz": "503 the store does not answer\n"} {
+		if text, status := get(t, fleet{}, path); fmt.Sprint(status, " ", text) != want {
+			t.Errorf("%s: %d %q, want %q", path, status, text, want)
+		}
+	}
+}
+
+func get(t *testing.T, f fleet, path string) (text string, status int) {
+	t.Helper()
+	s, err := metrics.Listen("127.0.0.1:0", f, func() server.Counts { return server.Counts{Held: 5, Beats: 7, Replayed: 1} }, probes, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,16 +98,16 @@ func scrape(t *testing.T, f fleet) string {
 		}
 	}()
 	client := http.Client{Timeout: 30 * time.Second}
-	response, err := client.Get("http://" + s.Addr().String() + "/metrics")
+	response, err := client.Get("http://" + s.Addr().String() + path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	text, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK {
-		t.Fatal(response.Status, err)
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return string(text)
+	return string(body), response.StatusCode
 }
 
 func TestMetrics(t *testing.T) {

@@ -65,6 +65,27 @@ func errOtherKeys(have *keys.Ring) error {
 	return fmt.Errorf("it was written under other keys (key ring %s here); want the keys from the same time as the backup, or later", have.ID())
 }
 
+// Ready gives an error that anybody may read unless the database answers, its tables
+// are what this program needs, and the keys are those that it was opened with.
+func (s *DB) Ready(ctx context.Context) error {
+	if err := s.sameKeys(); err != nil {
+		return err
+	}
+	want, err := latestMigration()
+	if err != nil {
+		return err
+	}
+	have := int64(0)
+	err = s.engine.query(ctx, func(row scanner) error { return row.Scan(&have) }, stmt(`SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied`))
+	switch {
+	case err != nil:
+		return errors.New("the store does not answer")
+	case have < want:
+		return fmt.Errorf("the store's tables are of version %d, want %d", have, want)
+	}
+	return nil
+}
+
 // Close waits for what is being written, ends the audit chain, and closes the
 // database.
 func (s *DB) Close() error {

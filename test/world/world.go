@@ -239,6 +239,9 @@ func (w *World) AgentProcess() int { return w.agent.Process.Pid }
 // CentralProcess is the number of the centre's process.
 func (w *World) CentralProcess() int { return w.central.Process.Pid }
 
+// SecondProcess is that of the centre's second process.
+func (w *World) SecondProcess() int { return w.second.Process.Pid }
+
 // KillAgent ends the agent as a power cut does: kill -9.
 func (w *World) KillAgent() error {
 	cmd := w.agent
