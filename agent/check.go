@@ -16,27 +16,22 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/central/client"
+	"github.com/safeguard-edge/safeguard/findings"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 )
 
 // Result is what came of one check.
-type Result string
+type Result = findings.Result
 
 // The results, the worst last.
 const (
-	Pass Result = "pass"
-	Warn Result = "warn"
-	Fail Result = "fail"
+	Pass = findings.Pass
+	Warn = findings.Warn
+	Fail = findings.Fail
 )
 
-// Finding is one line of a check: what was looked at, what came of it, and what
-// to do. There is nothing secret in it, and nothing about a patient.
-type Finding struct {
-	Check  string `json:"check"`
-	Result Result `json:"result"`
-	Text   string `json:"text"`
-	Do     string `json:"do,omitempty"` // where it did not pass
-}
+// Finding is one line of a check.
+type Finding = findings.Finding
 
 // checker looks at everything that an agent depends on.
 type checker struct {

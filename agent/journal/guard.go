@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/disk"
 )
 
 // guard decides whether intake is open. It watches the free space, takes note of
@@ -70,7 +71,7 @@ var errLow = errors.New("too little free")
 // low tells whether the disk has less room than intake needs; more than that is
 // needed to resume. A disk that does not tell has room until a write fails.
 func (g *guard) low(resuming bool) error {
-	free, err := freeSpace(g.dir)
+	free, err := disk.Free(g.dir)
 	if err != nil {
 		return nil
 	}

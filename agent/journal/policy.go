@@ -3,6 +3,8 @@ package journal
 import (
 	"fmt"
 	"time"
+
+	"github.com/safeguard-edge/safeguard/disk"
 )
 
 // Policy is how long and how much the journal keeps, and when it stops intake.
@@ -60,4 +62,4 @@ func (p Policy) Validate() error {
 }
 
 // Free is what may still be written on the disk of dir, in bytes.
-func Free(dir string) (uint64, error) { return freeSpace(dir) }
+func Free(dir string) (uint64, error) { return disk.Free(dir) }

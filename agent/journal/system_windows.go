@@ -8,19 +8,6 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// freeSpace is what this user may still write on the disk of dir, in bytes.
-func freeSpace(dir string) (uint64, error) {
-	path, err := windows.UTF16PtrFromString(dir)
-	if err != nil {
-		return 0, err
-	}
-	var free uint64
-	if err := windows.GetDiskFreeSpaceEx(path, &free, nil, nil); err != nil {
-		return 0, err
-	}
-	return free, nil
-}
-
 // lockRange lies behind what the file holds, so that others can read who has it.
 var lockRange = windows.Overlapped{OffsetHigh: 1}
 

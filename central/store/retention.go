@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/safeguard-edge/safeguard/central/audit"
 )
 
 // RetentionRun is once that Retain was done, and what came of it.
@@ -77,8 +79,11 @@ func (s *DB) NoteRetention(ctx context.Context, run RetentionRun) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.engine.exec(ctx, stmt(`INSERT INTO retention_runs (began, ended, who, rule, removed, failed) VALUES (?, ?, ?, ?, ?, ?)`,
-		millis(run.Began), millis(run.Ended), run.Who, string(rule), string(removed), run.Failed))
+	err = s.alone(ctx, func(ctx context.Context, tx transaction) ([]audit.Entry, error) {
+		_, err := tx.exec(ctx, stmt(`INSERT INTO retention_runs (began, ended, who, rule, removed, failed) VALUES (?, ?, ?, ?, ?, ?)`,
+			millis(run.Began), millis(run.Ended), run.Who, string(rule), string(removed), run.Failed))
+		return nil, err
+	})
 	if err != nil {
 		return fmt.Errorf("note retention: %w", err)
 	}

@@ -189,26 +189,28 @@ var unrun = map[string]string{
 // codes are the exit codes that are right for a command here, by how it begins,
 // where that is not 0 alone.
 var codes = map[string][]int{
-	"safeguard-agent check":               {1, 6},    // the world's sinks and certificates are a test's
-	"safeguard-agent attendances":         {0, 3},    // of today, or none
-	"safeguard-agent attendance close":    {1, 3},    // the example's id is nobody's
-	"safeguard-agent journal list":        {0, 3},    // nothing to list
-	"safeguard-agent journal audit":       {0, 3},    // nothing to list
-	"safeguard-agent journal show 1742":   {0, 1, 3}, // the example's number may be no message's
-	"safeguard-agent journal replay":      {0, 1, 3},
-	"safeguard-agent journal release":     {0, 1, 3},
-	"safeguard-agent journal set-aside":   {1, 3}, // the example's id is no item's
-	"safeguard-agent epr test":            {1},    // the world's EPR keeps no test patient
-	"safeguard-agent epr check":           {0, 3}, // no FHIR server
-	"safeguard-agent epr observed":        {0, 3},
-	"safeguard-agent epr reconcile":       {0, 1, 3, 5, 6},
-	"safeguard-agent keys destroy":        {1},    // the agent runs, and RING is not the ring's name
-	"safeguard-central ca init":           {0, 1}, // there is one since the centre's start
-	"safeguard-central fleet acknowledge": {0, 1}, // the example's number is no warning's
-	"safeguard-central fleet note":        {0, 1},
-	"safeguard-central fleet forget":      {0, 1}, // the example's agent may not have been heard from yet
-	"safeguard-central fleet intend":      {0, 1},
-	"safeguard-central fleet show":        {0, 1}, // the example's agent may not have been heard from yet
+	"safeguard-agent check":                                     {1, 6},    // the world's sinks and certificates are a test's
+	"safeguard-agent attendances":                               {0, 3},    // of today, or none
+	"safeguard-agent attendance close":                          {1, 3},    // the example's id is nobody's
+	"safeguard-agent journal list":                              {0, 3},    // nothing to list
+	"safeguard-agent journal audit":                             {0, 3},    // nothing to list
+	"safeguard-agent journal show 1742":                         {0, 1, 3}, // the example's number may be no message's
+	"safeguard-agent journal replay":                            {0, 1, 3},
+	"safeguard-agent journal release":                           {0, 1, 3},
+	"safeguard-agent journal set-aside":                         {1, 3}, // the example's id is no item's
+	"safeguard-agent epr test":                                  {1},    // the world's EPR keeps no test patient
+	"safeguard-agent epr check":                                 {0, 3}, // no FHIR server
+	"safeguard-agent epr observed":                              {0, 3},
+	"safeguard-agent epr reconcile":                             {0, 1, 3, 5, 6},
+	"safeguard-agent keys destroy":                              {1},    // the agent runs, and RING is not the ring's name
+	"safeguard-central ca init":                                 {0, 1}, // there is one since the centre's start
+	"safeguard-central restore":                                 {1},    // the store is there
+	"safeguard-central restore --config central.yaml --already": {0},
+	"safeguard-central fleet acknowledge":                       {0, 1}, // the example's number is no warning's
+	"safeguard-central fleet note":                              {0, 1},
+	"safeguard-central fleet forget":                            {0, 1}, // the example's agent may not have been heard from yet
+	"safeguard-central fleet intend":                            {0, 1},
+	"safeguard-central fleet show":                              {0, 1}, // the example's agent may not have been heard from yet
 }
 
 // longest finds the entry that begins a command with most of its words.

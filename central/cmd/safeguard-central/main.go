@@ -85,6 +85,8 @@ type commands struct {
 	Erase        eraseCommand        `cmd:"" help:"Remove all that is kept about a person."`
 	Retention    retentionCommands   `cmd:"" help:"What is older than it is to be kept."`
 
+	Check checkCommand `cmd:"" help:"Look at everything that the centre depends on, and say what is wrong and what to do. Exit code 0: all passed, 6: warnings, 1: something fails."`
+
 	Backup  backupCommand  `cmd:"" help:"Write a backup of the store, while the centre runs. The keys are not in it: back them up elsewhere."`
 	Restore restoreCommand `cmd:"" help:"Put a backup in the place of the store, while no centre runs, under the keys that it was written under."`
 
@@ -167,6 +169,8 @@ func do(ctx context.Context, command string, c *commands) (code int, err error) 
 		return 0, c.Erase.run(ctx)
 	case "backup":
 		return 0, c.Backup.run(ctx)
+	case "check":
+		return c.Check.run(ctx)
 	case "restore":
 		return 0, c.Restore.run(ctx)
 	case "retention":
