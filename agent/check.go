@@ -61,9 +61,9 @@ func Check(ctx context.Context, file string, say func(Finding) error) error {
 		err = c.CheckMessages()
 	}
 	if err != nil {
-		return say(Finding{"configuration", Fail, err.Error(), "correct the file; safeguard-agent config check looks at it alone"})
+		return say(Finding{Check: "configuration", Result: Fail, Text: err.Error(), Do: "correct the file; safeguard-agent config check looks at it alone"})
 	}
-	if err := say(Finding{"configuration", Pass, file + " is valid", ""}); err != nil {
+	if err := say(Finding{Check: "configuration", Result: Pass, Text: file + " is valid"}); err != nil {
 		return err
 	}
 	var told error // by say
@@ -125,7 +125,7 @@ func (k checker) atStart(ctx context.Context, log *slog.Logger) {
 
 func (k *checker) add(check string, r Result, text, do string) {
 	if k.err == nil {
-		k.err = k.say(Finding{check, r, text, do})
+		k.err = k.say(Finding{Check: check, Result: r, Text: text, Do: do})
 	}
 }
 
