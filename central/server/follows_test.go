@@ -30,6 +30,8 @@ func (l *changeLog) LastChange(_ context.Context, by time.Time) (last store.Chan
 	return last, nil
 }
 
+func (l *changeLog) PutBackTo(context.Context) (time.Time, error) { return time.Time{}, nil }
+
 func (l *changeLog) Changed(_ context.Context, after store.ChangePoint, limit int, _ time.Time) ([]store.Changed, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
