@@ -38,7 +38,7 @@ deps: ## install what tests and generated code need beyond Go and make (Debian, 
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev protobuf-compiler libprotobuf-dev mosquitto poppler-utils postgresql e2fsprogs mount \
 	  cpio faketime msitools osslsigncode rpm rpm2cpio unzip wixl zip systemd procps util-linux chromium
 	command -v npm >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm
-	for p in central/web page/pagetest; do npm install --prefix $$p/testdata/browser --no-package-lock --no-audit --no-fund --ignore-scripts --silent; done
+	npm install --prefix page/pagetest/testdata/browser --no-package-lock --no-audit --no-fund --ignore-scripts --silent
 	$(MAKE) --no-print-directory $(PEERS)
 
 bench: build ## measure; prints a table and writes bench.json (ONLY=regexp runs a part)

@@ -79,14 +79,8 @@ func (w *Web) beside(path string) {
 
 // validate names the first key that can not work. Files are not read.
 func (w Web) validate() error {
-	if _, port, err := net.SplitHostPort(w.Listen); w.Listen != "" && (err != nil || port == "") {
-		return fmt.Errorf("web.listen: %q, want host:port such as 0.0.0.0:7444", w.Listen)
-	}
-	switch {
-	case (w.Certificate == "") != (w.Key == ""):
-		return errors.New("web.certificate, web.key: want both, or neither for the centre's own")
-	case w.Idle < time.Minute || w.Absolute < w.Idle:
-		return fmt.Errorf("web.idle, web.absolute: %v, %v, want at least a minute, and not less than that", w.Idle, w.Absolute)
+	if err := checkPages(w.Listen, w.Certificate, w.Key, w.Idle, w.Absolute); err != nil {
+		return fmt.Errorf("web.%w", err)
 	}
 	if w.OIDC != nil {
 		if err := w.OIDC.validate(); err != nil {
@@ -96,28 +90,52 @@ func (w Web) validate() error {
 	return nil
 }
 
+// checkPages tells what is wrong with how pages are served, if so.
+func checkPages(listen, certificate, key string, idle, absolute time.Duration) error {
+	if _, port, err := net.SplitHostPort(listen); listen != "" && (err != nil || port == "") {
+		return fmt.Errorf("listen: %q, want host:port such as 0.0.0.0:7444", listen)
+	}
+	switch {
+	case (certificate == "") != (key == ""):
+		return errors.New("certificate, key: want both, or neither for the centre's own")
+	case idle < time.Minute || absolute < idle:
+		return fmt.Errorf("idle, absolute: %v, %v, want at least a minute, and not less than that", idle, absolute)
+	}
+	return nil
+}
+
 func (o OIDC) validate() error {
+	if err := checkProvider(o.Name, o.ClientID, o.Issuer, o.Origin); err != nil {
+		return err
+	}
+	if o.RoleClaim == "" {
+		return errors.New("role_claim: missing, want the claim that gives the role, such as groups")
+	}
+	if len(o.Roles.byValue()) == 0 {
+		return errors.New("roles: missing, want the values that give viewer, operator or administrator")
+	}
+	return nil
+}
+
+// checkProvider tells what is wrong with what every provider needs, if so.
+func checkProvider(name, clientID, issuer, origin string) error {
 	for _, f := range []struct{ field, value, want string }{
-		{"name", o.Name, "what operators are to read on the button"},
-		{"client_id", o.ClientID, "what the centre is registered as"},
-		{"role_claim", o.RoleClaim, "the claim that gives the role, such as groups"},
+		{"name", name, "what people are to read on the button"},
+		{"client_id", clientID, "what the centre is registered as"},
 	} {
 		if f.value == "" {
 			return fmt.Errorf("%s: missing, want %s", f.field, f.want)
 		}
 	}
-	for _, f := range []struct{ field, value string }{{"issuer", o.Issuer}, {"origin", o.Origin}} {
+	for _, f := range []struct{ field, value string }{{"issuer", issuer}, {"origin", origin}} {
 		u, err := url.Parse(f.value)
 		local := err == nil && u.Scheme == "http" && f.field == "issuer" && net.ParseIP(u.Hostname()).IsLoopback()
 		if err != nil || u.Host == "" || u.Scheme != "https" && !local {
 			return fmt.Errorf("%s: %q, want an address such as https://%s.example", f.field, f.value, f.field)
 		}
 	}
-	if strings.HasSuffix(o.Origin, "/") {
-		return fmt.Errorf("origin: %q, want it without the last /", o.Origin)
-	}
-	if len(o.Roles.byValue()) == 0 {
-		return errors.New("roles: missing, want the values that give viewer, operator or administrator")
+	if strings.HasSuffix(origin, "/") {
+		return fmt.Errorf("origin: %q, want it without the last /", origin)
 	}
 	return nil
 }
@@ -128,22 +146,14 @@ func (c Config) pages(held store.Store, entrance *identity.Entrance, log *slog.L
 	if c.Web.Listen == "" {
 		return nil, nil
 	}
-	zone, err := time.LoadLocation(c.Fleet.TimeZone)
+	secured, zone, err := c.securePages("web", entrance, c.Web.Certificate, c.Web.Key)
 	if err != nil {
-		return nil, fmt.Errorf("fleet.time_zone: %w", err)
-	}
-	certificate := entrance.Certificate
-	if c.Web.Certificate != "" {
-		certificate = (&pair{certificate: c.Web.Certificate, key: c.Web.Key}).current
-		if _, err := certificate(); err != nil {
-			return nil, fmt.Errorf("web.certificate: %w", err)
-		}
+		return nil, err
 	}
 	config := web.Config{
 		Listen: c.Web.Listen, Store: held, Zone: zone, Runbook: c.Web.Runbook, Log: log,
 		Desk: signin.Desk{Store: held, Limits: signin.Limits{Idle: c.Web.Idle, Absolute: c.Web.Absolute}},
-		TLS: &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate() }},
+		TLS:  secured,
 	}
 	if o := c.Web.OIDC; o != nil {
 		if config.Provider, err = o.provider(); err != nil {
@@ -153,24 +163,54 @@ func (c Config) pages(held store.Store, entrance *identity.Entrance, log *slog.L
 	return web.Listen(config)
 }
 
-func (o OIDC) provider() (*signin.Provider, error) {
-	secret := []byte{}
-	if o.ClientSecretFile != "" {
-		var err error
-		if secret, err = os.ReadFile(o.ClientSecretFile); err != nil {
-			return nil, fmt.Errorf("web.oidc.client_secret_file: %w", err)
+// securePages is how pages are secured, where there is no certificate of their own
+// with that of the entrance, and the zone that they show times in.
+func (c Config) securePages(section string, entrance *identity.Entrance, file, key string) (*tls.Config, *time.Location, error) {
+	zone, err := time.LoadLocation(c.Fleet.TimeZone)
+	if err != nil {
+		return nil, nil, fmt.Errorf("fleet.time_zone: %w", err)
+	}
+	certificate := entrance.Certificate
+	if file != "" {
+		certificate = (&pair{certificate: file, key: key}).current
+		if _, err := certificate(); err != nil {
+			return nil, nil, fmt.Errorf("%s.certificate: %w", section, err)
 		}
 	}
-	return &signin.Provider{
-		Name: o.Name, Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: strings.TrimSpace(string(secret)), Origin: o.Origin,
-		Scopes: o.Scopes, NameClaim: o.NameClaim, RoleClaim: o.RoleClaim, Roles: o.Roles.byValue(),
-	}, nil
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate() }}, zone, nil
+}
+
+func (o OIDC) provider() (*signin.Operators, error) {
+	p, err := provided("web", o.ClientSecretFile, &signin.Provider{Name: o.Name, Issuer: o.Issuer, ClientID: o.ClientID, Origin: o.Origin, Scopes: o.Scopes})
+	return &signin.Operators{Provider: p, NameClaim: o.NameClaim, RoleClaim: o.RoleClaim, Roles: o.Roles.byValue()}, err
+}
+
+// provided is the provider with the client's secret.
+func provided(section, secretFile string, p *signin.Provider) (*signin.Provider, error) {
+	if secretFile == "" {
+		return p, nil
+	}
+	secret, err := os.ReadFile(secretFile)
+	if err != nil {
+		return nil, fmt.Errorf("%s.oidc.client_secret_file: %w", section, err)
+	}
+	p.ClientSecret = strings.TrimSpace(string(secret))
+	return p, nil
 }
 
 // servePages has the pages served until ctx ends.
 func (c Config) servePages(ctx context.Context, pages *web.Server) error {
-	if c.Web.AddressFile != "" {
-		if err := writeWhole(c.Web.AddressFile, pages.Addr().String()+"\n"); err != nil {
+	return serveAt(ctx, c.Web.AddressFile, pages)
+}
+
+// serveAt serves pages, once it has written where they are.
+func serveAt(ctx context.Context, file string, pages interface {
+	Addr() net.Addr
+	Run(ctx context.Context) error
+}) error {
+	if file != "" {
+		if err := writeWhole(file, pages.Addr().String()+"\n"); err != nil {
 			return err
 		}
 	}

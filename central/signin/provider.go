@@ -15,8 +15,6 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
-
-	"github.com/safeguard-edge/safeguard/central/store"
 )
 
 // ErrProvider is wrapped by whatever goes wrong with a provider, and by what it
@@ -29,21 +27,20 @@ const ReturnPath = "/sign-in/returned"
 // providerTime bounds each exchange with the provider.
 const providerTime = 10 * time.Second
 
-// Provider is a provider of OpenID Connect that operators sign in with: by the
+// Provider is a provider of OpenID Connect that people sign in with: by the
 // authorization code flow of OpenID Connect Core 1.0, section 3.1, with PKCE (RFC
 // 7636), state and nonce. It is asked for its keys and addresses when it is first
 // needed, so that the centre starts without it. A Provider must not be copied.
 type Provider struct {
-	Name         string // as operators are to read it
+	Name         string // as people are to read it
 	Issuer       string
 	ClientID     string
 	ClientSecret string // empty for a public client
 	Origin       string // of the pages, as browsers call them: https://fleet.example
 	Scopes       []string
-	NameClaim    string                // whose value is the operator's name
-	RoleClaim    string                // whose value, or whose values, say the role; with dots for what is within
-	Roles        map[string]store.Role // by what the claim has
-	HTTP         *http.Client          // nil for the default
+	AskAgain     bool         // have the provider find out anew who it is, whoever is signed in there: prompt=login (section 3.1.2.1)
+	UserInfo     bool         // ask the UserInfo endpoint (section 5.3) for claims that the token has not
+	HTTP         *http.Client // nil for the default
 
 	mu    sync.Mutex // guards found
 	found *oidc.Provider
@@ -59,7 +56,11 @@ func (p *Provider) Begin(ctx context.Context) (address, flow string, err error) 
 		return "", "", err
 	}
 	state, nonce, verifier := rand.Text(), rand.Text(), oauth2.GenerateVerifier()
-	return config.AuthCodeURL(state, oidc.Nonce(nonce), oauth2.S256ChallengeOption(verifier)), state + "." + nonce + "." + verifier, nil
+	options := []oauth2.AuthCodeOption{oidc.Nonce(nonce), oauth2.S256ChallengeOption(verifier)}
+	if p.AskAgain {
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login"))
+	}
+	return config.AuthCodeURL(state, options...), state + "." + nonce + "." + verifier, nil
 }
 
 func (p *Provider) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -86,63 +87,73 @@ func (p *Provider) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, 
 	}, p.found, nil
 }
 
-// End takes what the browser brings back, and opens a session for whom the
-// provider vouches for, in the highest of the roles that it gives.
-func (p *Provider) End(ctx context.Context, d Desk, flow string, back url.Values, address string, now time.Time) (token string, err error) {
-	operator, err := p.operator(ctx, flow, back)
-	operator.Address, operator.Source = address, p.Issuer
-	if err != nil {
-		refused := d.Refuse(ctx, operator, err.Error())
-		if errors.Is(refused, ErrRefused) {
-			return "", err
-		}
-		return "", refused
-	}
-	return d.Open(ctx, operator, now)
-}
+// Claims are what a provider says of a person.
+type Claims map[string]any
 
-func (p *Provider) operator(ctx context.Context, flow string, back url.Values) (Operator, error) {
-	nobody := Operator{Name: "unknown"}
+// Returned takes what the browser brings back, and gives what the provider says of
+// whom it vouches for. Subject is there in any case, if there is no error.
+func (p *Provider) Returned(ctx context.Context, flow string, back url.Values) (Claims, error) {
 	parts := strings.Split(flow, ".")
 	if len(parts) != 3 || subtle.ConstantTimeCompare([]byte(parts[0]), []byte(back.Get("state"))) != 1 {
-		return nobody, fmt.Errorf("%w: it was not begun in this browser, or too long ago", ErrProvider)
+		return nil, fmt.Errorf("%w: it was not begun in this browser, or too long ago", ErrProvider)
 	}
 	if back.Has("error") {
-		return nobody, fmt.Errorf("%w: it says %.80q", ErrProvider, back.Get("error"))
+		return nil, fmt.Errorf("%w: it says %.80q", ErrProvider, back.Get("error"))
 	}
 	bounded, cancel := p.bounded(ctx)
 	defer cancel()
 	config, found, err := p.config(bounded)
 	if err != nil {
-		return nobody, err
+		return nil, err
 	}
 	exchanged, err := config.Exchange(bounded, back.Get("code"), oauth2.VerifierOption(parts[2]))
 	if err != nil {
-		return nobody, fmt.Errorf("%w: exchange of the code: %w", ErrProvider, withoutBody(err))
+		return nil, fmt.Errorf("%w: exchange of the code: %w", ErrProvider, withoutBody(err))
 	}
 	raw, _ := exchanged.Extra("id_token").(string)
 	verified, err := found.Verifier(&oidc.Config{ClientID: p.ClientID}).Verify(bounded, raw)
 	if err != nil {
-		return nobody, fmt.Errorf("%w: its token: %w", ErrProvider, err)
+		return nil, fmt.Errorf("%w: its token: %w", ErrProvider, err)
 	}
 	if subtle.ConstantTimeCompare([]byte(verified.Nonce), []byte(parts[1])) != 1 {
-		return nobody, fmt.Errorf("%w: its token is of another sign-in", ErrProvider)
+		return nil, fmt.Errorf("%w: its token is of another sign-in", ErrProvider)
 	}
-	claims := map[string]any{}
-	if err := verified.Claims(&claims); err != nil {
-		return nobody, fmt.Errorf("%w: its claims: %w", ErrProvider, err)
+	claims := Claims{}
+	if p.UserInfo {
+		if claims, err = userInfo(bounded, found, config.TokenSource(bounded, exchanged), verified.Subject); err != nil {
+			return nil, err
+		}
 	}
-	o := Operator{Name: verified.Subject}
-	if name, ok := claims[p.NameClaim].(string); ok && name != "" {
-		o.Name = fmt.Sprintf("%s (%s)", name, verified.Subject) // a name alone may be another's
+	if err := verified.Claims(&claims); err != nil { // over what the endpoint said: this is signed
+		return nil, fmt.Errorf("%w: its claims: %w", ErrProvider, err)
 	}
-	for _, value := range values(claims, p.RoleClaim) {
-		o.Role = max(o.Role, p.Roles[value])
+	return claims, nil
+}
+
+func userInfo(ctx context.Context, found *oidc.Provider, token oauth2.TokenSource, subject string) (Claims, error) {
+	info, err := found.UserInfo(ctx, token)
+	if err != nil {
+		return nil, fmt.Errorf("%w: its user info: %w", ErrProvider, err)
 	}
-	if o.Role == store.NoRole {
-		return o, fmt.Errorf("%w: claim %s gives none of the roles", ErrProvider, p.RoleClaim)
+	if info.Subject != subject { // section 5.3.2
+		return nil, fmt.Errorf("%w: its user info is about another person than its token", ErrProvider)
 	}
-	return o, nil
+	claims := Claims{}
+	if err := info.Claims(&claims); err != nil {
+		return nil, fmt.Errorf("%w: its user info: %w", ErrProvider, err)
+	}
+	return claims, nil
+}
+
+// Subject is the provider's own name for the person.
+func (c Claims) Subject() string { return c.Text("sub") }
+
+// Text is the value of a claim that has one text; else empty.
+func (c Claims) Text(claim string) string {
+	if list := c.Texts(claim); len(list) == 1 {
+		return list[0]
+	}
+	return ""
 }
 
 // withoutBody is the error without what the provider answered at length.
@@ -154,28 +165,41 @@ func withoutBody(err error) error {
 	return err
 }
 
-// values are those of a claim: one, or several. A claim such as
+// Texts are the values of a claim: one, or several. A claim such as
 // realm_access.roles is within another; one that has dots in its name is found by
 // all of it.
-func values(claims map[string]any, claim string) []string {
-	value, ok := claims[claim]
-	if head, rest, within := strings.Cut(claim, "."); !ok && within {
-		inner, _ := claims[head].(map[string]any)
-		return values(inner, rest)
-	}
-	switch v := value.(type) {
+func (c Claims) Texts(claim string) (list []string) {
+	switch v := c.find(claim).(type) {
 	case string:
 		return []string{v}
 	case json.Number:
 		return []string{v.String()}
 	case []any:
-		var list []string
 		for _, one := range v {
 			if s, ok := one.(string); ok {
 				list = append(list, s)
 			}
 		}
-		return list
 	}
-	return nil
+	return list
+}
+
+// Within are the claims within a claim that lists several.
+func (c Claims) Within(claim string) (list []Claims) {
+	several, _ := c.find(claim).([]any)
+	for _, one := range several {
+		if inner, ok := one.(map[string]any); ok {
+			list = append(list, inner)
+		}
+	}
+	return list
+}
+
+func (c Claims) find(claim string) any {
+	value, ok := c[claim]
+	if head, rest, within := strings.Cut(claim, "."); !ok && within {
+		inner, _ := c[head].(map[string]any)
+		return Claims(inner).find(rest)
+	}
+	return value
 }

@@ -34,6 +34,21 @@ type Limits struct {
 	Absolute time.Duration // from when it was opened
 }
 
+// Over tells whether a session has ended by now.
+func (l Limits) Over(opened, seen, now time.Time) bool {
+	return now.Sub(opened) >= l.Absolute || now.Sub(seen) >= l.Idle
+}
+
+// Due tells whether it is to be noted by now that a session is used, which need not
+// be with every use.
+func (l Limits) Due(seen, now time.Time) bool { return now.Sub(seen) >= min(seenEach, l.Idle/4) }
+
+// NewToken makes what a browser holds of a session, and what is kept of it.
+func NewToken() (token string, id []byte) {
+	token = rand.Text()
+	return token, TokenID(token)
+}
+
 // How often may be tried within tryWithin, until one succeeds.
 const (
 	tryWithin  = 15 * time.Minute
@@ -139,11 +154,12 @@ func (d Desk) Refuse(ctx context.Context, o Operator, why string) error {
 
 // Open opens a session for an operator of whom it is known who they are.
 func (d Desk) Open(ctx context.Context, o Operator, now time.Time) (token string, err error) {
-	token = rand.Text()
-	return token, d.Store.OpenSession(ctx, store.Session{ID: idOf(token), Name: o.Name, Source: o.Source, Role: o.Role, Opened: now, Seen: now}, o.Who())
+	token, id := NewToken()
+	return token, d.Store.OpenSession(ctx, store.Session{ID: id, Name: o.Name, Source: o.Source, Role: o.Role, Opened: now, Seen: now}, o.Who())
 }
 
-func idOf(token string) []byte {
+// TokenID is what is kept of a session, which opens none.
+func TokenID(token string) []byte {
 	id := sha256.Sum256([]byte(token))
 	return id[:]
 }
@@ -154,16 +170,16 @@ func (d Desk) Session(ctx context.Context, token string, used bool, now time.Tim
 	if token == "" {
 		return store.Session{}, ErrSignedOut
 	}
-	found, err := d.Store.Session(ctx, idOf(token))
+	found, err := d.Store.Session(ctx, TokenID(token))
 	switch {
 	case errors.Is(err, store.ErrNoSession):
 		return store.Session{}, ErrSignedOut
 	case err != nil:
 		return store.Session{}, err
-	case now.Sub(found.Opened) >= d.Limits.Absolute || now.Sub(found.Seen) >= d.Limits.Idle:
+	case d.Limits.Over(found.Opened, found.Seen, now):
 		return store.Session{}, ErrSignedOut
 	}
-	if used && now.Sub(found.Seen) >= min(seenEach, d.Limits.Idle/4) {
+	if used && d.Limits.Due(found.Seen, now) {
 		err = d.Store.SeenSession(ctx, found.ID, now)
 	}
 	return found, err

@@ -27,8 +27,8 @@ func BenchmarkPages(b *testing.B) {
 	} {
 		b.Run(page.name, func(b *testing.B) {
 			for b.Loop() {
-				if got := c.get(in, page.path); got.status != http.StatusOK {
-					b.Fatalf("status %d", got.status)
+				if got := c.get(in, page.path); got.Status != http.StatusOK {
+					b.Fatalf("status %d", got.Status)
 				}
 			}
 		})

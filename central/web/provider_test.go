@@ -1,14 +1,9 @@
 package web_test
 
 import (
-	"bufio"
-	"errors"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -23,31 +18,17 @@ import (
 // provided are pages with a provider of OpenID Connect, a program of its own.
 func provided(t *testing.T) *centre {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("node is not installed: make deps installs it")
-	}
-	folder := filepath.Join("testdata", "browser")
-	if _, err := os.Stat(filepath.Join(folder, "node_modules", "oidc-provider")); errors.Is(err, os.ErrNotExist) {
-		t.Skip("oidc-provider is not there: make deps fetches it")
-	}
-	provider := &signin.Provider{
-		Name: "Example accounts", ClientID: "safeguard-central", ClientSecret: "made-up-client-secret", Scopes: []string{"profile"}, NameClaim: "name", RoleClaim: "realm.groups",
+	provider := &signin.Operators{
+		Provider:  &signin.Provider{Name: "Example accounts", ClientID: pagetest.ClientID, ClientSecret: pagetest.ClientSecret, Scopes: []string{"profile"}},
+		NameClaim: "name", RoleClaim: "realm.groups",
 		Roles: map[string]store.Role{"safeguard-view": store.Viewer, "safeguard-operate": store.Operating},
 	}
 	c := serve(t, func(config *web.Config) { config.Provider = provider })
+	groups := func(list ...string) map[string]any { return map[string]any{"realm": map[string]any{"groups": list}} }
 	provider.Origin = c.url
-	run := exec.Command(node, "provider.mjs", c.url) // it ends with its input
-	run.Dir = folder
-	in, err := run.StdinPipe()
-	must(t, err)
-	out, err := run.StdoutPipe()
-	must(t, err)
-	must(t, run.Start())
-	t.Cleanup(func() { must(t, errors.Join(in.Close(), run.Wait())) })
-	line, err := bufio.NewReader(out).ReadString('\n')
-	must(t, err)
-	provider.Issuer = strings.TrimSpace(line)
+	provider.Issuer = pagetest.Provider(t, c.url, pagetest.People{
+		"vera": groups("staff", "safeguard-view"), "otto": groups("safeguard-view", "safeguard-operate"), "nora": groups("staff"),
+	}, false)
 	return c
 }
 
@@ -58,9 +39,9 @@ func TestSignInByAProvider(t *testing.T) {
 		{"otto", "otto of the tests (otto), operator"},
 	} {
 		ctx := pagetest.Tab(t, 1280, 900)
-		must(t, chromedp.Do(ctx, chromedp.Navigate(c.url+"/authorities"), chromedp.Click(`a.button`), chromedp.WaitVisible(`input[name="login"]`),
-			chromedp.SendKeys(`input[name="login"]`, who.login), chromedp.SendKeys(`input[name="password"]`, "any\r"),
-			chromedp.WaitVisible(`//button[contains(., "Continue")]`), chromedp.Click(`//button[contains(., "Continue")]`), chromedp.WaitVisible("#list")))
+		must(t, chromedp.Do(ctx, chromedp.Navigate(c.url+"/authorities"), chromedp.Click(`a.button`)))
+		must(t, pagetest.SignIn(ctx, who.login))
+		must(t, chromedp.Do(ctx, chromedp.WaitVisible("#list")))
 		if shown, err := chromedp.Run(ctx, chromedp.Text(".out span")); err != nil || shown != who.want {
 			t.Errorf("signed in as %q, %v, want %q, at the page that was wanted", shown, err, who.want)
 		}
@@ -73,9 +54,9 @@ func TestSignInByAProvider(t *testing.T) {
 func TestAProviderWithoutARoleLetsNobodyIn(t *testing.T) {
 	c := provided(t)
 	ctx := pagetest.Tab(t, 1280, 900)
-	must(t, chromedp.Do(ctx, chromedp.Navigate(c.url+"/sign-in"), chromedp.Click(`a.button`), chromedp.WaitVisible(`input[name="login"]`),
-		chromedp.SendKeys(`input[name="login"]`, "nora"), chromedp.SendKeys(`input[name="password"]`, "any\r"),
-		chromedp.WaitVisible(`//button[contains(., "Continue")]`), chromedp.Click(`//button[contains(., "Continue")]`), chromedp.WaitVisible(`.wrong`)))
+	must(t, chromedp.Do(ctx, chromedp.Navigate(c.url+"/sign-in"), chromedp.Click(`a.button`)))
+	must(t, pagetest.SignIn(ctx, "nora"))
+	must(t, chromedp.Do(ctx, chromedp.WaitVisible(`.wrong`)))
 	if trail := c.audited(); !strings.Contains(trail, "gives none of the roles") || !strings.Contains(trail, "nora") {
 		t.Error("the audit does not say who was refused, and why")
 	}
@@ -88,13 +69,13 @@ func TestAReturnThatIsNotOneIsRefused(t *testing.T) {
 	c := provided(t)
 	b := c.browser()
 	begun := c.get(b, "/sign-in/provider?to=/authorities")
-	asked, err := url.Parse(begun.to)
+	asked, err := url.Parse(begun.To)
 	must(t, err)
 	query := asked.Query()
 	if query.Get("code_challenge_method") != "S256" || query.Get("code_challenge") == "" || query.Get("nonce") == "" || query.Get("response_type") != "code" || query.Get("redirect_uri") != c.url+"/sign-in/returned" {
 		t.Errorf("asked with %v, want the code flow with PKCE and nonce", query)
 	}
-	cookie := begun.header.Get("Set-Cookie")
+	cookie := begun.Header.Get("Set-Cookie")
 	if !strings.Contains(cookie, "HttpOnly") || !strings.Contains(cookie, "Secure") {
 		t.Errorf("cookie %q, want it kept from scripts", cookie)
 	}
@@ -119,21 +100,21 @@ func TestAReturnThatIsNotOneIsRefused(t *testing.T) {
 		{"a code that was never given", "?code=made-up&state=" + state, keep()},
 	} {
 		got := c.get(tt.b, "/sign-in/returned"+tt.query)
-		if got.status != http.StatusUnauthorized || strings.Contains(strings.Join(got.header.Values("Set-Cookie"), " "), "__Host-session=") {
-			t.Errorf("%s: status %d, want 401 and no session", tt.name, got.status)
+		if got.Status != http.StatusUnauthorized || strings.Contains(strings.Join(got.Header.Values("Set-Cookie"), " "), "__Host-session=") {
+			t.Errorf("%s: status %d, want 401 and no session", tt.name, got.Status)
 		}
 	}
 }
 
 func TestAProviderThatIsAwayIsSaid(t *testing.T) {
 	c := serve(t, func(config *web.Config) {
-		config.Provider = &signin.Provider{Name: "Example accounts", Issuer: "http://127.0.0.1:1", ClientID: "x", Origin: "https://fleet.example", RoleClaim: "groups"}
+		config.Provider = &signin.Operators{Provider: &signin.Provider{Name: "Example accounts", Issuer: "http://127.0.0.1:1", ClientID: "x", Origin: "https://fleet.example"}, RoleClaim: "groups"}
 	})
 	a, b := c.account("imogen", store.Viewer), c.browser()
-	if got := c.get(b, "/sign-in/provider"); got.status != http.StatusUnauthorized || !strings.Contains(got.body, "Example accounts") {
-		t.Errorf("status %d, want 401 and why", got.status)
+	if got := c.get(b, "/sign-in/provider"); got.Status != http.StatusUnauthorized || !strings.Contains(got.Body, "Example accounts") {
+		t.Errorf("status %d, want 401 and why", got.Status)
 	}
-	if got := c.signIn(b, a, password, a.code(t)); got.status != http.StatusSeeOther {
-		t.Errorf("by an account of the centre: status %d, want to be let in", got.status)
+	if got := c.signIn(b, a, password, a.code(t)); got.Status != http.StatusSeeOther {
+		t.Errorf("by an account of the centre: status %d, want to be let in", got.Status)
 	}
 }

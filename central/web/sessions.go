@@ -33,7 +33,7 @@ func (s *Server) sessionsPage(r *http.Request, now time.Time) (string, any, erro
 		return "", nil, err
 	}
 	for _, session := range list {
-		if now.Sub(session.Opened) < s.Desk.Limits.Absolute && now.Sub(session.Seen) < s.Desk.Limits.Idle {
+		if !s.Desk.Limits.Over(session.Opened, session.Seen, now) {
 			handle := hex.EncodeToString(session.ID)
 			c.Sessions = append(c.Sessions, sessionRow{session, handle, string(session.ID) == string(sessionOf(r).ID)})
 		}

@@ -3,10 +3,8 @@ package web
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/safeguard-edge/safeguard/central/signin"
@@ -17,7 +15,6 @@ import (
 const (
 	sessionCookie = "__Host-session"
 	flowCookie    = "__Host-sign-in"
-	flowTime      = 10 * time.Minute
 )
 
 type sessionKey struct{}
@@ -31,15 +28,7 @@ func sessionOf(r *http.Request) store.Session {
 // operatorOf is who asks, as the audit is to have them.
 func operatorOf(r *http.Request) signin.Operator {
 	session := sessionOf(r)
-	return signin.Operator{Name: session.Name, Source: session.Source, Role: session.Role, Address: address(r)}
-}
-
-func address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
+	return signin.Operator{Name: session.Name, Source: session.Source, Role: session.Role, Address: signin.Address(r)}
 }
 
 // signedIn lets nobody further who is not. What a page asks for by itself does not
@@ -47,14 +36,14 @@ func address(r *http.Request) string {
 func (s *Server) signedIn(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		byItself := r.URL.Path == "/live" || page.Fragment(r)
-		session, err := s.Desk.Session(r.Context(), token(r), !byItself, time.Now())
+		session, err := s.Desk.Session(r.Context(), signin.Token(r, sessionCookie), !byItself, time.Now())
 		switch {
 		case errors.Is(err, signin.ErrSignedOut) && byItself:
 			http.Error(w, err.Error(), http.StatusUnauthorized)
 		case errors.Is(err, signin.ErrSignedOut):
 			to := "/sign-in"
 			if r.Method == http.MethodGet && r.URL.Path != "/" {
-				to += "?to=" + escape(r.URL.RequestURI())
+				to += "?to=" + url.QueryEscape(r.URL.RequestURI())
 			}
 			http.Redirect(w, r, to, http.StatusSeeOther)
 		case err != nil:
@@ -67,16 +56,8 @@ func (s *Server) signedIn(next http.Handler) http.Handler {
 
 // signedOut tells whether who asks is not signed in any more.
 func (s *Server) signedOut(r *http.Request) bool {
-	_, err := s.Desk.Session(r.Context(), token(r), false, time.Now())
+	_, err := s.Desk.Session(r.Context(), signin.Token(r, sessionCookie), false, time.Now())
 	return errors.Is(err, signin.ErrSignedOut)
-}
-
-func token(r *http.Request) string {
-	c, err := r.Cookie(sessionCookie)
-	if err != nil {
-		return ""
-	}
-	return c.Value
 }
 
 // allowed lets nobody further who has not the role.
@@ -99,19 +80,11 @@ type signInForm struct {
 }
 
 func (s *Server) signInForm(to, wrong string) signInForm {
-	form := signInForm{To: within(to), Wrong: wrong}
+	form := signInForm{To: signin.Within(to), Wrong: wrong}
 	if s.Provider != nil {
 		form.Provider = s.Provider.Name
 	}
 	return form
-}
-
-// within is a path of these pages, and never an address elsewhere.
-func within(to string) string {
-	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t") || strings.HasPrefix(to, "/sign-") {
-		return "/"
-	}
-	return to
 }
 
 func (s *Server) signInPage(w http.ResponseWriter, r *http.Request) {
@@ -124,10 +97,10 @@ func (s *Server) drawSignIn(w http.ResponseWriter, r *http.Request, status int, 
 
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	name, to := r.PostFormValue("name"), r.PostFormValue("to")
-	token, err := s.Desk.Account(r.Context(), name, r.PostFormValue("password"), r.PostFormValue("code"), address(r), time.Now())
+	token, err := s.Desk.Account(r.Context(), name, r.PostFormValue("password"), r.PostFormValue("code"), signin.Address(r), time.Now())
 	if err == nil {
-		setSession(w, token)
-		http.Redirect(w, r, within(to), http.StatusSeeOther)
+		signin.KeepToken(w, sessionCookie, token)
+		http.Redirect(w, r, signin.Within(to), http.StatusSeeOther)
 		return
 	}
 	s.notSignedIn(w, r, to, err)
@@ -151,25 +124,17 @@ func (s *Server) notSignedIn(w http.ResponseWriter, r *http.Request, to string, 
 	s.drawSignIn(w, r, status, s.signInForm(to, wrong))
 }
 
-func setSession(w http.ResponseWriter, token string) {
-	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: token, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
-}
-
-func dropCookie(w http.ResponseWriter, name string) {
-	http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1, Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
-}
-
 func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
-	session, err := s.Desk.Session(r.Context(), token(r), false, time.Now())
+	session, err := s.Desk.Session(r.Context(), signin.Token(r, sessionCookie), false, time.Now())
 	if err == nil {
-		operator := signin.Operator{Name: session.Name, Source: session.Source, Role: session.Role, Address: address(r)}
+		operator := signin.Operator{Name: session.Name, Source: session.Source, Role: session.Role, Address: signin.Address(r)}
 		err = s.Store.EndSession(r.Context(), session.ID, operator.Who())
 	}
 	if err != nil && !errors.Is(err, signin.ErrSignedOut) && !errors.Is(err, store.ErrNoSession) {
 		s.broken(w, r, err)
 		return
 	}
-	dropCookie(w, sessionCookie)
+	signin.DropToken(w, sessionCookie)
 	http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
 }
 
@@ -180,30 +145,18 @@ func (s *Server) toProvider(w http.ResponseWriter, r *http.Request) {
 		s.notSignedIn(w, r, r.URL.Query().Get("to"), err)
 		return
 	}
-	http.SetCookie(w, &http.Cookie{Name: flowCookie, Value: flow + "." + escape(within(r.URL.Query().Get("to"))), Path: "/", MaxAge: int(flowTime / time.Second), Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	signin.KeepFlow(w, flowCookie, flow, r.URL.Query().Get("to"))
 	http.Redirect(w, r, address, http.StatusSeeOther)
 }
 
 // fromProvider ends it.
 func (s *Server) fromProvider(w http.ResponseWriter, r *http.Request) {
-	dropCookie(w, flowCookie)
-	var flow, to string
-	if c, err := r.Cookie(flowCookie); err == nil {
-		i := strings.LastIndexByte(c.Value, '.')
-		flow, to = c.Value[:max(0, i)], unescape(c.Value[i+1:])
-	}
-	token, err := s.Provider.End(r.Context(), s.Desk, flow, r.URL.Query(), address(r), time.Now())
+	flow, to := signin.TakeFlow(w, r, flowCookie)
+	token, err := s.Provider.End(r.Context(), s.Desk, flow, r.URL.Query(), signin.Address(r), time.Now())
 	if err != nil {
 		s.notSignedIn(w, r, to, err)
 		return
 	}
-	setSession(w, token)
-	http.Redirect(w, r, within(to), http.StatusSeeOther)
-}
-
-func escape(s string) string { return url.QueryEscape(s) }
-
-func unescape(s string) string {
-	plain, _ := url.QueryUnescape(s)
-	return plain
+	signin.KeepToken(w, sessionCookie, token)
+	http.Redirect(w, r, signin.Within(to), http.StatusSeeOther)
 }

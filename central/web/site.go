@@ -12,6 +12,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/fleet"
+	"github.com/safeguard-edge/safeguard/central/signin"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/page"
 )
@@ -145,5 +146,5 @@ func (s *Server) about(w http.ResponseWriter, r *http.Request, do func(id int64)
 		return
 	}
 	s.fleet.forget()
-	http.Redirect(w, r, within(r.PostFormValue("to"))+"#warning-"+strconv.FormatInt(id, 10), http.StatusSeeOther)
+	http.Redirect(w, r, signin.Within(r.PostFormValue("to"))+"#warning-"+strconv.FormatInt(id, 10), http.StatusSeeOther)
 }

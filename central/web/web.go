@@ -39,9 +39,9 @@ type Config struct {
 	TLS      *tls.Config
 	Store    Store
 	Desk     signin.Desk
-	Provider *signin.Provider // nil where operators have accounts at the centre alone
-	Zone     *time.Location   // that times are shown in
-	Runbook  string           // address of the page that has a section for each warning
+	Provider *signin.Operators // nil where operators have accounts at the centre alone
+	Zone     *time.Location    // that times are shown in
+	Runbook  string            // address of the page that has a section for each warning
 	Log      *slog.Logger
 }
 

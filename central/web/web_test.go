@@ -6,10 +6,8 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -27,6 +25,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/signin"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/web"
+	"github.com/safeguard-edge/safeguard/page/pagetest"
 )
 
 const password = "correct horse battery"
@@ -50,7 +49,7 @@ type centre struct {
 	t     testing.TB
 	store *store.DB
 	url   string
-	log   *locked
+	log   *pagetest.Log
 }
 
 func must(t testing.TB, err error) {
@@ -82,7 +81,7 @@ func openStore(t testing.TB) *store.DB {
 // serve begins to serve pages, and ends with the test.
 func serve(t testing.TB, change func(*web.Config)) *centre {
 	t.Helper()
-	c := &centre{t: t, store: openStore(t), log: &locked{}}
+	c := &centre{t: t, store: openStore(t), log: &pagetest.Log{}}
 	dir := t.TempDir()
 	_, err := identity.WriteDevelopment(dir, identity.Development{})
 	must(t, err)
@@ -108,24 +107,6 @@ func serve(t testing.TB, change func(*web.Config)) *centre {
 	return c
 }
 
-// locked is a log that may be read while it is written.
-type locked struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *locked) Write(text []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(text)
-}
-
-func (l *locked) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 func (c *centre) account(name string, role store.Role) account {
 	c.t.Helper()
 	secret, _, err := signin.NewFactor("Safeguard central", name)
@@ -141,53 +122,19 @@ func (a account) code(t testing.TB) string {
 	return now
 }
 
-// browser is a client with cookies that follows no redirect.
-func (c *centre) browser() *http.Client {
-	jar, _ := cookiejar.New(nil)
-	return &http.Client{
-		Jar: jar, Timeout: time.Minute,
-		Transport:     &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
+func (c *centre) browser() *http.Client { return pagetest.Browser() }
 
-// page is what came of a request.
-type page struct {
-	status int
-	to     string // where it sends
-	header http.Header
-	body   string
-}
-
-func (c *centre) get(b *http.Client, path string) page {
+func (c *centre) get(b *http.Client, path string) pagetest.Page {
 	c.t.Helper()
-	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.url+path, nil)
-	must(c.t, err)
-	return c.do(b, r)
+	return pagetest.Get(c.t, b, c.url+path)
 }
 
-func (c *centre) post(b *http.Client, path string, form url.Values, headers ...string) page {
+func (c *centre) post(b *http.Client, path string, form url.Values, headers ...string) pagetest.Page {
 	c.t.Helper()
-	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.url+path, strings.NewReader(form.Encode()))
-	must(c.t, err)
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	for i := 0; i+1 < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
-	}
-	return c.do(b, r)
+	return pagetest.Post(c.t, b, c.url+path, form, headers...)
 }
 
-func (c *centre) do(b *http.Client, r *http.Request) page {
-	c.t.Helper()
-	answer, err := b.Do(r)
-	must(c.t, err)
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	must(c.t, err)
-	return page{answer.StatusCode, answer.Header.Get("Location"), answer.Header, string(body)}
-}
-
-func (c *centre) signIn(b *http.Client, a account, secret, code string) page {
+func (c *centre) signIn(b *http.Client, a account, secret, code string) pagetest.Page {
 	c.t.Helper()
 	return c.post(b, "/sign-in", url.Values{"name": {a.name}, "password": {secret}, "code": {code}, "to": {"/authorities"}})
 }
@@ -196,8 +143,8 @@ func (c *centre) signIn(b *http.Client, a account, secret, code string) page {
 func (c *centre) in(name string, role store.Role) *http.Client {
 	c.t.Helper()
 	a, b := c.account(name, role), c.browser()
-	if got := c.signIn(b, a, password, a.code(c.t)); got.status != http.StatusSeeOther || got.to != "/authorities" {
-		c.t.Fatalf("sign-in: status %d to %q, want to be sent on", got.status, got.to)
+	if got := c.signIn(b, a, password, a.code(c.t)); got.Status != http.StatusSeeOther || got.To != "/authorities" {
+		c.t.Fatalf("sign-in: status %d to %q, want to be sent on", got.Status, got.To)
 	}
 	return b
 }
@@ -214,8 +161,8 @@ func TestSignIn(t *testing.T) {
 	c := serve(t, nil)
 	a := c.account("imogen", store.Viewer)
 	b := c.browser()
-	if got := c.get(b, "/sites/RX1/RX101?x=1"); got.status != http.StatusSeeOther || got.to != "/sign-in?to=%2Fsites%2FRX1%2FRX101%3Fx%3D1" {
-		t.Errorf("a page for nobody: %d to %q, want the sign-in, with the way back", got.status, got.to)
+	if got := c.get(b, "/sites/RX1/RX101?x=1"); got.Status != http.StatusSeeOther || got.To != "/sign-in?to=%2Fsites%2FRX1%2FRX101%3Fx%3D1" {
+		t.Errorf("a page for nobody: %d to %q, want the sign-in, with the way back", got.Status, got.To)
 	}
 	now := a.code(t)
 	for _, wrong := range []struct {
@@ -229,28 +176,28 @@ func TestSignIn(t *testing.T) {
 		{"nobody's name", account{name: "nobody"}, password, now},
 	} {
 		got := c.signIn(b, wrong.a, wrong.password, wrong.code)
-		if got.status != http.StatusUnauthorized || !strings.Contains(got.body, "Name, password or code is wrong") || len(got.header.Values("Set-Cookie")) > 0 {
-			t.Errorf("%s: status %d, cookies %q, want 401 and the same words for all", wrong.name, got.status, got.header.Values("Set-Cookie"))
+		if got.Status != http.StatusUnauthorized || !strings.Contains(got.Body, "Name, password or code is wrong") || len(got.Header.Values("Set-Cookie")) > 0 {
+			t.Errorf("%s: status %d, cookies %q, want 401 and the same words for all", wrong.name, got.Status, got.Header.Values("Set-Cookie"))
 		}
 	}
 	got := c.signIn(b, a, password, now)
-	cookie := got.header.Get("Set-Cookie")
+	cookie := got.Header.Get("Set-Cookie")
 	for _, want := range []string{"__Host-session=", "Path=/", "HttpOnly", "Secure", "SameSite=Lax"} {
 		if !strings.Contains(cookie, want) {
 			t.Errorf("cookie lacks %s", want)
 		}
 	}
-	if got := c.get(b, "/"); got.status != http.StatusOK || !strings.Contains(got.body, "imogen, viewer") {
-		t.Errorf("signed in: status %d", got.status)
+	if got := c.get(b, "/"); got.Status != http.StatusOK || !strings.Contains(got.Body, "imogen, viewer") {
+		t.Errorf("signed in: status %d", got.Status)
 	}
-	if got := c.signIn(c.browser(), a, password, now); got.status != http.StatusUnauthorized {
-		t.Errorf("a code used twice: status %d, want 401", got.status)
+	if got := c.signIn(c.browser(), a, password, now); got.Status != http.StatusUnauthorized {
+		t.Errorf("a code used twice: status %d, want 401", got.Status)
 	}
-	if got := c.post(b, "/sign-out", nil); got.to != "/sign-in" {
-		t.Errorf("sign-out sends to %q", got.to)
+	if got := c.post(b, "/sign-out", nil); got.To != "/sign-in" {
+		t.Errorf("sign-out sends to %q", got.To)
 	}
-	if got := c.get(b, "/"); got.status != http.StatusSeeOther {
-		t.Errorf("signed out: status %d, want the sign-in", got.status)
+	if got := c.get(b, "/"); got.Status != http.StatusSeeOther {
+		t.Errorf("signed out: status %d, want the sign-in", got.Status)
 	}
 	trail := c.audited()
 	for _, want := range []string{`"act":"signed in","who":{"caller":"operator imogen"`, `"act":"sign-in refused"`, `"act":"session ended"`, "the code was used before"} {
@@ -274,12 +221,12 @@ func TestSignInIsLimited(t *testing.T) {
 	c := serve(t, nil)
 	a, b := c.account("imogen", store.Viewer), c.browser()
 	for n := range 10 {
-		if got := c.signIn(b, a, "wrong", "000000"); got.status != http.StatusUnauthorized {
-			t.Fatalf("attempt %d: status %d, want 401", n+1, got.status)
+		if got := c.signIn(b, a, "wrong", "000000"); got.Status != http.StatusUnauthorized {
+			t.Fatalf("attempt %d: status %d, want 401", n+1, got.Status)
 		}
 	}
-	if got := c.signIn(b, a, password, a.code(t)); got.status != http.StatusTooManyRequests {
-		t.Errorf("one more, and right: status %d, want 429", got.status)
+	if got := c.signIn(b, a, password, a.code(t)); got.Status != http.StatusTooManyRequests {
+		t.Errorf("one more, and right: status %d, want 429", got.Status)
 	}
 }
 
@@ -292,7 +239,7 @@ func TestPagesAreGuarded(t *testing.T) {
 	text := url.Values{"text": {"rung the hospital"}, "to": {"/sites/RX1/RX101"}}
 	for _, tt := range []struct {
 		name string
-		got  page
+		got  pagetest.Page
 		want int
 	}{
 		{"a viewer acknowledges", c.post(viewer, acknowledge, nil), http.StatusForbidden},
@@ -309,18 +256,18 @@ func TestPagesAreGuarded(t *testing.T) {
 		{"a page that is not there", c.get(viewer, "/nowhere"), http.StatusNotFound},
 		{"a file that is not there", c.get(viewer, "/static/nowhere.css"), http.StatusNotFound},
 	} {
-		if tt.got.status != tt.want {
-			t.Errorf("%s: status %d, want %d", tt.name, tt.got.status, tt.want)
+		if tt.got.Status != tt.want {
+			t.Errorf("%s: status %d, want %d", tt.name, tt.got.Status, tt.want)
 		}
 	}
 	if w := c.warning(safeguard.FeedQuiet); !w.Acknowledged.IsZero() || len(w.Notes) > 0 {
 		t.Fatalf("what was refused was done: %+v", w)
 	}
-	if got := c.post(operator, note, text); got.to != fmt.Sprintf("/sites/RX1/RX101#warning-%d", id) {
-		t.Errorf("note: sent to %q, want back", got.to)
+	if got := c.post(operator, note, text); got.To != fmt.Sprintf("/sites/RX1/RX101#warning-%d", id) {
+		t.Errorf("note: sent to %q, want back", got.To)
 	}
-	if got := c.post(operator, acknowledge, url.Values{"to": {"//evil.example/"}}); got.to != fmt.Sprintf("/#warning-%d", id) {
-		t.Errorf("acknowledged: sent to %q, want to stay here", got.to)
+	if got := c.post(operator, acknowledge, url.Values{"to": {"//evil.example/"}}); got.To != fmt.Sprintf("/#warning-%d", id) {
+		t.Errorf("acknowledged: sent to %q, want to stay here", got.To)
 	}
 	if w := c.warning(safeguard.FeedQuiet); w.AcknowledgedBy != "operator otto" || len(w.Notes) != 1 || w.Notes[0].Text != "rung the hospital" || w.Notes[0].By != "operator otto" {
 		t.Errorf("got %+v, want it taken on, with the note", w)
@@ -328,10 +275,10 @@ func TestPagesAreGuarded(t *testing.T) {
 	if trail := c.audited(); !strings.Contains(trail, `"act":"warning acknowledged","who":{"caller":"operator otto","device":"127.0.0.1","role":"operator"}`) {
 		t.Error("the audit does not say who acknowledged, from where and as what")
 	}
-	if got := c.get(viewer, "/sites/RX1/RX101"); strings.Contains(got.body, "Take it on") || !strings.Contains(got.body, "rung the hospital") {
+	if got := c.get(viewer, "/sites/RX1/RX101"); strings.Contains(got.Body, "Take it on") || !strings.Contains(got.Body, "rung the hospital") {
 		t.Error("a viewer is offered what it may not do, or does not see the note")
 	}
-	policy := c.get(viewer, "/").header
+	policy := c.get(viewer, "/").Header
 	if csp := policy.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") || policy.Get("Cache-Control") != "no-store" {
 		t.Errorf("headers %v, want nothing from elsewhere and nothing kept", policy)
 	}
@@ -343,11 +290,11 @@ func TestAnAdministratorEndsASession(t *testing.T) {
 	list, err := c.store.Sessions(t.Context())
 	must(t, err)
 	i := slices.IndexFunc(list, func(s store.Session) bool { return s.Name == "vera" })
-	if got := c.post(administrator, "/sessions/end", url.Values{"session": {fmt.Sprintf("%x", list[i].ID)}}); got.to != "/sessions" {
-		t.Errorf("sent to %q", got.to)
+	if got := c.post(administrator, "/sessions/end", url.Values{"session": {fmt.Sprintf("%x", list[i].ID)}}); got.To != "/sessions" {
+		t.Errorf("sent to %q", got.To)
 	}
-	if got := c.get(viewer, "/"); got.status != http.StatusSeeOther {
-		t.Errorf("status %d, want the sign-in", got.status)
+	if got := c.get(viewer, "/"); got.Status != http.StatusSeeOther {
+		t.Errorf("status %d, want the sign-in", got.Status)
 	}
 }
 
@@ -382,7 +329,7 @@ func TestPagesShowTheFleet(t *testing.T) {
 	c := serve(t, nil)
 	c.fill(time.Now())
 	b := c.in("vera", store.Viewer)
-	all := c.get(b, "/").body
+	all := c.get(b, "/").Body
 	for _, want := range []string{"Ashmere General Hospital", "Borrowdale Infirmary", "no agent", "North", "Coast", "is quiet, and is not at this hour", "and 1 more"} {
 		if !strings.Contains(strings.ToLower(all), strings.ToLower(want)) && want != "no agent" {
 			t.Errorf("the fleet lacks %q", want)
@@ -392,21 +339,21 @@ func TestPagesShowTheFleet(t *testing.T) {
 		t.Error("what needs a person does not come first")
 	}
 	for words, want := range map[string]string{"borrow": "Borrowdale", "rx102": "Ashmere Children", "coast": "Borrowdale"} {
-		found := c.get(b, "/?q="+words).body
+		found := c.get(b, "/?q="+words).Body
 		if !strings.Contains(found, want) || strings.Contains(found, "Ashmere General") {
 			t.Errorf("%q: want %s, and not Ashmere General", words, want)
 		}
 	}
-	if got := c.get(b, "/?q=%3Cscript%3E").body; strings.Contains(got, "<script>") {
+	if got := c.get(b, "/?q=%3Cscript%3E").Body; strings.Contains(got, "<script>") {
 		t.Error("what was looked for is not escaped")
 	}
-	site := c.get(b, "/sites/RX1/RX101").body
+	site := c.get(b, "/sites/RX1/RX101").Body
 	for _, want := range []string{"Agent RX1/a1", "pas", "mllp", "epr", "Certificate", "1.4.0", "<svg", "Values as a table", "https://safeguard.example/runbook#feed-quiet"} {
 		if !strings.Contains(site, want) {
 			t.Errorf("the site's page lacks %q", want)
 		}
 	}
-	authorities := c.get(b, "/authorities").body
+	authorities := c.get(b, "/authorities").Body
 	for _, want := range []string{"Ashmere Council", "25.0 %", "5 of 20"} {
 		if !strings.Contains(authorities, want) {
 			t.Errorf("the authorities' page lacks %q", want)
@@ -435,7 +382,7 @@ func TestALivePageIsTold(t *testing.T) {
 			t.Fatalf("after %q: %v", seen, err)
 		}
 	}
-	if got := c.get(b, "/sites/RX1/RX101?fragment"); strings.Contains(got.body, "<html") || !strings.Contains(got.body, "seen") {
+	if got := c.get(b, "/sites/RX1/RX101?fragment"); strings.Contains(got.Body, "<html") || !strings.Contains(got.Body, "seen") {
 		t.Error("the changing part is not what is wanted: alone, and as it is now")
 	}
 }

@@ -1,4 +1,5 @@
-// Package pagetest looks at pages in a real browser.
+// Package pagetest looks at pages in a real browser, asks for them as one does, and
+// has people sign in with a real provider of OpenID Connect.
 package pagetest
 
 import (
@@ -43,13 +44,18 @@ func Tab(t testing.TB, width, height int64) context.Context {
 // Rules are axe-core's. It skips where they are not.
 func Rules(t testing.TB) string {
 	t.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(here), "testdata", "browser", "node_modules", "axe-core", "axe.min.js"))
+	text, err := os.ReadFile(filepath.Join(browserFolder(), "node_modules", "axe-core", "axe.min.js"))
 	if errors.Is(err, os.ErrNotExist) {
 		t.Skip("axe-core is not there: make deps fetches it")
 	}
 	must(t, err)
 	return string(text)
+}
+
+// browserFolder is of what make deps fetches.
+func browserFolder() string {
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(here), "testdata", "browser")
 }
 
 // Accessible has axe-core look at the page that is shown, by its rules.

@@ -4,15 +4,15 @@
 import http from "node:http";
 import Provider from "oidc-provider";
 
-const [origin] = process.argv.slice(2);
-const groups = { vera: ["staff", "safeguard-view"], otto: ["safeguard-view", "safeguard-operate"], nora: ["staff"] };
+const { origin, id, secret, people, userInfo } = JSON.parse(process.argv[2]);
+const claims = [...new Set(Object.values(people).flatMap(Object.keys))];
 const server = http.createServer().listen(0, "127.0.0.1", () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, {
-    clients: [{ client_id: "safeguard-central", client_secret: "made-up-client-secret", redirect_uris: [origin + "/sign-in/returned"] }],
-    findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, name: id + " of the tests", realm: { groups: groups[id] ?? [] } }) }),
-    claims: { openid: ["sub"], profile: ["name", "realm"] },
-    conformIdTokenClaims: false,
+    clients: [{ client_id: id, client_secret: secret, redirect_uris: [origin + "/sign-in/returned"] }],
+    findAccount: (ctx, sub) => ({ accountId: sub, claims: () => ({ sub, name: sub + " of the tests", ...people[sub] }) }),
+    claims: { openid: ["sub"], profile: ["name", ...claims] },
+    conformIdTokenClaims: userInfo,
     pkce: { required: () => true },
     cookies: { keys: ["made-up-cookie-key"] },
   });
