@@ -115,6 +115,7 @@ type PastAccess struct {
 	SiteName         string
 	Accountable      Accountable
 	Sensitive        bool
+	Viewed           bool // by a member of staff, at At: it is no arrival
 }
 
 // UnknownBecause is the unknown answer.

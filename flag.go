@@ -111,6 +111,7 @@ type Notification struct {
 	Recorded     time.Time // when the centre learnt of it
 	Sensitive    bool      // where the patient is must not be passed on
 	Late         bool      // the centre learnt of it long after the attendance, as after an outage
+	Viewed       bool      // a member of staff looked, at At: Accountable is that person, and Attendance the look, not an arrival
 	Upload       string    // that the flag came from, the latest of several: the authority's sequence number, or else the upload's id; empty where not known
 
 	// Of a correction alone: it takes back the one that it names, whose content it

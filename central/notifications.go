@@ -69,6 +69,9 @@ func remarks(n notice.Notification) string {
 	if n.Corrects != "" {
 		list = append(list, fmt.Sprintf("TAKES BACK %s: %s", n.Corrects, n.CorrectionReason))
 	}
+	if n.Viewed {
+		list = append(list, "VIEWED by a member of staff: no arrival")
+	}
 	if n.Sensitive {
 		list = append(list, "SENSITIVE: do not pass on where")
 	}

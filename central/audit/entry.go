@@ -52,6 +52,11 @@ const (
 	SignInRefused   Act = "sign-in refused"
 	SessionEnded    Act = "session ended"
 
+	StaffSearched      Act = "staff searched" // for a person, by NHS number and date of birth
+	ViewRefused        Act = "view refused"
+	BreakGlassSeen     Act = "break-glass seen" // by the privacy officer
+	BreakGlassReviewed Act = "break-glass reviewed"
+
 	DemographicsImported Act = "demographics imported"
 
 	TokenMade          Act = "enrolment token made"

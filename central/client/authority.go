@@ -142,6 +142,7 @@ func notificationOf(n *flagpb.Notification) (safeguard.Notification, error) {
 		Recorded:    timeOf(n.GetRecordedAt()),
 		Sensitive:   n.GetSensitiveLocation(),
 		Late:        n.GetLate(),
+		Viewed:      n.GetViewed(),
 		Upload:      n.GetUpload(),
 	}
 	var err error

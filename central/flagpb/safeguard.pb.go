@@ -2919,6 +2919,7 @@ type Notification struct {
 	Correction        *Correction            `protobuf:"bytes,14,opt,name=correction,proto3" json:"correction,omitempty"`                                         // set: this takes back an earlier one, whose content it repeats
 	Late              bool                   `protobuf:"varint,15,opt,name=late,proto3" json:"late,omitempty"`                                                    // the centre learnt of it long after the attendance, as after an outage
 	Upload            string                 `protobuf:"bytes,16,opt,name=upload,proto3" json:"upload,omitempty"`                                                 // that the flag came from: its sequence number, or else its id; empty where not known
+	Viewed            bool                   `protobuf:"varint,17,opt,name=viewed,proto3" json:"viewed,omitempty"`                                                // a member of staff looked, at attended_at: accountable is that person, and attendance_id names the look, not an arrival
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -3063,6 +3064,13 @@ func (x *Notification) GetUpload() string {
 		return x.Upload
 	}
 	return ""
+}
+
+func (x *Notification) GetViewed() bool {
+	if x != nil {
+		return x.Viewed
+	}
+	return false
 }
 
 // Correction says what a notification takes back.
@@ -5287,7 +5295,7 @@ const file_safeguard_proto_rawDesc = "" +
 	"\fnotification\x18\x01 \x01(\v2\x1a.safeguard.v1.NotificationR\fnotification\x12C\n" +
 	"\x0facknowledged_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0eacknowledgedAt\x12'\n" +
 	"\x0facknowledged_by\x18\x03 \x01(\tR\x0eacknowledgedBy\x12!\n" +
-	"\fcorrected_by\x18\x04 \x01(\tR\vcorrectedBy\"\x8f\x05\n" +
+	"\fcorrected_by\x18\x04 \x01(\tR\vcorrectedBy\"\xa7\x05\n" +
 	"\fNotification\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -5310,7 +5318,8 @@ const file_safeguard_proto_rawDesc = "" +
 	"correction\x18\x0e \x01(\v2\x18.safeguard.v1.CorrectionR\n" +
 	"correction\x12\x12\n" +
 	"\x04late\x18\x0f \x01(\bR\x04late\x12\x16\n" +
-	"\x06upload\x18\x10 \x01(\tR\x06upload\"\xac\x01\n" +
+	"\x06upload\x18\x10 \x01(\tR\x06upload\x12\x16\n" +
+	"\x06viewed\x18\x11 \x01(\bR\x06viewed\"\xac\x01\n" +
 	"\n" +
 	"Correction\x12'\n" +
 	"\x0fnotification_id\x18\x01 \x01(\tR\x0enotificationId\x126\n" +

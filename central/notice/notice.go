@@ -33,6 +33,7 @@ type Notification struct {
 	Late         bool                   `json:"late"`
 	Sensitive    bool                   `json:"sensitive_location"`
 	Upload       string                 `json:"upload,omitempty"` // that the flag came from
+	Viewed       bool                   `json:"viewed"`           // a member of staff looked, then: it is no arrival
 
 	// Of a correction alone.
 	Corrects         string                     `json:"corrects,omitempty"`
@@ -66,6 +67,7 @@ func Masked(n safeguard.Notification) Notification {
 		Late:             n.Late,
 		Sensitive:        n.Sensitive,
 		Upload:           n.Upload,
+		Viewed:           n.Viewed,
 		Corrects:         n.Corrects,
 		CorrectionReason: n.Reason,
 		CorrectedAt:      n.CorrectedAt.UTC(),
@@ -82,7 +84,7 @@ var Columns = []string{
 
 // added are the columns that came later: a reader that counts finds the others
 // where they were.
-var added = []string{"upload"}
+var added = []string{"upload", "viewed"}
 
 // CSV writes notifications as CSV (RFC 4180), with a header.
 type CSV struct{ w *csv.Writer }
@@ -109,7 +111,7 @@ func (c CSV) Write(n Notification, further ...string) error {
 		n.Accountable, n.Role, n.Attendance.String(), moment(n.AttendedAt), moment(n.RecordedAt), strconv.FormatBool(n.Late),
 		strconv.FormatBool(n.Sensitive), n.Corrects, reason, moment(n.CorrectedAt),
 	}
-	row = append(append(row, further...), n.Upload)
+	row = append(append(row, further...), n.Upload, strconv.FormatBool(n.Viewed))
 	for i := range row {
 		row[i] = inert(row[i])
 	}

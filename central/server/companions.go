@@ -94,6 +94,11 @@ func (s *Server) history(ctx context.Context, q safeguard.Query, site store.Site
 	if !site.Policy.History || q.Purpose == safeguard.Refresh {
 		return nil, nil
 	}
+	return s.accessesBefore(ctx, q, site)
+}
+
+// accessesBefore is history for whoever may see it.
+func (s *Server) accessesBefore(ctx context.Context, q safeguard.Query, site store.Site) ([]safeguard.PastAccess, error) {
 	accesses, err := s.store.Accesses(ctx, q.Number, historyLength+1)
 	if err != nil {
 		return nil, err
@@ -110,7 +115,7 @@ func (s *Server) history(ctx context.Context, q safeguard.Query, site store.Site
 // pastAccess is an access as the site may see it: of another site's whose
 // location is sensitive, nothing that tells the place.
 func (s *Server) pastAccess(a store.Access, to store.Site) safeguard.PastAccess {
-	out := safeguard.PastAccess{At: a.At, Setting: a.Setting, Sensitive: a.Sensitive}
+	out := safeguard.PastAccess{At: a.At, Setting: a.Setting, Sensitive: a.Sensitive, Viewed: a.Viewed}
 	if a.Sensitive && (a.Organisation != to.Organisation || a.Site != to.Code) {
 		return out
 	}

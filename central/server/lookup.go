@@ -83,7 +83,7 @@ func (s *Server) look(ctx context.Context, l looking) (*flagpb.LookupResponse, e
 		if len(visible) == 0 {
 			history = nil // it is shown beside flags only
 		}
-		d := store.Decision{Look: lookOf(l.id, l.q, l.now, answer, visible)}
+		d := store.Decision{Look: lookedUp(l.id, l.q, l.now, answer, visible)}
 		d.Look.History = len(history)
 		if access = confirmed && l.q.Purpose == safeguard.Unscheduled && notifies(l.site); access {
 			d.Access, d.Owed = true, s.owed(l.q, l.site, visible, l.now)
@@ -187,7 +187,7 @@ func (p Policy) visible(today, born safeguard.Date, all []store.Flag) (show []st
 	return show, len(show) > 0 || !doubt
 }
 
-func lookOf(id identity.Identity, q safeguard.Query, now time.Time, answer string, visible []store.Flag) store.Look {
+func lookedUp(id identity.Identity, q safeguard.Query, now time.Time, answer string, visible []store.Flag) store.Look {
 	return store.Look{
 		Access: store.Access{
 			Number:       q.Number,
@@ -205,6 +205,7 @@ func lookOf(id identity.Identity, q safeguard.Query, now time.Time, answer strin
 		Purpose: q.Purpose,
 		Answer:  answer,
 		Shown:   visible,
+		Born:    q.Born,
 	}
 }
 

@@ -182,6 +182,7 @@ func wireNotification(n safeguard.Notification) *flagpb.Notification {
 		SensitiveLocation: n.Sensitive,
 		Late:              n.Late,
 		Upload:            n.Upload,
+		Viewed:            n.Viewed,
 	}
 	if n.Corrects != "" {
 		out.Correction = &flagpb.Correction{

@@ -41,8 +41,14 @@ func (s *DB) record(ctx context.Context, d Decision) error {
 func (s *DB) fill(w *work, d Decision) error {
 	entry := s.entryOf(d.Look)
 	w.entry = &entry
-	w.asked = &asking{person: w.person, organisation: d.Look.Organisation.String(), site: d.Look.Site.String(), at: millis(d.Look.Recorded)}
-	if !d.Access {
+	if d.BreakGlass != nil {
+		entry.Details = with(entry.Details, "break_glass", "true")
+	}
+	if !d.Look.Viewed { // who looked by hand follows nobody
+		w.asked = &asking{person: w.person, organisation: d.Look.Organisation.String(), site: d.Look.Site.String(), at: millis(d.Look.Recorded)}
+		w.asked.attendedAt, w.asked.attendedAs = s.attendance(d.Look)
+	}
+	if !d.Access && d.BreakGlass == nil {
 		return nil
 	}
 	c, err := s.candidate(w.person, d.Look.Number)
@@ -50,8 +56,34 @@ func (s *DB) fill(w *work, d Decision) error {
 		return err
 	}
 	w.candidate, w.owes = &c, len(d.Owed) > 0
-	w.write = func(k dataKey) ([]statement, error) { return s.access(k, w.person, d.Look, d.Owed) }
+	w.write = func(k dataKey) ([]statement, error) { return s.decision(k, w.person, d) }
 	return nil
+}
+
+// with is the details and one more.
+func with(details map[string]string, name, value string) map[string]string {
+	if details == nil {
+		details = map[string]string{}
+	}
+	details[name] = value
+	return details
+}
+
+// decision is what is written of one, sealed by the person's key.
+func (s *DB) decision(k dataKey, person []byte, d Decision) (statements []statement, err error) {
+	if d.Access {
+		if statements, err = s.access(k, person, d.Look, d.Owed); err != nil {
+			return nil, err
+		}
+	}
+	if d.BreakGlass != nil {
+		insert, err := k.breakGlass(person, *d.BreakGlass)
+		if err != nil {
+			return nil, err
+		}
+		statements = append(statements, insert)
+	}
+	return statements, nil
 }
 
 // entryOf is a look as the audit has it.
@@ -62,7 +94,7 @@ func (s *DB) entryOf(look Look) audit.Entry {
 	}
 	var details map[string]string
 	if look.History > 0 {
-		details = map[string]string{"accesses_shown": strconv.Itoa(look.History)}
+		details = with(details, "accesses_shown", strconv.Itoa(look.History))
 	}
 	return audit.Entry{
 		At:         look.Recorded,
@@ -80,7 +112,7 @@ func (s *DB) entryOf(look Look) audit.Entry {
 	}
 }
 
-// access is what an access writes, sealed by the person's key.
+// access is what an access writes.
 func (s *DB) access(k dataKey, person []byte, look Look, owed []safeguard.Notification) ([]statement, error) {
 	a := look.Access
 	content, err := k.sealAccess(person, a)

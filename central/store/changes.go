@@ -43,18 +43,35 @@ type asking struct {
 	person             []byte
 	organisation, site string
 	at                 int64
+
+	attendedAt *int64 // when the person attended there; nil where that was not said
+	attendedAs []byte // and by which number and date of birth
 }
 
 // oncePer gives the notes by person, organisation and site, in that order, of
-// several the latest.
+// several the latest, with the latest attendance.
 func oncePer(notes []asking) []asking {
 	slices.SortFunc(notes, func(a, b asking) int {
 		return cmp.Or(bytes.Compare(a.person, b.person), strings.Compare(a.organisation, b.organisation), strings.Compare(a.site, b.site), cmp.Compare(b.at, a.at))
 	})
-	return slices.CompactFunc(notes, func(a, b asking) bool {
-		return bytes.Equal(a.person, b.person) && a.organisation == b.organisation && a.site == b.site
-	})
+	once := notes[:0]
+	for _, n := range notes {
+		last := len(once) - 1
+		if last < 0 || !bytes.Equal(once[last].person, n.person) || once[last].organisation != n.organisation || once[last].site != n.site {
+			once = append(once, n)
+		} else if o := &once[last]; n.attendedAt != nil && (o.attendedAt == nil || *o.attendedAt < *n.attendedAt) {
+			o.attendedAt, o.attendedAs = n.attendedAt, n.attendedAs
+		}
+	}
+	return once
 }
+
+// keepAsked is what becomes of a note beside the one that is there: the latest
+// time that the site asked, and the latest attendance.
+const keepAsked = ` ON CONFLICT (person, organisation, site) DO UPDATE SET at = CASE WHEN asked.at < excluded.at THEN excluded.at ELSE asked.at END,
+	attended_as = CASE WHEN excluded.attended_at >= COALESCE(asked.attended_at, excluded.attended_at) THEN excluded.attended_as ELSE asked.attended_as END,
+	attended_at = CASE WHEN excluded.attended_at >= COALESCE(asked.attended_at, excluded.attended_at) THEN excluded.attended_at ELSE asked.attended_at END
+	WHERE asked.at < excluded.at OR excluded.attended_at >= COALESCE(asked.attended_at, excluded.attended_at)`
 
 // logChanges is the last that a transaction does. The log is locked until it has
 // ended, so that positions become visible in their order, and whoever has read up

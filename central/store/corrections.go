@@ -41,13 +41,17 @@ func (s *DB) correct(ctx context.Context, tx transaction, person []byte, c Corre
 	organisation, attendance := c.Author.Organisation.String(), c.Attendance[:]
 	// The marked row keeps a repeat of the lookup waiting, which could owe more
 	// meanwhile; after it, it sees the mark.
-	touched, err := tx.exec(ctx, stmt(`UPDATE lookups SET corrected_at = ?, corrected_as = ?
+	//
+	// Whether the person ever was there is open again until the next lookup: which
+	// attendance was the latest that was said is not known.
+	touched, err := tx.exec(ctx, stmt(`UPDATE asked SET attended_at = NULL, attended_as = NULL WHERE person = ? AND organisation = ?`, person, organisation),
+		stmt(`UPDATE lookups SET corrected_at = ?, corrected_as = ?
 		WHERE organisation = ? AND attendance = ? AND person = ? AND corrected_at IS NULL`,
-		millis(c.Recorded), c.Reason.String(), organisation, attendance, person))
+			millis(c.Recorded), c.Reason.String(), organisation, attendance, person))
 	if err != nil {
 		return safeguard.NotCorrected, nil, err
 	}
-	if touched[0] == 0 {
+	if touched[1] == 0 {
 		done := safeguard.NeverRecorded
 		err := tx.query(ctx, func(scanner) error {
 			done = safeguard.CorrectedAlready

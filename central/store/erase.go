@@ -45,6 +45,7 @@ var ofPersons = []struct{ table, id, but string }{
 	{"changes", "position", " AND position < (SELECT MAX(position) FROM changes)"},
 	{"upload_changes", "position", ""}, // go with the upload's waiting, not by age
 	{"inactive_numbers", "position", ""},
+	{"break_glass", "position", ""}, // go by age once they are reviewed
 }
 
 // withoutRows removes those of the persons of whom nothing else is kept. That
@@ -67,7 +68,7 @@ func (r *Removed) add(table string, n int) {
 	switch table {
 	case "notifications", "inactive_numbers":
 		r.Notifications += n
-	case "lookups":
+	case "lookups", "break_glass":
 		r.Accesses += n
 	case "flags":
 		r.Flags += n
@@ -197,7 +198,7 @@ func heads(ctx context.Context, tx transaction) ([]audit.Head, error) {
 // The zero time keeps everything.
 type Retention struct {
 	ClosedFlags   time.Time // superseded or withdrawn before
-	Accesses      time.Time // recorded before
+	Accesses      time.Time // recorded before; views by break-glass, reviewed before
 	Notifications time.Time // acknowledged before; notices of inactive numbers too
 	Asked         time.Time // asked last before
 	Changes       time.Time // changed before
@@ -223,6 +224,7 @@ func (rule Retention) before() map[string]aged {
 		"changes":       {"at", rule.Changes},
 
 		"inactive_numbers": {"acknowledged_at", rule.Notifications},
+		"break_glass":      {"reviewed_at", rule.Accesses},
 	}
 }
 

@@ -318,11 +318,13 @@ func (e *postgres) noteAsked(notes []asking) []statement {
 	}
 	n := len(notes)
 	persons, organisations, sites, ats := make([][]byte, n), make([]string, n), make([]string, n), make([]int64, n)
+	attended, as := make([]*int64, n), make([][]byte, n)
 	for i, a := range notes {
 		persons[i], organisations[i], sites[i], ats[i] = a.person, a.organisation, a.site, a.at
+		attended[i], as[i] = a.attendedAt, a.attendedAs
 	}
-	return []statement{stmt(`INSERT INTO asked (person, organisation, site, at) SELECT * FROM unnest(?::bytea[], ?::text[], ?::text[], ?::bigint[])
-		ON CONFLICT (person, organisation, site) DO UPDATE SET at = excluded.at WHERE asked.at < excluded.at`, persons, organisations, sites, ats)}
+	return []statement{stmt(`INSERT INTO asked (person, organisation, site, at, attended_at, attended_as)
+		SELECT * FROM unnest(?::bytea[], ?::text[], ?::text[], ?::bigint[], ?::bigint[], ?::bytea[])`+keepAsked, persons, organisations, sites, ats, attended, as)}
 }
 
 // scrub has the rows removed that nobody can see any more. The server's own log

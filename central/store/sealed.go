@@ -89,6 +89,7 @@ type (
 		Role      string                `json:"role"`
 		At        time.Time             `json:"at"`
 		Sensitive bool                  `json:"sensitive"`
+		Viewed    bool                  `json:"viewed,omitempty"`
 	}
 	sealedNotification struct {
 		Number    string                `json:"number"`
@@ -102,6 +103,7 @@ type (
 		At        time.Time             `json:"at"`
 		Sensitive bool                  `json:"sensitive"`
 		Late      bool                  `json:"late,omitempty"`
+		Viewed    bool                  `json:"viewed,omitempty"`
 
 		Corrects    string                     `json:"corrects,omitempty"`
 		Reason      safeguard.CorrectionReason `json:"reason,omitzero"`
@@ -162,6 +164,7 @@ func (k dataKey) sealAccess(person []byte, a Access) ([]byte, error) {
 		Role:      a.Accountable.Role,
 		At:        a.At.UTC(),
 		Sensitive: a.Sensitive,
+		Viewed:    a.Viewed,
 	}, accessAD(person, a.Organisation, a.Attendance))
 }
 
@@ -178,7 +181,7 @@ func (k dataKey) openAccess(person []byte, a Access, sealed []byte) (Access, err
 	a.Number = number
 	a.Site, a.Setting, a.Device = s.Site, s.Setting, s.Device
 	a.Accountable = safeguard.Accountable{Name: s.Name, Role: s.Role}
-	a.At, a.Sensitive = s.At, s.Sensitive
+	a.At, a.Sensitive, a.Viewed = s.At, s.Sensitive, s.Viewed
 	return a, nil
 }
 
@@ -195,6 +198,7 @@ func (k dataKey) sealNotification(n safeguard.Notification) ([]byte, error) {
 		At:        n.At.UTC(),
 		Sensitive: n.Sensitive,
 		Late:      n.Late,
+		Viewed:    n.Viewed,
 
 		Corrects:    n.Corrects,
 		Reason:      n.Reason,
@@ -215,7 +219,7 @@ func (k dataKey) openNotification(n safeguard.Notification, sealed []byte) (safe
 	n.Number, n.Born = number, safeguard.Hide(s.Born)
 	n.Plans, n.Site, n.SiteName, n.Setting = s.Plans, s.Site, s.SiteName, s.Setting
 	n.Accountable = safeguard.Accountable{Name: s.Name, Role: s.Role}
-	n.At, n.Sensitive, n.Late = s.At, s.Sensitive, s.Late
+	n.At, n.Sensitive, n.Late, n.Viewed = s.At, s.Sensitive, s.Late, s.Viewed
 	n.Corrects, n.Reason, n.CorrectedAt = s.Corrects, s.Reason, s.CorrectedAt
 	return n, nil
 }

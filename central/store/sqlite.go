@@ -233,9 +233,10 @@ func (e *sqlite) insertAudit(records []audit.Record) []statement {
 }
 
 func (e *sqlite) noteAsked(notes []asking) []statement {
-	return inserts(`INSERT INTO asked (person, organisation, site, at) VALUES `,
-		` ON CONFLICT (person, organisation, site) DO UPDATE SET at = excluded.at WHERE asked.at < excluded.at`,
-		notes, func(args []any, a asking) []any { return append(args, a.person, a.organisation, a.site, a.at) })
+	return inserts(`INSERT INTO asked (person, organisation, site, at, attended_at, attended_as) VALUES `, keepAsked,
+		notes, func(args []any, a asking) []any {
+			return append(args, a.person, a.organisation, a.site, a.at, a.attendedAt, a.attendedAs)
+		})
 }
 
 // lock has nothing to do where transactions follow one another.

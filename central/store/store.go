@@ -257,6 +257,7 @@ type Store interface {
 	Fleet
 	Commands
 	Operators
+	Staff
 
 	// Close waits for what is being written.
 	Close() error
@@ -287,6 +288,10 @@ type Access struct {
 	At           time.Time // true time of the attendance
 	Recorded     time.Time // when the centre learnt of it
 	Sensitive    bool
+
+	// Viewed says that a member of staff looked by hand, at At: Accountable is that
+	// person, and Attendance names the look.
+	Viewed bool
 }
 
 // Look is one look at one person's flags, for whatever purpose. Only an
@@ -299,6 +304,8 @@ type Look struct {
 	Answer  string // what was said, such as "held"
 	History int    // how many past accesses were shown
 	Shown   []Flag // the flags that were shown
+
+	Born safeguard.Private[safeguard.Date] // that was asked with, zero where none was
 }
 
 // Decision is what is to be recorded of a look: as Settle has it when it is an
@@ -307,6 +314,8 @@ type Decision struct {
 	Look   Look
 	Access bool
 	Owed   []safeguard.Notification // of an access
+
+	BreakGlass *BreakGlass // to be on the privacy officer's list before anything is shown; nil for none
 }
 
 // Which says which of an authority's notifications: those of persons for whom it

@@ -137,13 +137,17 @@ type event struct {
 const (
 	notified  = "attendance.notified"
 	corrected = "attendance.corrected"
+	viewed    = "flags.viewed"
 )
 
 func (t *target) send(ctx context.Context, w store.Waiting) error {
 	n := w.Notification
 	e := event{Type: notified, Timestamp: n.Recorded.UTC(), Data: notice.Of(n)}
-	if n.Corrects != "" {
+	switch {
+	case n.Corrects != "":
 		e.Type = corrected
+	case n.Viewed:
+		e.Type = viewed
 	}
 	body, err := json.Marshal(e)
 	if err != nil {

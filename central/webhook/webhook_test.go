@@ -251,6 +251,21 @@ func TestInOrderSignedAndTaken(t *testing.T) {
 	}
 }
 
+// A system that takes every notification for an arrival takes no look for one.
+func TestALookIsToldFromAnArrival(t *testing.T) {
+	s, r := openStore(t), receive(t, taken)
+	a := access("look 1")
+	a.Viewed = true
+	owed := []safeguard.Notification{{Authority: islington, Number: alice, Born: safeguard.Hide(born), Plans: []safeguard.Plan{safeguard.LookedAfter}, Site: a.Site, Setting: a.Setting, At: a.At, Viewed: true}}
+	if err := s.Settle(t.Context(), store.Look{Access: a, Purpose: safeguard.Unscheduled}, owed); err != nil {
+		t.Fatal(err)
+	}
+	send(t, s, "one", r.target())
+	if came := r.wait(t, 1); came[0].Type != "flags.viewed" || !came[0].Data.Viewed {
+		t.Errorf("came %+v, want a look", came[0])
+	}
+}
+
 // What is not taken is sent again, the same, before anything else.
 func TestNotTakenIsSentAgain(t *testing.T) {
 	s := openStore(t)

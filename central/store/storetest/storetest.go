@@ -52,7 +52,7 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 		{"concurrent callers", concurrent},
 		{"a caller that has gone", gone},
 		{"after closing", afterClosing},
-	}, uploadTests, fleetTests, lookTests, certificateTests, operatorTests) {
+	}, uploadTests, fleetTests, lookTests, certificateTests, operatorTests, staffTests) {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, open(t)) })
 	}
 }
@@ -180,6 +180,7 @@ func notification(a store.Access, authority safeguard.ODSCode) safeguard.Notific
 		Recorded:     a.Recorded,
 		Sensitive:    a.Sensitive,
 		Late:         true,
+		Viewed:       a.Viewed,
 	}
 }
 
@@ -323,7 +324,7 @@ func same(a, b safeguard.Notification) bool {
 	return a.ID == b.ID && a.Authority == b.Authority && a.Number == b.Number && a.Born == b.Born &&
 		slices.Equal(a.Plans, b.Plans) && a.Organisation == b.Organisation && a.Site == b.Site && a.SiteName == b.SiteName &&
 		a.Setting == b.Setting && a.Accountable == b.Accountable && a.Attendance == b.Attendance &&
-		a.At.Equal(b.At) && a.Recorded.Equal(b.Recorded) && a.Sensitive == b.Sensitive && a.Late == b.Late &&
+		a.At.Equal(b.At) && a.Recorded.Equal(b.Recorded) && a.Sensitive == b.Sensitive && a.Late == b.Late && a.Viewed == b.Viewed &&
 		a.Corrects == b.Corrects && a.Reason == b.Reason && a.CorrectedAt.Equal(b.CorrectedAt)
 }
 
