@@ -52,6 +52,7 @@ const (
 	ConfigDiffers      WarningCode = "configuration-differs"
 	UploadLate         WarningCode = "upload-late"
 	RowsRejected       WarningCode = "rows-rejected"
+	BreakGlassWaiting  WarningCode = "break-glass-waiting"
 )
 
 // Severity is how soon a person is needed.
@@ -123,6 +124,7 @@ var declared = []Declared{
 	{ConfigDiffers, Attention, "The agent's configuration is not the one that is intended.", "Compare the two; deploy the intended one, or say that the new one is.", 30 * time.Minute, true},
 	{UploadLate, Attention, "The local authority has not uploaded when it usually has.", "Ask the local authority's system team; answers say meanwhile how old its data are.", 6 * time.Hour, true},
 	{RowsRejected, Attention, "More of the local authority's rows are rejected than before.", "Send its report to the local authority: each row that was not loaded is named in it.", 0, true},
+	{BreakGlassWaiting, Attention, "A view by break-glass, number {part}, waits for the privacy officer.", "The organisation's privacy officer reviews it on the pages for staff, under views by break-glass.", 0, true},
 }
 
 // AllDeclared are the warnings that there can be, in the order of the runbook.

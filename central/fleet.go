@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ type Fleet struct {
 type Route struct {
 	Name     string             `yaml:"name"`     // keep it: what it was told of is kept under it
 	Severity safeguard.Severity `yaml:"severity"` // notice, attention or critical: at least
+	Warnings []string           `yaml:"warnings"` // only these, by code, such as break-glass-waiting; none for all
 	Codes    []string           `yaml:"codes"`    // ODS codes of organisations, sites or local authorities; none for all
 	Quiet    *QuietHours        `yaml:"quiet"`    // hours in which only what is critical is told
 	Webhook  *FleetWebhook      `yaml:"webhook"`
@@ -106,6 +108,9 @@ func (r Route) validate(names map[string]bool, zone *time.Location) error {
 	if _, err := r.codes(); err != nil {
 		return err
 	}
+	if _, err := r.warnings(); err != nil {
+		return err
+	}
 	if _, err := r.Quiet.hours(zone); err != nil {
 		return err
 	}
@@ -119,6 +124,18 @@ func (r Route) validate(names map[string]bool, zone *time.Location) error {
 		}
 	}
 	return nil
+}
+
+// warnings are the codes of those that are told.
+func (r Route) warnings() (codes []safeguard.WarningCode, err error) {
+	for i, text := range r.Warnings {
+		code := safeguard.WarningCode(text)
+		if !slices.ContainsFunc(safeguard.AllDeclared(), func(d safeguard.Declared) bool { return d.Code == code }) {
+			return nil, fmt.Errorf("warnings[%d]: %q, want the code of a warning, such as break-glass-waiting: the runbook has them all", i, text)
+		}
+		codes = append(codes, code)
+	}
+	return codes, nil
 }
 
 func (r Route) codes() (codes []safeguard.ODSCode, err error) {
@@ -164,6 +181,9 @@ func (f Fleet) routes() ([]alarm.Route, error) {
 	for i, r := range f.Routes {
 		route := alarm.Route{Name: r.Name, Severity: r.Severity}
 		route.Codes, err = r.codes()
+		if err == nil {
+			route.Warnings, err = r.warnings()
+		}
 		if err == nil {
 			route.Quiet, err = r.Quiet.hours(zone)
 		}

@@ -42,6 +42,8 @@ type Message struct {
 type Route struct {
 	Name     string
 	Severity safeguard.Severity // at least
+	// Only these warnings; empty for all.
+	Warnings []safeguard.WarningCode
 	// Only what is about one of these organisations, sites or local authorities;
 	// empty for all.
 	Codes   []safeguard.ODSCode
@@ -140,7 +142,7 @@ func (t *Teller) some(ctx context.Context, r Route, now time.Time) error {
 	quiet := r.Quiet.At(now)
 	list = slices.DeleteFunc(list, func(w store.FleetWarning) bool {
 		severity := w.Code.Declared().Severity
-		return severity < r.Severity || quiet && severity < safeguard.Critical || !r.concerns(w.Subject, directory)
+		return severity < r.Severity || len(r.Warnings) > 0 && !slices.Contains(r.Warnings, w.Code) || quiet && severity < safeguard.Critical || !r.concerns(w.Subject, directory)
 	})
 	slices.SortStableFunc(list, func(a, b store.FleetWarning) int {
 		return int(b.Code.Declared().Severity - a.Code.Declared().Severity)

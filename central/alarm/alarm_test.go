@@ -169,11 +169,12 @@ func want(t *testing.T, when string, r *received, lines ...string) {
 func TestRoutesAreToldWhatIsForThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{told: map[string]bool{}}
-		critical, all, ours := &received{}, &received{}, &received{}
+		critical, all, ours, officer := &received{}, &received{}, &received{}, &received{}
 		stop := telling(t, l, "one",
 			alarm.Route{Name: "critical", Severity: safeguard.Critical, Carrier: critical},
 			alarm.Route{Name: "all", Severity: safeguard.Notice, Carrier: all},
-			alarm.Route{Name: "ours", Severity: safeguard.Notice, Codes: []safeguard.ODSCode{code("RX101"), code("906")}, Carrier: ours})
+			alarm.Route{Name: "ours", Severity: safeguard.Notice, Codes: []safeguard.ODSCode{code("RX101"), code("906")}, Carrier: ours},
+			alarm.Route{Name: "officer", Severity: safeguard.Notice, Warnings: []safeguard.WarningCode{safeguard.BreakGlassWaiting}, Codes: []safeguard.ODSCode{code("RX1")}, Carrier: officer})
 		defer stop()
 		synctest.Wait()
 		l.open("agent RX1/a1", safeguard.ClockOff)         // 1
@@ -186,6 +187,11 @@ func TestRoutesAreToldWhatIsForThem(t *testing.T) {
 		want(t, "critical", critical, "opened 2, opened 3")
 		want(t, "all, in one message, the worst first", all, "opened 2, opened 3, opened 1, opened 4, opened 5, opened 6")
 		want(t, "ours", ours, "opened 2, opened 1, opened 4, opened 5")
+		want(t, "officer", officer)
+		l.open("site RX1/RX101", safeguard.BreakGlassWaiting) // 7
+		time.Sleep(20 * time.Second)
+		want(t, "officer", officer, "opened 7")
+		want(t, "all", all, "opened 7")
 		time.Sleep(time.Hour)
 		want(t, "once", critical)
 		l.close(2)

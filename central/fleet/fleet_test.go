@@ -369,6 +369,37 @@ func TestASiteWithoutAnAgent(t *testing.T) {
 	c.want("it is invited only", "")
 }
 
+// Each view by break-glass is a warning of its own, so that each is told, until it is
+// reviewed.
+func TestViewsByBreakGlass(t *testing.T) {
+	c := newCentre(t)
+	n, err := safeguard.ParseNHSNumber("9990000107")
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func(view string) {
+		t.Helper()
+		a := store.Access{Number: n, Organisation: code("RX1"), Attendance: safeguard.NewAttendanceID(code("RX1"), view), Site: code("RX101"), At: c.now, Recorded: c.now, Viewed: true}
+		b := &store.BreakGlass{Organisation: a.Organisation, Site: a.Site, Look: a.Attendance, Number: n, At: c.now}
+		if err := c.store.Look(t.Context(), n, func([]store.Flag) store.Decision { return store.Decision{Look: store.Look{Access: a}, BreakGlass: b} }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.pass(time.Minute)
+	c.want("nobody looked", "")
+	look("one")
+	c.pass(10 * time.Second)
+	c.want("looked at once", "break-glass-waiting 1")
+	look("two")
+	c.pass(10 * time.Second)
+	c.want("looked at twice", "break-glass-waiting 1, break-glass-waiting 2")
+	if err := c.store.ReviewBreakGlass(t.Context(), code("RX1"), 1, store.Review{Finding: store.Justified}, audit.Who{Name: "P Example"}); err != nil {
+		t.Fatal(err)
+	}
+	c.pass(2 * time.Minute)
+	c.want("one was reviewed", "break-glass-waiting 2")
+}
+
 func TestUploadsOfAnAuthority(t *testing.T) {
 	c := newCentre(t)
 	c.mute = true

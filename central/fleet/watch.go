@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
@@ -18,6 +19,7 @@ type Store interface {
 	store.Fleet
 	Uploads(ctx context.Context, which store.UploadFilter) ([]store.Kept, error)
 	Lease(ctx context.Context, name, holder string, d time.Duration) (bool, error)
+	BreakGlassWaiting(ctx context.Context) ([]store.WaitingView, error)
 }
 
 // Policy is what central operations decide.
@@ -66,7 +68,8 @@ type Watcher struct {
 	subjects    map[store.Subject]*subject
 	authorities map[safeguard.ODSCode][]store.Kept // uploads, the latest first
 	uploadsRead time.Time
-	learnt      time.Time // hour
+	views       []store.WaitingView // by break-glass, not reviewed
+	learnt      time.Time           // hour
 }
 
 // watched is an agent as it was last read.
@@ -182,6 +185,9 @@ func (w *Watcher) readAll(ctx context.Context, now time.Time) error {
 		}
 		w.uploadsRead = now
 	}
+	if w.views, err = w.Store.BreakGlassWaiting(ctx); err != nil {
+		return err
+	}
 	open, err := w.Store.FleetWarnings(ctx, store.WarningFilter{Open: true})
 	if err != nil {
 		return err
@@ -229,7 +235,7 @@ func (w *Watcher) judge(ctx context.Context, now time.Time) error {
 		found[aboutAgent(key)] = w.wrongWith(a, now)
 	}
 	for _, s := range w.directory.Sites {
-		found[aboutSite(s)] = unattended(s, organisations[s.Organisation])
+		found[aboutSite(s)] = append(unattended(s, organisations[s.Organisation]), w.unreviewed(s)...)
 	}
 	for _, a := range w.directory.Authorities {
 		found[aboutAuthority(a.Code)] = w.late(a, now)
@@ -326,6 +332,17 @@ func unattended(s store.Site, heard bool) []safeguard.Warning {
 		return nil
 	}
 	return []safeguard.Warning{{Code: safeguard.SiteUnattended, Since: s.Changed, Detail: "stage " + s.Stage.String()}}
+}
+
+// unreviewed are the views from the site that its privacy officer has not reviewed:
+// each a warning, so that each is told.
+func (w *Watcher) unreviewed(s store.Site) (wrong []safeguard.Warning) {
+	for _, v := range w.views {
+		if v.Organisation == s.Organisation && v.Site == s.Code {
+			wrong = append(wrong, safeguard.Warning{Code: safeguard.BreakGlassWaiting, Part: strconv.FormatInt(v.Position, 10), Since: v.At})
+		}
+	}
+	return wrong
 }
 
 // learn takes up the hours that are over, once an hour, and lets go what is old.
