@@ -23,7 +23,7 @@ var layers = [][]string{
 		"cache/sealed", "central/client", "central/store"},
 	{"cache", "agent/journal", "agent/lookup", "agent/status", "agent/support", "agent/control", "hl7adapter/epr", "hl7adapter/explain", "hl7adapter/survey", "central/store/storetest", "central/upload", "central/webhook", "central/fleet", "central/signin"},
 	{"hl7adapter/epr/eprtest", "hl7adapter/epr/fhir", "hl7adapter/epr/cdshooks", "agent/pipeline", "agent/statuspage", "central/inbox", "central/server", "central/alarm"},
-	{"agent/metrics", "central/web", "central/metrics"},
+	{"agent/metrics", "central/web", "central/staff", "central/metrics"},
 	{"central", "central/conformance"},
 	{"agent"},
 	{"agent/cmd/safeguard-agent", "central/cmd/safeguard-central"},

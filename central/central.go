@@ -76,7 +76,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	}
 
 	// An address of the last run must not be taken for this one's.
-	for _, file := range []string{c.AddressFile, c.Web.AddressFile} {
+	for _, file := range []string{c.AddressFile, c.Web.AddressFile, c.Staff.AddressFile} {
 		if err := os.Remove(file); file != "" && err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("address file: %w", err)
 		}
@@ -107,6 +107,10 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if err != nil {
 		return err
 	}
+	viewing, err := c.staffPages(held, entrance, s, log)
+	if err != nil {
+		return err
+	}
 	teller := &alarm.Teller{Store: held, Holder: holder(), Routes: routes, Log: log}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
@@ -121,6 +125,9 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g.Go(func() error { return retaining{held, c.Retention, holder(), log}.Run(ctx) })
 	if pages != nil {
 		g.Go(func() error { return c.servePages(ctx, pages) })
+	}
+	if viewing != nil {
+		g.Go(func() error { return c.serveStaff(ctx, viewing) })
 	}
 	if shown != nil {
 		g.Go(func() error { return shown.Run(ctx) })

@@ -49,6 +49,8 @@ type Config struct {
 
 	Web Web `yaml:"web"` // the pages that operators see the fleet on
 
+	Staff Staff `yaml:"staff"` // the pages that members of staff view flags on
+
 	// Webhooks are for local authorities that want notifications pushed. Others
 	// pull.
 	Webhooks []Webhook `yaml:"webhooks"`
@@ -138,7 +140,7 @@ type Authority struct {
 // names no files and nobody who may call.
 func DefaultConfig() Config {
 	policy := server.DefaultPolicy()
-	return Config{Listen: ":7443", ProductionChecks: true, Certificates: Certificates{Life: policy.CertificateLife, RenewLapsed: policy.RenewLapsed}, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Retention: defaultRetention(), Fleet: defaultFleet(), Web: defaultWeb(), Log: logging.DefaultConfig(), Traces: tracing.DefaultConfig()}
+	return Config{Listen: ":7443", ProductionChecks: true, Certificates: Certificates{Life: policy.CertificateLife, RenewLapsed: policy.RenewLapsed}, Uploads: Uploads{SnapshotShare: upload.DefaultShare, Poll: 10 * time.Second, Settle: 20 * time.Second}, Policy: defaultPolicy(), Retention: defaultRetention(), Fleet: defaultFleet(), Web: defaultWeb(), Staff: defaultStaff(), Log: logging.DefaultConfig(), Traces: tracing.DefaultConfig()}
 }
 
 // Load reads the file at path over the defaults, and checks what comes of it.
@@ -153,6 +155,7 @@ func Load(path string) (Config, error) {
 	}
 	c.Fleet.beside(path)
 	c.Web.beside(path)
+	c.Staff.beside(path)
 	for i := range c.Webhooks {
 		c.Webhooks[i].beside(path)
 	}
@@ -205,6 +208,9 @@ func (c Config) Validate() error {
 		return err
 	}
 	if err := c.Web.validate(); err != nil {
+		return err
+	}
+	if err := c.Staff.validate(); err != nil {
 		return err
 	}
 	if err := c.Log.Validate(); err != nil {

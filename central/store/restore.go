@@ -138,7 +138,7 @@ func (s *DB) PutBack(ctx context.Context, asOf time.Time, by audit.Who) (Restore
 		}
 		touched, err := tx.exec(ctx,
 			stmt(`UPDATE enrol_tokens SET withdrawn_at = ? WHERE used_at IS NULL AND withdrawn_at IS NULL`, millis(now)),
-			stmt(`DELETE FROM operator_sessions`))
+			stmt(`DELETE FROM operator_sessions`), stmt(`DELETE FROM staff_sessions`))
 		if err != nil {
 			return nil, err
 		}
