@@ -1,5 +1,17 @@
 -- +goose Up
 
+-- What was removed by the rules of retention, and when. It names nobody.
+CREATE TABLE retention_runs (
+	id      bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+	began   bigint NOT NULL,
+	ended   bigint NOT NULL,
+	who     text NOT NULL,
+	rule    text NOT NULL, -- JSON
+	removed text NOT NULL, -- JSON
+	failed  text NOT NULL  -- why it ended early; empty where it did not
+);
+
+
 -- When somebody last attended at the site, as the latest lookup for an attendance
 -- said; refreshes of answers say nothing of that. attended_as is the keyed hash of
 -- the NHS number with the date of birth that it was made with, so that who knows
