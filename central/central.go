@@ -81,7 +81,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 			return fmt.Errorf("address file: %w", err)
 		}
 	}
-	pusher, err := webhook.New(held, holder(), who.directory.Known, targets, log)
+	pusher, err := webhook.New(held, c.holder(), who.directory.Known, targets, log)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if err != nil {
 		return err
 	}
-	watcher, err := c.watcher(held, holder(), log)
+	watcher, err := c.watcher(held, c.holder(), log)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if err != nil {
 		return err
 	}
-	teller := &alarm.Teller{Store: held, Holder: holder(), Routes: routes, Log: log}
+	teller := &alarm.Teller{Store: held, Holder: c.holder(), Routes: routes, Log: log}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return who.Run(ctx) })
@@ -122,7 +122,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g.Go(func() error { return pusher.Run(ctx) })
 	g.Go(func() error { return watcher.Run(ctx) })
 	g.Go(func() error { return teller.Run(ctx) })
-	g.Go(func() error { return retaining{held, c.Retention, holder(), log}.Run(ctx) })
+	g.Go(func() error { return retaining{held, c.Retention, c.holder(), log}.Run(ctx) })
 	if pages != nil {
 		g.Go(func() error { return c.servePages(ctx, pages) })
 	}
@@ -136,7 +136,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	g.Go(func() error { return own.Run(ctx) })
 	if c.Uploads.Folder != "" {
 		folder := &inbox.Inbox{Folder: c.Uploads.Folder, Poll: c.Uploads.Poll, Settle: c.Uploads.Settle,
-			Intake: s.Intake(), Store: held, Holder: holder(), Contact: who.directory.Authority, Log: log}
+			Intake: s.Intake(), Store: held, Holder: c.holder(), Contact: who.directory.Authority, Log: log}
 		g.Go(func() error { return folder.Run(ctx) })
 	}
 	if c.AddressFile != "" {
@@ -174,8 +174,12 @@ func answers(ctx context.Context, address string) error {
 	return nil
 }
 
-// holder names this process among those that share a store.
-func holder() string {
+// holder names this process among those that share a store. An embedded store is
+// of one process: what it held when it was killed is its own again when it is back.
+func (c Config) holder() string {
+	if c.Store.Postgres.DSNFile == "" {
+		return "embedded"
+	}
 	host, _ := os.Hostname()
 	return fmt.Sprintf("process %d on %s, %s", os.Getpid(), host, rand.Text())
 }

@@ -139,7 +139,7 @@ func (c *centre) want(when, want string) {
 // raisedElsewhere are the warnings whose causes other tests make.
 var raisedElsewhere = map[safeguard.WarningCode]func(*testing.T){
 	safeguard.SinkObserving: TestWarningsThatTakeADay, safeguard.VersionBehind: TestWarningsThatTakeADay, safeguard.SiteUnattended: TestASiteWithoutAnAgent,
-	safeguard.UploadLate: TestUploadsOfAnAuthority, safeguard.RowsRejected: TestUploadsOfAnAuthority,
+	safeguard.UploadLate: TestUploadsOfAnAuthority, safeguard.RowsRejected: TestUploadsOfAnAuthority, safeguard.BreakGlassWaiting: TestViewsByBreakGlass,
 }
 
 func TestWarningsOfAnAgent(t *testing.T) {
