@@ -40,7 +40,7 @@ var targets = []struct {
 	unit   string
 	target float64
 }{
-	{"cache: Memory/", "MB", 64},                         // of the whole agent, with 20,000 answers kept
+	{"test/e2e: Idle", "MB", 64},                         // with 20,000 answers kept
 	{"test/e2e: Fleet/agents=1500", "MB", 400},           // of the centre
 	{"test/e2e: Fleet/agents=1500", "s-to-warning", 150}, // from an agent's death; its grace is 120
 	{"hl7adapter/hl7: ReadAttendance/", "allocs/op", 0},

@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent/journal"
+	"github.com/safeguard-edge/safeguard/cache"
 	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/test/hospital"
@@ -89,6 +91,67 @@ func BenchmarkAlert(b *testing.B) {
 }
 
 var alertMeasured, backlogMeasured bool
+
+// BenchmarkIdle measures the memory of an agent that has nothing to do and keeps
+// 20,000 answers for an outage.
+func BenchmarkIdle(b *testing.B) {
+	w := newWorld(b)
+	if err := w.StopAgent(); err != nil {
+		b.Fatal(err)
+	}
+	fillCache(b, w, 20_000)
+	if err := w.StartAgent(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	<-time.After(30 * time.Second) // memory is what it comes to
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(memory(b, w.AgentProcess(), "VmRSS:"), "MB")
+	b.ReportMetric(memory(b, w.AgentProcess(), "RssAnon:"), "MB-of-its-own") // the rest is the program, which the system reads again at need
+	b.ReportMetric(memory(b, w.AgentProcess(), "VmHWM:"), "MB-peak")
+}
+
+// fillCache keeps so many answers for the agent, which does not run: of each ten one
+// with a flag.
+func fillCache(b *testing.B, w *world.World, answers int) {
+	ring, err := keys.Open(w.Path("agent", "keys"), keys.SystemMaster(w.Path("keys", "agent.key")))
+	if err != nil {
+		b.Fatal(err)
+	}
+	policy := cache.DefaultPolicy()
+	policy.Agreement = "for a measurement"
+	kept, err := cache.Open(w.Path("agent", "cache"), ring, policy)
+	if err != nil {
+		b.Fatal(err)
+	}
+	organisation, _ := safeguard.ParseODSCode("RX1")
+	site, _ := safeguard.ParseODSCode("RX101")
+	now := time.Now()
+	for i, n := 0, 0; n < answers; i++ {
+		number, err := safeguard.ParseNHSNumber(fmt.Sprintf("999%07d", i))
+		if err != nil || number == safeguard.TestPatient {
+			continue
+		}
+		n++
+		q := safeguard.Query{Number: number, Born: safeguard.Hide(safeguard.Date{Year: 2015, Month: time.May, Day: 1 + n%28}), Purpose: safeguard.Unscheduled, At: now,
+			Author:     safeguard.Author{Device: "agent", Organisation: organisation, Site: site, Setting: safeguard.EmergencyDepartment},
+			Attendance: safeguard.NewAttendanceID(organisation, fmt.Sprint(n))}
+		a := safeguard.Answer{Status: safeguard.NoneHeld, AsOf: now, Source: safeguard.FromCentre}
+		if n%10 == 0 {
+			a.Status = safeguard.Held
+			a.Flags = []safeguard.Flag{{Plan: safeguard.ChildProtection, Start: safeguard.Date{Year: 2026, Month: time.March, Day: 2},
+				Authority: safeguard.Authority{Code: organisation, Name: "Example Council", EmergencyDutyPhone: "01632 960001"}}}
+		}
+		if err := kept.PutFor(b.Context(), q, a); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if got := kept.Stats().Entries; got != answers {
+		b.Fatalf("%d answers are kept, want %d", got, answers)
+	}
+	if err := kept.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
 
 // BenchmarkBacklog measures an agent that was away while so many registrations
 // waited in its journal: how long from its start until its feed accepts, its
