@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -208,6 +209,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	ready(entries.Alive)
 	g.Go(func() error {
 		look.atStart(ctx, log)
+		debug.FreeOSMemory() // starting takes more than working does
 		return nil
 	})
 	err = g.Wait()

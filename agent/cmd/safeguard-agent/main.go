@@ -81,15 +81,15 @@ func (r run) Run() error {
 }
 
 // modest has rather more collections than more memory, which a hospital's server has
-// other use for: with 20,000 answers kept that is a quarter less, and work that waits
-// is done as fast. The limit bounds what is collected late, not what is needed. The
-// runtime's own variables (GOGC, GOMEMLIMIT) come first.
+// other use for. The limit bounds what is collected late, not what is needed: when
+// much waits, it costs processor time. The runtime's own variables (GOGC, GOMEMLIMIT)
+// come first.
 func modest() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(40 << 20)
+		debug.SetMemoryLimit(28 << 20)
 	}
 }
 
