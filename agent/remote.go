@@ -9,12 +9,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/disk"
 )
 
 // Remote says what central operations may ask the agent to do. There is nothing
@@ -184,19 +184,7 @@ func (r *remote) begin(c safeguard.RemoteCommand, now time.Time) (before bool, e
 	if text, err = json.Marshal(known); err != nil {
 		return false, err
 	}
-	if err := os.MkdirAll(filepath.Dir(r.file), 0o700); err != nil {
-		return false, err
-	}
-	aside := r.file + ".new"
-	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return false, err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return false, err
-	}
-	return false, os.Rename(aside, r.file)
+	return false, disk.Replace(r.file, text)
 }
 
 // named is the agent as its certificate names it.

@@ -1,6 +1,6 @@
 //go:build !windows
 
-// Package disk tells how much room there is.
+// Package disk tells how much room there is, and writes what must be whole.
 package disk
 
 import "golang.org/x/sys/unix"

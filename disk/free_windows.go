@@ -1,4 +1,4 @@
-// Package disk tells how much room there is.
+// Package disk tells how much room there is, and writes what must be whole.
 package disk
 
 import "golang.org/x/sys/windows"

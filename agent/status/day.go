@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/disk"
 )
 
 // current is the column of the moment. The caller holds mu.
@@ -127,28 +127,12 @@ func (r *Reporter) save() time.Duration {
 	r.mu.Unlock()
 	began := time.Now()
 	if err == nil {
-		err = writeSynced(r.agent.File, text)
+		err = disk.Replace(r.agent.File, text)
 	}
 	if err != nil {
 		r.log.Debug("last day not written", "err", err)
 	}
 	return time.Since(began)
-}
-
-func writeSynced(path string, text []byte) (err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	aside := path + ".new"
-	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(aside, path)
 }
 
 // load reads what was kept, as far as it is of the last day.

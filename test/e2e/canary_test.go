@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -745,19 +744,12 @@ func (s *scenario) shown(ctx context.Context, metrics string) {
 func (s *scenario) bundle(ctx context.Context, name string) {
 	s.Helper()
 	s.agent(ctx, "support", "bundle", "--output", s.w.Path(name))
-	packed, err := zip.OpenReader(s.w.Path(name))
-	s.must(err)
-	defer packed.Close()
-	if len(packed.File) < 5 {
-		s.Errorf("%s has %d files", name, len(packed.File))
+	files := unpacked(s.T, s.w.Path(name))
+	if len(files) < 5 {
+		s.Errorf("%s has %d files", name, len(files))
 	}
-	for _, f := range packed.File {
-		in, err := f.Open()
-		s.must(err)
-		text, err := io.ReadAll(in)
-		_ = in.Close()
-		s.must(err)
-		s.note(name+" "+f.Name, string(text))
+	for file, text := range files {
+		s.note(name+" "+file, text)
 	}
 }
 

@@ -50,14 +50,17 @@ func bundle(t *testing.T, w *world.World, name string) map[string]string {
 	if _, err := w.Run(t.Context(), "safeguard-agent", "support", "bundle", "--config", w.Path("agent.yaml"), "--output", w.Path(name)); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(w.Path(name))
+	return unpacked(t, w.Path(name))
+}
+
+// unpacked gives the files of a bundle.
+func unpacked(t *testing.T, path string) map[string]string {
+	t.Helper()
+	archive, err := zip.OpenReader(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive, err := zip.NewReader(bytes.NewReader(text), int64(len(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	defer archive.Close()
 	files := map[string]string{}
 	for _, f := range archive.File {
 		in, err := f.Open()
