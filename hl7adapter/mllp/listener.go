@@ -63,14 +63,16 @@ func (l *Listener) Run(ctx context.Context, accept feed.Accept) error {
 	ctx, cancel := context.WithCancel(ctx)
 	accept, undrain := feed.Drain(ctx, l.config.Drain, accept)
 	defer undrain()
-	defer context.AfterFunc(ctx, func() { l.listener.Close() })()
-	defer l.listener.Close()
 
 	intake := feed.NewIntake(l.config.Name, l.config.Policy, accept, &l.counters, l.log)
 	limits := l.config.limits()
 	places := make(chan struct{}, l.config.MaxConnections)
 	var wg sync.WaitGroup
 	defer func() { cancel(); wg.Wait() }()
+	wg.Go(func() { // waited for: who takes the address over finds it free
+		<-ctx.Done()
+		l.listener.Close()
+	})
 	l.log.Info("listening", "address", l.Addr().String(), "tls", l.tls != nil)
 	for {
 		conn, err := l.accept(ctx)

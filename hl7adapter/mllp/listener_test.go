@@ -285,6 +285,25 @@ func TestListenerStopsWhileIdle(t *testing.T) {
 	}
 }
 
+// Who takes the address over must not find it held by a close under way.
+func TestListenerHasLetGoWhenRunReturns(t *testing.T) {
+	c := testConfig()
+	for i := range 300 {
+		l, err := Listen(c, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatalf("time %d: %v", i, err)
+		}
+		c.Address = l.Addr().String()
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- l.Run(ctx, newDisk().accept) }()
+		stop()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestListenerRejectsTooLong(t *testing.T) {
 	c := testConfig()
 	c.MaxFrame = 4 << 10

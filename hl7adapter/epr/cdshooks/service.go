@@ -94,7 +94,7 @@ func (s *Service) State() (epr.State, Stats) {
 	return state, asked
 }
 
-// Run answers until ctx ends.
+// Run answers until ctx ends, and ends what it is answering then.
 func (s *Service) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /cds-services", s.discover)
@@ -104,13 +104,18 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	server := &http.Server{Handler: http.TimeoutHandler(mux, s.config.Timeout, ""), ReadTimeout: s.config.Timeout, WriteTimeout: 2 * s.config.Timeout,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
 		end, cancel := context.WithTimeout(context.Background(), s.config.Timeout)
 		defer cancel()
 		_ = server.Shutdown(end)
 	})
-	defer stop()
-	if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+	err := server.Serve(s.listener)
+	if !stop() {
+		<-stopped // the answers in hand
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve CDS Hooks: %w", err)
 	}
 	return nil
