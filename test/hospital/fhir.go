@@ -33,11 +33,11 @@ func (f *FHIR) Patient(id, nhs, mrn, born string) {
 		map[string]any{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": nhs}, map[string]any{"system": "urn:mrn", "value": mrn}}}
 }
 
-// WithoutSearch takes POST Patient/_search away.
-func (f *FHIR) WithoutSearch() {
+// Searching gives or takes away POST Patient/_search, which a new EPR has.
+func (f *FHIR) Searching(can bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.noSearch = true
+	f.noSearch = !can
 }
 
 // Conflict has the next update meet somebody else's.

@@ -156,8 +156,8 @@ func TestPatientIsFoundAndNeverMade(t *testing.T) {
 		"not there":                          {nil, nil, func(a *safeguard.Alert) { a.Attendance.Patient.Number, _ = safeguard.ParseNHSNumber("9990000360") }, safeguard.Retry, "patient-not-found"},
 		"not there, but by hospital number":  {nil, mrn, func(a *safeguard.Alert) { a.Attendance.Patient.Number, _ = safeguard.ParseNHSNumber("9990000360") }, safeguard.Delivered, ""},
 		"without a number":                   {nil, mrn, func(a *safeguard.Alert) { a.Attendance.Patient.Number = safeguard.NHSNumber{} }, safeguard.Delivered, ""},
-		"no search by POST":                  {func(s *server) { s.WithoutSearch() }, nil, nil, safeguard.Retry, "patient-not-found"},
-		"no search by POST, hospital number": {func(s *server) { s.WithoutSearch() }, mrn, nil, safeguard.Delivered, ""},
+		"no search by POST":                  {func(s *server) { s.Searching(false) }, nil, nil, safeguard.Retry, "patient-not-found"},
+		"no search by POST, hospital number": {func(s *server) { s.Searching(false) }, mrn, nil, safeguard.Delivered, ""},
 		"two of them":                        {func(s *server) { s.Patient("p3", "9990000344", "H9", "2018-11-02") }, nil, nil, safeguard.Refused, "patient-ambiguous"},
 		"other date of birth":                {func(s *server) { s.Patient("p1", "9990000344", "H100001", "2018-11-03") }, nil, nil, safeguard.Refused, "patient-mismatch"},
 		"date of birth not known":            {nil, nil, func(a *safeguard.Alert) { a.Attendance.Patient.Born = safeguard.Private[safeguard.Date]{} }, safeguard.Delivered, ""},
@@ -179,6 +179,9 @@ func TestPatientIsFoundAndNeverMade(t *testing.T) {
 			for _, r := range s.requests {
 				if strings.Contains(r.URL.String(), "9990000") {
 					t.Errorf("an NHS number is in an address: %s", r.URL.Path)
+				}
+				if c.server == nil && strings.Contains(r.URL.String(), "H100001") {
+					t.Errorf("a hospital number is in an address: %s", r.URL.Path)
 				}
 			}
 		})
@@ -322,12 +325,21 @@ func TestWhyThereIsNoToken(t *testing.T) {
 	}
 }
 
+func TestSearchThatComesBackIsUsedAgain(t *testing.T) {
+	s := newServer(t)
+	sink := open(t, s, nil)
+	s.Searching(false)
+	deliver(t, sink, eprtest.Alert(1, safeguard.Raise), safeguard.Retry, "patient-not-found")
+	s.Searching(true)
+	deliver(t, sink, eprtest.Alert(1, safeguard.Raise), safeguard.Delivered, "")
+}
+
 func TestCheckSaysWhatTheServerLacks(t *testing.T) {
 	s := newServer(t)
 	if notes, err := open(t, s, nil).Check(t.Context()); err != nil || len(notes) != 0 {
 		t.Errorf("got %v, want nothing to say: %v", notes, err)
 	}
-	s.WithoutSearch()
+	s.Searching(false)
 	notes, err := open(t, s, func(c *fhir.Config) { c.MRNSystem = "urn:mrn" }).Check(t.Context())
 	if err != nil || len(notes) != 1 || !strings.Contains(notes[0], "by hospital number only") {
 		t.Errorf("got %v, want to hear that the hospital number alone finds patients: %v", notes, err)

@@ -17,7 +17,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
@@ -32,8 +31,6 @@ type Sink struct {
 	zone    *time.Location
 	http    *http.Client
 	tokens  *tokens // nil for none
-
-	unsearchable atomic.Bool // the server has no POST Patient/_search
 }
 
 // New makes a sink. It connects when there is something to send.
@@ -297,25 +294,14 @@ func (d *delivery) patient(ctx context.Context) (id string, err error) {
 	p := d.alert.Attendance.Patient
 	number, mrn := p.Number.Reveal(), p.MRN.Reveal().Value
 	var found []patient
-	if number != "" && d.config.NHSSystem != "" && !d.unsearchable.Load() {
-		form := url.Values{"identifier": {d.config.NHSSystem + "|" + number}}
-		found, err = d.patients(ctx, request{method: http.MethodPost, path: "Patient/_search", form: form, id: d.requestID("patient")},
-			identifier{d.config.NHSSystem, number})
-		if refused := (*refusal)(nil); errors.As(err, &refused) && unsupported(refused.status) {
-			d.unsearchable.Store(true) // an NHS number goes into no address: by hospital number from now on
-			err = nil
-		}
-		if err != nil {
-			return "", err
-		}
+	if number != "" && d.config.NHSSystem != "" {
+		found, err = d.find(ctx, identifier{d.config.NHSSystem, number}, false)
 	}
-	if len(found) == 0 && mrn != "" && d.config.MRNSystem != "" {
-		query := url.Values{"identifier": {d.config.MRNSystem + "|" + mrn}}
-		found, err = d.patients(ctx, request{method: http.MethodGet, path: "Patient?" + query.Encode(), id: d.requestID("patient", "mrn")},
-			identifier{d.config.MRNSystem, mrn})
-		if err != nil {
-			return "", err
-		}
+	if err == nil && len(found) == 0 && mrn != "" && d.config.MRNSystem != "" {
+		found, err = d.find(ctx, identifier{d.config.MRNSystem, mrn}, true)
+	}
+	if err != nil {
+		return "", err
 	}
 	born := p.Born.Reveal().String()
 	switch {
@@ -327,6 +313,22 @@ func (d *delivery) patient(ctx context.Context) (id string, err error) {
 		return "", &stop{safeguard.Refused, "patient-mismatch", "the patient with the identifier has another date of birth"}
 	}
 	return found[0].ID, nil
+}
+
+// find finds patients by an identifier in a request's body, since addresses end up
+// in logs. A server without that search is asked for a hospital's own number by
+// address, and never for an NHS number. That is not remembered: a gateway that is
+// being changed says the same for a while.
+func (d *delivery) find(ctx context.Context, id identifier, local bool) ([]patient, error) {
+	values := url.Values{"identifier": {id.System + "|" + id.Value}}
+	found, err := d.patients(ctx, request{method: http.MethodPost, path: "Patient/_search", form: values, id: d.requestID("patient", id.System)}, id)
+	if refused := (*refusal)(nil); !errors.As(err, &refused) || !unsupported(refused.status) {
+		return found, err
+	}
+	if !local {
+		return nil, nil
+	}
+	return d.patients(ctx, request{method: http.MethodGet, path: "Patient?" + values.Encode(), id: d.requestID("patient", "by address")}, id)
 }
 
 // unsupported is how servers say that they have no such search.
