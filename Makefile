@@ -10,12 +10,13 @@ GO         ?= go
 PROGRAMS   := safeguard-agent safeguard-central
 PLATFORMS  := windows/amd64 linux/amd64 linux/arm64
 PEERS      := test/interop/node_modules/.package-lock.json
+FUZZTIME   ?= 15s
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test deps bench interop lint generate cross packages packages-test clean
+.PHONY: help build demo test fuzz deps bench interop lint generate cross packages packages-test clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -32,6 +33,16 @@ demo: build ## a centre, an agent and a simulated hospital; alerts appear (KEEP=
 test: ## all tests, with the race detector; says what it skips and why
 	@$(GO) build -o bin/report ./test/report
 	@CGO_ENABLED=1 $(GO) test -race -count 1 -timeout 20m -json ./... 2>&1 | bin/report $(if $(CI),--no-skips)
+
+fuzz: ## each fuzz target for 15 s, one after another (FUZZTIME=1m, ONLY=regexp runs a part); keeps what fails in testdata/fuzz
+	@failed=; \
+	while IFS=: read -r file target; do \
+	  package=$${file%/*} target=$${target#func }; \
+	  [[ "$$package $$target" =~ $(or $(ONLY),.) ]] || continue; \
+	  echo "$$package $$target"; \
+	  $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x -parallel 2 "$$package" </dev/null || failed+=" $$package.$$target"; \
+	done < <(grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort); \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 deps: ## install what tests and generated code need beyond Go and make (Debian, as root)
 	apt-get update -qq
