@@ -26,13 +26,6 @@ type request struct {
 	id           string // X-Request-ID, the same for a repeat
 }
 
-// answer is what came of it.
-type answer struct {
-	status   int
-	location string
-	body     []byte // of FHIR, or nothing
-}
-
 // refusal is a status that is no success.
 type refusal struct {
 	status int
@@ -43,28 +36,40 @@ func (r *refusal) Error() string { return fmt.Sprintf("the EPR answered %d", r.s
 
 const longestAnswer = 4 << 20
 
-// call asks the EPR. An error that is no refusal means that it did not answer, or
-// not in FHIR.
-func (s *Sink) call(ctx context.Context, r request) (answer, error) {
+// read asks the EPR for a Bundle.
+func (s *Sink) read(ctx context.Context, r request) (b bundle, err error) {
+	if _, err := s.call(ctx, r, &b); err != nil {
+		return b, err
+	}
+	if b.ResourceType != "Bundle" {
+		return b, errors.New("the answer is no Bundle")
+	}
+	return b, nil
+}
+
+// call asks the EPR, and reads the resource that it answers with, if there is one,
+// into answer, which may be nil. An error that is no refusal means that it did not
+// answer, or not in FHIR.
+func (s *Sink) call(ctx context.Context, r request, answer any) (status int, err error) {
 	if s.tokens == nil {
-		return s.once(ctx, r, "")
+		return s.once(ctx, r, "", answer)
 	}
 	token, err := s.tokens.get(ctx)
 	if err != nil {
-		return answer{}, err
+		return 0, err
 	}
-	a, err := s.once(ctx, r, token)
+	status, err = s.once(ctx, r, token, answer)
 	if refused := (*refusal)(nil); !errors.As(err, &refused) || refused.status != http.StatusUnauthorized {
-		return a, err
+		return status, err
 	}
 	s.tokens.forget(token)
 	if token, err = s.tokens.get(ctx); err != nil {
-		return answer{}, err
+		return 0, err
 	}
-	return s.once(ctx, r, token)
+	return s.once(ctx, r, token, answer)
 }
 
-func (s *Sink) once(ctx context.Context, r request, token string) (answer, error) {
+func (s *Sink) once(ctx context.Context, r request, token string, answer any) (status int, err error) {
 	var body io.Reader
 	kind := "application/fhir+json"
 	switch {
@@ -73,17 +78,17 @@ func (s *Sink) once(ctx context.Context, r request, token string) (answer, error
 	case r.body != nil:
 		raw, err := json.Marshal(r.body)
 		if err != nil {
-			return answer{}, err
+			return 0, err
 		}
 		body = bytes.NewReader(raw)
 	}
 	to, err := s.at(r)
 	if err != nil {
-		return answer{}, err
+		return 0, err
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, to, body)
 	if err != nil {
-		return answer{}, err
+		return 0, err
 	}
 	req.Header.Set("Accept", "application/fhir+json")
 	req.Header.Set("X-Request-ID", r.id)
@@ -98,28 +103,29 @@ func (s *Sink) once(ctx context.Context, r request, token string) (answer, error
 	}
 	res, err := s.http.Do(req)
 	if err != nil {
-		return answer{}, bare(err)
+		return 0, bare(err)
 	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(res.Body, longestAnswer+1))
 	switch {
 	case err != nil:
-		return answer{}, fmt.Errorf("read answer: %w", err)
+		return 0, fmt.Errorf("read answer: %w", err)
 	case len(raw) > longestAnswer:
-		return answer{}, errors.New("read answer: too long")
+		return 0, errors.New("read answer: too long")
 	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return answer{}, refused(res, raw)
+		return 0, refused(res, raw)
 	}
-	if len(bytes.TrimSpace(raw)) > 0 {
-		var any struct {
-			ResourceType string `json:"resourceType"`
-		}
-		if json.Unmarshal(raw, &any) != nil || any.ResourceType == "" {
-			return answer{}, fmt.Errorf("the EPR answered %d with something that is not FHIR", res.StatusCode)
-		}
+	var any struct {
+		ResourceType string `json:"resourceType"`
 	}
-	return answer{res.StatusCode, res.Header.Get("Location"), raw}, nil
+	if answer == nil {
+		answer = &any
+	}
+	if len(bytes.TrimSpace(raw)) > 0 && (json.Unmarshal(raw, answer) != nil || answer == &any && any.ResourceType == "") {
+		return 0, fmt.Errorf("the EPR answered %d with something that is not FHIR", res.StatusCode)
+	}
+	return res.StatusCode, nil
 }
 
 // at is where a request goes. A token and patient data go to the EPR's own host, and

@@ -3,7 +3,6 @@ package fhir
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -52,18 +51,11 @@ func (s *Sink) Alerts(ctx context.Context) ([]safeguard.AlertID, error) {
 	return nil, errors.New("read Flags: the pages do not end")
 }
 
-func (s *Sink) page(ctx context.Context, r request) (b bundle, err error) {
+func (s *Sink) page(ctx context.Context, r request) (bundle, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
 	r.id = uuid("shown", rand.Text())
-	got, err := s.call(ctx, r)
-	if err != nil {
-		return b, err
-	}
-	if err := json.Unmarshal(got.body, &b); err != nil || b.ResourceType != "Bundle" {
-		return b, errors.New("the answer is no Bundle")
-	}
-	return b, nil
+	return s.read(ctx, r)
 }
 
 func (b bundle) next() string {

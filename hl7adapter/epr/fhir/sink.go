@@ -8,6 +8,7 @@
 package fhir
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -15,9 +16,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
@@ -39,7 +43,7 @@ func New(name string, c Config, w epr.Wording, zone *time.Location) (*Sink, erro
 		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = parallel
+	transport.MaxIdleConnsPerHost = 2 * parallel // each delivery asks two things at the same time
 	if c.TLS != nil {
 		u, err := url.Parse(c.Base)
 		if err != nil {
@@ -183,19 +187,28 @@ func (s *Sink) Compare(ctx context.Context, a safeguard.Alert) (differs string, 
 
 // reach makes the EPR show what the alert says, and nothing else of it.
 func (d *delivery) reach(ctx context.Context) error {
-	a := d.alert
-	for _, kind := range d.kinds() {
-		ours, err := d.search(ctx, kind, alertSystem, string(a.ID))
-		if err != nil {
-			return err
+	a, id := d.alert, ""
+	asks, asking := errgroup.WithContext(ctx)
+	asks.Go(func() error {
+		for _, kind := range d.kinds() {
+			ours, err := d.search(asking, kind, alertSystem, string(a.ID))
+			if err != nil {
+				return err
+			}
+			d.ours = append(d.ours, ours...)
 		}
-		d.ours = append(d.ours, ours...)
+		return nil
+	})
+	if a.Action != safeguard.Withdraw {
+		asks.Go(func() (err error) {
+			id, err = d.patient(asking)
+			return err
+		})
+	}
+	if err := asks.Wait(); err != nil {
+		return err
 	}
 	if a.Action != safeguard.Withdraw {
-		id, err := d.patient(ctx)
-		if err != nil {
-			return err
-		}
 		for _, w := range d.wants(a, id) {
 			if err := d.show(ctx, w, id); err != nil {
 				return err
@@ -251,13 +264,9 @@ func (d *delivery) requestID(parts ...string) string {
 // patient.
 func (d *delivery) search(ctx context.Context, kind, system, value string) ([]resource, error) {
 	query := url.Values{"identifier": {system + "|" + value}}
-	got, err := d.call(ctx, request{method: http.MethodGet, path: kind + "?" + query.Encode(), id: d.requestID("search", kind, value)})
+	b, err := d.read(ctx, request{method: http.MethodGet, path: kind + "?" + query.Encode(), id: d.requestID("search", kind, value)})
 	if err != nil {
 		return nil, fmt.Errorf("search %s: %w", kind, err)
-	}
-	var b bundle
-	if err := json.Unmarshal(got.body, &b); err != nil || b.ResourceType != "Bundle" {
-		return nil, fmt.Errorf("search %s: the answer is no Bundle", kind)
 	}
 	var out []resource
 	for _, e := range b.Entry {
@@ -274,18 +283,18 @@ func (d *delivery) search(ctx context.Context, kind, system, value string) ([]re
 }
 
 func parseResource(raw json.RawMessage) (resource, error) {
-	var known struct {
-		ResourceType string       `json:"resourceType"`
-		ID           string       `json:"id"`
-		Meta         meta         `json:"meta"`
-		Identifier   []identifier `json:"identifier"`
-		Status       string       `json:"status"`
+	var r resource
+	err := json.Unmarshal(raw, &r.fields)
+	var m meta
+	for field, to := range map[string]any{"resourceType": &r.kind, "id": &r.id, "meta": &m, "identifier": &r.identifiers, "status": &r.status} {
+		if v, is := r.fields[field]; is {
+			err = errors.Join(err, json.Unmarshal(v, to))
+		}
 	}
-	r := resource{}
-	if err := errors.Join(json.Unmarshal(raw, &known), json.Unmarshal(raw, &r.fields)); err != nil {
-		return r, errors.New("read resource: not what FHIR has")
+	if err != nil {
+		return resource{}, errors.New("read resource: not what FHIR has")
 	}
-	r.kind, r.id, r.version, r.identifiers, r.status = known.ResourceType, known.ID, known.Meta.VersionID, known.Identifier, known.Status
+	r.version = m.VersionID
 	return r, nil
 }
 
@@ -337,13 +346,9 @@ func unsupported(status int) bool {
 }
 
 func (d *delivery) patients(ctx context.Context, r request, id identifier) ([]patient, error) {
-	got, err := d.call(ctx, r)
+	b, err := d.read(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("find patient: %w", err)
-	}
-	var b bundle
-	if err := json.Unmarshal(got.body, &b); err != nil || b.ResourceType != "Bundle" {
-		return nil, errors.New("find patient: the answer is no Bundle")
 	}
 	var out []patient
 	for _, e := range b.Entry {
@@ -393,12 +398,12 @@ func (d *delivery) put(ctx context.Context, kind, key string, want any) (string,
 		there, found = list[0], true
 	}
 	if !found {
-		got, err := d.call(ctx, request{method: http.MethodPost, path: kind, body: want, id: d.requestID("create", key),
-			header: map[string]string{"If-None-Exist": "identifier=" + url.QueryEscape(flagSystem+"|"+key), "Prefer": "return=representation"}})
+		status, err := d.call(ctx, request{method: http.MethodPost, path: kind, body: want, id: d.requestID("create", key),
+			header: map[string]string{"If-None-Exist": "identifier=" + url.QueryEscape(flagSystem+"|"+key), "Prefer": "return=representation"}}, nil)
 		if err != nil {
 			return "", fmt.Errorf("create %s: %w", kind, err)
 		}
-		if got.status == http.StatusCreated {
+		if status == http.StatusCreated {
 			d.changed++
 		}
 		list, err := d.search(ctx, kind, flagSystem, key)
@@ -439,7 +444,7 @@ func (d *delivery) update(ctx context.Context, r resource, fields map[string]jso
 		header["If-Match"] = `W/"` + r.version + `"`
 	}
 	_, err := d.call(ctx, request{method: http.MethodPut, path: r.kind + "/" + r.id, body: fields, header: header,
-		id: d.requestID("update", r.kind, r.id, r.version)})
+		id: d.requestID("update", r.kind, r.id, r.version)}, nil)
 	if err != nil {
 		return fmt.Errorf("update %s: %w", r.kind, err)
 	}
@@ -533,28 +538,21 @@ func merge(there resource, want any) (same bool, fields map[string]json.RawMessa
 
 // equal compares as JSON.
 func equal(a, b json.RawMessage) bool {
-	norm := func(raw json.RawMessage) string {
-		var v any
-		if json.Unmarshal(raw, &v) != nil {
-			return string(raw)
-		}
-		out, _ := json.Marshal(v)
-		return string(out)
+	if bytes.Equal(a, b) {
+		return true
 	}
-	return norm(a) == norm(b)
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }
 
 // Check asks the server what it can, and says what that means for alerts.
 func (s *Sink) Check(ctx context.Context) (notes []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
-	got, err := s.call(ctx, request{method: http.MethodGet, path: "metadata", id: uuid("check", "metadata")})
-	if err != nil {
-		return nil, fmt.Errorf("read metadata: %w", err)
-	}
 	var c struct {
-		FHIRVersion string `json:"fhirVersion"`
-		Rest        []struct {
+		ResourceType string `json:"resourceType"`
+		FHIRVersion  string `json:"fhirVersion"`
+		Rest         []struct {
 			Resource []struct {
 				Type              string `json:"type"`
 				ConditionalCreate bool   `json:"conditionalCreate"`
@@ -565,7 +563,10 @@ func (s *Sink) Check(ctx context.Context) (notes []string, err error) {
 			} `json:"resource"`
 		} `json:"rest"`
 	}
-	if err := json.Unmarshal(got.body, &c); err != nil {
+	if _, err := s.call(ctx, request{method: http.MethodGet, path: "metadata", id: uuid("check", "metadata")}, &c); err != nil {
+		return nil, fmt.Errorf("read metadata: %w", err)
+	}
+	if c.ResourceType != "CapabilityStatement" {
 		return nil, errors.New("read metadata: not a CapabilityStatement")
 	}
 	if !strings.HasPrefix(c.FHIRVersion, "4.0") {
@@ -591,7 +592,7 @@ func (s *Sink) Check(ctx context.Context) (notes []string, err error) {
 	}
 	if s.config.NHSSystem != "" {
 		form := url.Values{"identifier": {s.config.NHSSystem + "|" + safeguard.TestPatient.Reveal()}}
-		_, err := s.call(ctx, request{method: http.MethodPost, path: "Patient/_search", form: form, id: uuid("check", "patient")})
+		_, err := s.call(ctx, request{method: http.MethodPost, path: "Patient/_search", form: form, id: uuid("check", "patient")}, nil)
 		if refused := (*refusal)(nil); errors.As(err, &refused) && unsupported(refused.status) {
 			note := "has no POST Patient/_search: patients are found by hospital number only, as an NHS number goes into no address"
 			if s.config.MRNSystem == "" {
