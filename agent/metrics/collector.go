@@ -40,7 +40,7 @@ var (
 
 	intakeStopped = desc("intake_stopped", "1 while no message can be taken on.")
 	waiting       = desc("journal_waiting", "Messages that wait to be processed.")
-	waitingAge    = desc("journal_oldest_age_seconds", "How long the oldest of them has waited.")
+	waitingAge    = desc("journal_oldest_age_seconds", "How long the oldest message that waits has waited.")
 	setAside      = desc("journal_set_aside", "Messages and items that wait for a person.")
 	late          = desc("journal_late", "Alerts that are kept and came too late for their attendance.")
 	size          = desc("journal_size_bytes", "Size of the journal's file.")
@@ -72,7 +72,7 @@ var (
 	cacheNewest  = desc("cache_newest_age_seconds", "Since when the centre's newest answer is kept.")
 
 	sinkWaiting   = desc("sink_waiting", "Alerts that wait for the sink.", "sink")
-	sinkAge       = desc("sink_oldest_age_seconds", "How long the oldest of them has waited.", "sink")
+	sinkAge       = desc("sink_oldest_age_seconds", "How long the oldest alert that waits for the sink has waited.", "sink")
 	sinkDown      = desc("sink_down", "1 while the sink does not answer.", "sink")
 	sinkLive      = desc("sink_live", "1 where the sink shows alerts, 0 where it observes.", "sink")
 	sinkAnswered  = desc("sink_answered_seconds", "Unix time of the sink's last answer; absent before the first.", "sink")

@@ -22,6 +22,7 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/pipeline"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/hl7"
+	"github.com/safeguard-edge/safeguard/test/exposition"
 )
 
 var update = flag.Bool("update", false, "write the tables of docs/metrics.md")
@@ -130,62 +131,8 @@ func TestAnAgentThatHasSeenNothingYet(t *testing.T) {
 	}
 }
 
-// shown are the metrics of a scrape: their help and the names of their labels.
-func shown(t *testing.T, text string) (names []string, help map[string]string, labels map[string][]string) {
-	t.Helper()
-	help, labels = map[string]string{}, map[string][]string{}
-	label := regexp.MustCompile(`([a-z_]+)="`)
-	base := regexp.MustCompile(`_(bucket|sum|count)$`)
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if rest, ok := strings.CutPrefix(line, "# HELP "); ok {
-			name, words, _ := strings.Cut(rest, " ")
-			if strings.HasPrefix(name, "safeguard_") {
-				help[name] = words
-				names = append(names, name)
-			}
-			continue
-		}
-		name, rest, _ := strings.Cut(line, "{")
-		if bare := base.ReplaceAllString(name, ""); help[bare] != "" {
-			name = bare
-		}
-		if rest, _, with := strings.Cut(rest, "} "); with && help[name] != "" && labels[name] == nil {
-			for _, m := range label.FindAllStringSubmatch(rest, -1) {
-				if m[1] != "le" {
-					labels[name] = append(labels[name], m[1])
-				}
-			}
-		}
-	}
-	return names, help, labels
-}
-
-// The page has each metric that there is, as it is, and none besides.
 func TestTheDocumentationIsThatOfTheMetrics(t *testing.T) {
-	names, help, labels := shown(t, full(t))
-	var table strings.Builder
-	table.WriteString("| Metric | Labels | What it is |\n|---|---|---|\n")
-	for _, name := range names {
-		fmt.Fprintf(&table, "| `%s` | %s | %s |\n", name, strings.Join(labels[name], ", "), help[name])
-	}
-	page := filepath.Join("..", "..", "docs", "metrics.md")
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, _ := strings.Cut(string(text), "<!-- agent -->\n")
-	now, after, found := strings.Cut(rest, "<!-- end -->")
-	if !found {
-		t.Fatal("no place for the table")
-	}
-	if *update {
-		if err := os.WriteFile(page, []byte(before+"<!-- agent -->\n"+table.String()+"<!-- end -->"+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if now != table.String() {
-		t.Errorf("docs/metrics.md has\n%s\nwant\n%s\n(go test ./agent/metrics -update)", now, table.String())
-	}
+	exposition.Documented(t, "agent", exposition.Parse(full(t)), *update)
 }
 
 // rules are the expressions of a file of alert rules, by name, with where each
@@ -248,7 +195,11 @@ func panels(t *testing.T, file string) map[string]string {
 // Rules and dashboard ask for nothing that is not there, by no label that it does
 // not have, and each rule leads to a section of the runbook.
 func TestRulesAndDashboardAskForWhatThereIs(t *testing.T) {
-	names, _, labels := shown(t, full(t))
+	var names []string
+	labels := map[string][]string{}
+	for _, m := range exposition.Parse(full(t)) {
+		names, labels[m.Name] = append(names, m.Name), m.Labels
+	}
 	configs := filepath.Join("..", "..", "configs")
 	expressions, runbooks := rules(t, filepath.Join(configs, "agent.rules.yaml"))
 	if len(expressions) < 8 {

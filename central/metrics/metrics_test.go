@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,7 +19,10 @@ import (
 	"github.com/safeguard-edge/safeguard/central/metrics"
 	"github.com/safeguard-edge/safeguard/central/server"
 	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/test/exposition"
 )
+
+var update = flag.Bool("update", false, "write the tables of docs/metrics.md")
 
 // fleet is a source of one agent, one site, and what is wrong with them.
 type fleet struct{ err error }
@@ -39,6 +43,7 @@ func (f fleet) FleetAgents(context.Context, time.Time) ([]store.FleetAgent, erro
 		At: heard, State: safeguard.Working, Version: "1.2", Started: heard.Add(-time.Hour),
 		Feeds:       []safeguard.FeedHealth{feed, feed}, // as no agent should have
 		Sinks:       []safeguard.SinkHealth{{Name: "epr", DownSince: heard, Waiting: safeguard.Queue{Length: 3, Oldest: heard.Add(-time.Minute)}}},
+		Certificate: safeguard.CertificateHealth{Until: heard},
 		Attendances: safeguard.AttendanceHealth{Begun: 10, NotCompleted: 2, NoNumber: 1},
 	}}}, f.err
 }
@@ -140,6 +145,10 @@ func TestMetricsOfAStoreThatDoesNotAnswer(t *testing.T) {
 	if !strings.Contains(text, "safeguard_fleet_readable 0\n") || !strings.Contains(text, `safeguard_lookups_total{answer="held"} 5`) {
 		t.Errorf("got\n%s", text)
 	}
+}
+
+func TestTheDocumentationIsThatOfTheMetrics(t *testing.T) {
+	exposition.Documented(t, "central", exposition.Parse(scrape(t, fleet{})), *update)
 }
 
 // Rules and dashboard ask for nothing that is not there.
