@@ -196,6 +196,14 @@ func (p *Postgres) Synchronous(ctx context.Context) error {
 // Crash ends the server at once, and nothing is written any more.
 func (p *Postgres) Crash(ctx context.Context) error { return p.control(ctx, "-m", "immediate", "stop") }
 
+// Restart starts a server anew that has crashed.
+func (p *Postgres) Restart(ctx context.Context) error {
+	return p.control(ctx, "-l", filepath.Join(p.dir, "log"), "restart") // with the options that it had
+}
+
+// Dir is the folder of its data and its log.
+func (p *Postgres) Dir() string { return p.dir }
+
 // Promote makes a standby the server.
 func (p *Postgres) Promote(ctx context.Context) error { return p.control(ctx, "promote") }
 
