@@ -47,7 +47,7 @@ fuzz: ## each fuzz target for 15 s, one after another (FUZZTIME=1m, ONLY=regexp 
 deps: ## install what tests and generated code need beyond Go and make (Debian, as root)
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev protobuf-compiler libprotobuf-dev mosquitto poppler-utils postgresql e2fsprogs mount \
-	  cpio faketime msitools osslsigncode rpm rpm2cpio unzip wixl zip systemd procps util-linux chromium
+	  cpio faketime msitools osslsigncode rpm rpm2cpio unzip wixl zip systemd procps util-linux chromium wine wine64 binutils-mingw-w64-x86-64
 	command -v npm >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm
 	npm install --prefix page/pagetest/testdata/browser --no-package-lock --no-audit --no-fund --ignore-scripts --silent
 	$(MAKE) --no-print-directory $(PEERS)
@@ -83,7 +83,7 @@ cross: ## build both programs for each platform
 packages: ## deb, rpm, MSI and zip of each program into dist/packages, with checksums and bills of materials
 	VERSION=$(VERSION) PLATFORMS='$(PLATFORMS)' installer/packages/build.sh dist/packages
 
-packages-test: ## build packages of two versions; install, upgrade, run and remove them (Linux, as root)
+packages-test: ## build packages of two versions; install, upgrade, run and remove them, Windows' under wine (Linux, as root)
 	$(GO) test -count 1 -timeout 15m -v -tags packages ./test/packages
 
 clean: ## remove what was built

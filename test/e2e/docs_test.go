@@ -21,7 +21,8 @@ type command struct {
 	page  string
 	line  int
 	text  string
-	shell string // of its block: sh, powershell or none
+	shell string // of its block: sh, bat (Windows) or none
+	mark  string // the line above its block, where that is in bat
 }
 
 // ours begins a command of our programs.
@@ -52,19 +53,25 @@ func pages(t *testing.T) map[string]string {
 	return all
 }
 
+// windows is the language of blocks that are entered at its command prompt.
+const windows = "bat"
+
 // commands are every line of a block that begins with one of our programs, and
-// every line of a block that is marked sh.
+// every line of a block that is in sh or bat.
 func commands(t *testing.T) []command {
 	t.Helper()
 	var all []command
 	for page, text := range pages(t) {
-		fenced, shell := false, ""
+		fenced, shell, mark := false, "", ""
 		lines := strings.Split(text, "\n")
 		for i := 0; i < len(lines); i++ {
 			line, at := lines[i], i+1
 			if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "```"); ok {
 				fenced = !fenced
 				shell = rest
+				if mark = ""; shell == windows && i > 1 && lines[i-1] == "" {
+					mark = lines[i-2]
+				}
 				continue
 			}
 			if !fenced && !strings.HasPrefix(line, "    ") {
@@ -76,12 +83,12 @@ func commands(t *testing.T) []command {
 			}
 			line = strings.TrimSpace(line)
 			switch {
-			case ours.MatchString(line + " "), fenced && shell == "sh" && line != "" && !strings.HasPrefix(line, "#"):
+			case ours.MatchString(line + " "), fenced && (shell == "sh" || shell == windows) && line != "" && !strings.HasPrefix(line, "#"):
 				kind := ""
 				if fenced {
 					kind = shell
 				}
-				all = append(all, command{page, at, line, kind})
+				all = append(all, command{page, at, line, kind, mark})
 			}
 		}
 	}
@@ -163,6 +170,56 @@ func TestCommandsOfTheDocsExist(t *testing.T) {
 	}
 	if checked < 80 {
 		t.Errorf("only %d commands found", checked)
+	}
+}
+
+// TestCommandsForWindowsAreMarked: what is entered on Windows stands in a block of
+// its own, and above it whether it was tried. That what is marked as tried is,
+// test/packages sees to.
+func TestCommandsForWindowsAreMarked(t *testing.T) {
+	marks := []string{"*Tried under wine:*", "*Not tried:*"}
+	wxs, err := os.ReadFile("../../installer/packages/agent.wxs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	property := regexp.MustCompile(`\b([A-Z]{2,})=`)
+	var entered []string
+	marked := map[string]int{}
+	for _, c := range commands(t) {
+		if c.shell != windows {
+			continue
+		}
+		if !slices.Contains(marks, c.mark) {
+			t.Errorf("%s:%d: %q stands above the block, want one of %q", c.page, c.line, c.mark, marks)
+		}
+		marked[c.mark]++
+		entered = append(entered, c.text)
+		if !strings.HasPrefix(c.text, "msiexec ") {
+			continue
+		}
+		for _, p := range property.FindAllStringSubmatch(c.text, -1) {
+			if !regexp.MustCompile(`(\[|\b)` + p[1] + `(\]|=| &lt;&gt;)`).Match(wxs) {
+				t.Errorf("%s:%d: the MSI has no property %s", c.page, c.line, p[1])
+			}
+		}
+	}
+	if marked[marks[0]] < 10 || marked[marks[1]] < 3 {
+		t.Errorf("found %v", marked)
+	}
+	// Elsewhere there is none: neither in another block nor within a sentence.
+	other := regexp.MustCompile("(?m)(?:^|`)((?:msiexec|icacls|netsh|certutil|wevtutil|w32tm|reg|sc|powershell)(?:\\.exe)? [^`\n]+)")
+	for page, text := range pages(t) {
+		for _, m := range other.FindAllStringSubmatchIndex(text, -1) {
+			if c := text[m[2]:m[3]]; !slices.Contains(entered, c) {
+				t.Errorf("%s:%d: %q is not in a block in %s", page, 1+strings.Count(text[:m[0]], "\n"), c, windows)
+			}
+		}
+	}
+	for _, c := range inline(t) {
+		is := func(e string) bool { return strings.HasPrefix(e, c.text) }
+		if c.page == "docs/install-windows.md" && !slices.ContainsFunc(entered, is) {
+			t.Errorf("%s:%d: %q is not in a block in %s", c.page, c.line, c.text, windows)
+		}
 	}
 }
 
@@ -272,7 +329,7 @@ func TestCommandsOfTheDocsRun(t *testing.T) {
 	all := commands(t)
 	all = append(slices.DeleteFunc(slices.Clone(all), last), slices.DeleteFunc(all, func(c command) bool { return !last(c) })...)
 	for _, c := range all {
-		if c.shell == "powershell" || c.page == "README.md" { // which begins with nothing: TestREADMEWalksThrough
+		if c.shell == windows || c.page == "README.md" { // which begins with nothing: TestREADMEWalksThrough
 			continue
 		}
 		plain := strings.Join(strings.Fields(c.text), " ")

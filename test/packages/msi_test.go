@@ -9,9 +9,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func netListen(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+
+func netDial(address string) (net.Conn, error) {
+	return net.DialTimeout("tcp", address, 10*time.Second)
+}
 
 // table reads a table of an MSI: its rows, with the cells by the column's name.
 func table(t *testing.T, msi, name string) []map[string]string {
