@@ -177,8 +177,8 @@ func (c startCommand) Run(s Service) error { return c.start(s) }
 type stopCommand struct{}
 
 func (stopCommand) Run(s Service) error {
-	if err := s.manager().Stop(); err != nil {
-		return hint(s.failed("stop", err))
+	if err := s.stop(); err != nil {
+		return err
 	}
 	fmt.Printf("service %s is stopped\n", s.managed())
 	return nil
@@ -188,12 +188,33 @@ type restartCommand struct{ waits }
 
 func (c restartCommand) Run(s Service) error {
 	if status, err := s.registered(); err == nil && status == service.StatusRunning {
-		if err := s.manager().Stop(); err != nil {
-			return hint(s.failed("stop", err))
+		if err := s.stop(); err != nil {
+			return err
 		}
 	}
 	return c.start(s)
 }
+
+// stop stops the service and waits until its process is gone. A manager says before
+// that it has stopped, when Windows does not yet let go of its files.
+func (s Service) stop() error {
+	state, err := s.readState()
+	if err != nil {
+		return err
+	}
+	if err := s.manager().Stop(); err != nil {
+		return hint(s.failed("stop", err))
+	}
+	for deadline := time.Now().Add(stopWait); state.PID != 0 && exists(state.PID); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("service %s has stopped, but its process %d has not ended after %s", s.managed(), state.PID, stopWait)
+		}
+	}
+	return nil
+}
+
+// stopWait is how long a process may take to end once its service has stopped.
+const stopWait = 10 * time.Second
 
 // launch starts the service and waits for its own word. What the manager says is
 // less: Windows holds a service for running before it listens.

@@ -56,7 +56,7 @@ func TestMSIHasOneServiceAndNoSecret(t *testing.T) {
 			order[row["Action"]], _ = strconv.Atoi(row["Sequence"])
 			conditions[row["Action"]] = row["Condition"]
 		}
-		sequence := []string{"InstallInitialize", "RemoveExistingProducts", "StopServices", "Purge", "DeleteServices", "RemoveFiles", "InstallFiles", "InstallServices", "Configure", "StartServices", "StartAgent", "InstallFinalize"}
+		sequence := []string{"InstallInitialize", "RemoveExistingProducts", "StopAgent", "StopServices", "Purge", "DeleteServices", "RemoveFiles", "InstallFiles", "InstallServices", "Configure", "StartServices", "StartAgent", "InstallFinalize"}
 		if !slices.IsSortedFunc(sequence, func(a, b string) int { return order[a] - order[b] }) || order["Configure"] == 0 {
 			t.Errorf("order %v, want %v", order, sequence)
 		}
