@@ -18,10 +18,10 @@ const module = "github.com/safeguard-edge/safeguard"
 var layers = [][]string{
 	{"."},
 	{"hl7adapter/hl7", "central/cpisxml", "central/flagpb", "central/identity", "central/audit", "central/notice", "cache/keys", "installer", "configs", "findings", "disk", "docs", "page", "page/pagetest", "logging"},
-	{"hl7adapter/feed", "tracing", "tracing/tracingtest"},
+	{"hl7adapter/feed", "tracing", "tracing/tracingtest", "control"},
 	{"hl7adapter/mllp", "hl7adapter/httpfeed", "hl7adapter/dropfolder", "hl7adapter/mqtt", "hl7adapter/adt", "hl7adapter/feed/feedtest", "hl7adapter/explain/mask", "hl7adapter/epr/document",
 		"cache/sealed", "central/client", "central/store"},
-	{"cache", "agent/journal", "agent/lookup", "agent/status", "agent/support", "agent/control", "hl7adapter/epr", "hl7adapter/explain", "hl7adapter/survey", "central/store/storetest", "central/upload", "central/webhook", "central/fleet", "central/signin"},
+	{"cache", "agent/journal", "agent/lookup", "agent/status", "agent/support", "hl7adapter/epr", "hl7adapter/explain", "hl7adapter/survey", "central/store/storetest", "central/upload", "central/webhook", "central/fleet", "central/signin"},
 	{"hl7adapter/epr/eprtest", "hl7adapter/epr/fhir", "hl7adapter/epr/cdshooks", "agent/pipeline", "agent/statuspage", "central/inbox", "central/server", "central/alarm"},
 	{"agent/metrics", "central/web", "central/staff", "central/metrics"},
 	{"central", "central/conformance"},

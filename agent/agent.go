@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/safeguard-edge/safeguard"
-	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/agent/lookup"
 	"github.com/safeguard-edge/safeguard/agent/metrics"
@@ -27,6 +26,7 @@ import (
 	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/central/client"
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/control"
 	"github.com/safeguard-edge/safeguard/hl7adapter/adt"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr/cdshooks"
 	"github.com/safeguard-edge/safeguard/logging"
@@ -140,7 +140,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	handlers["epr"] = operateSinks(settings, hooks)
 	handlers["config"] = settings.operate
 	look := checker{config: c, feeds: feeds, sinks: sinks, keys: func() (KeysStatus, error) { return operateKeys(ring, StatusOfKeys) }}
-	handlers["log"] = operateLog(log)
+	handlers["log"] = control.HandleLog(log)
 	handlers["check"] = settings.operateCheck(look)
 	handlers["attendances"] = p.Operate
 	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, own: own}

@@ -19,10 +19,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/agent/journal"
 	"github.com/safeguard-edge/safeguard/agent/support"
 	"github.com/safeguard-edge/safeguard/configs"
+	"github.com/safeguard-edge/safeguard/control"
 	"github.com/safeguard-edge/safeguard/logging"
 )
 
@@ -47,7 +47,7 @@ type bundler struct {
 // configuration, a zip archive, to out: made by the agent where it runs, so that
 // it is the service's own account that looks. version is this program's.
 func SupportBundle(ctx context.Context, file, version string, out io.Writer) (running bool, err error) {
-	if data, err := dataFolder(file); err == nil {
+	if data, err := configs.DataFolder(file); err == nil {
 		err = control.Call(ctx, control.Address(data), "support", nil, func(row json.RawMessage) error {
 			running = true
 			var part []byte
@@ -204,7 +204,7 @@ func (b bundler) checked(ctx context.Context) ([]byte, error) {
 // sizes are of the folders in the data folder, without the names of files that
 // others have given.
 func (b bundler) sizes(context.Context) ([]byte, error) {
-	data, err := dataFolder(b.file)
+	data, err := configs.DataFolder(b.file)
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +284,7 @@ func (w *written) WriteHeader(int)                      {}
 func (w *written) Write(text []byte) (n int, err error) { return w.body.Write(text) }
 
 func (b bundler) keptDay(context.Context) ([]byte, error) {
-	data, err := dataFolder(b.file)
+	data, err := configs.DataFolder(b.file)
 	if err != nil {
 		return nil, err
 	}

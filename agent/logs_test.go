@@ -1,14 +1,11 @@
 package agent
 
 import (
-	"encoding/json"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/safeguard-edge/safeguard/logging"
 )
@@ -55,39 +52,5 @@ func TestReloadTakesTheLog(t *testing.T) {
 	}
 	if err := logs.Close(); err != nil || strings.Contains(logged(), "taken") {
 		t.Errorf("still on the error stream: %s (%v)", logged(), err)
-	}
-}
-
-func TestLogLevelByCommand(t *testing.T) {
-	logs, logged := logTo(t)
-	do := operateLog(logs.Logger())
-	ask := func(r LogRequest) (l LogLevels, err error) {
-		args, _ := json.Marshal(r)
-		err = do(t.Context(), "uid 0", args, func(row any) error { l = row.(LogLevels); return nil })
-		return l, err
-	}
-	if l, err := ask(LogRequest{Level: logging.Debug, For: time.Minute}); err != nil || l.Level != logging.Debug || l.Then != logging.Info || time.Until(l.Until) < 50*time.Second {
-		t.Errorf("got %+v, %v", l, err)
-	}
-	logs.Logger().Debug("looked for")
-	if l, err := ask(LogRequest{Reset: true}); err != nil || l.Level != logging.Info || !l.Until.IsZero() {
-		t.Errorf("got %+v, %v", l, err)
-	}
-	if l, err := ask(LogRequest{}); err != nil || l.Level != logging.Info {
-		t.Errorf("got %+v, %v", l, err)
-	}
-	if _, err := ask(LogRequest{Level: logging.Debug, For: -1}); err == nil {
-		t.Error("a time before now is taken")
-	}
-	if got := logged(); !strings.Contains(got, "looked for") || !strings.Contains(got, `"log level changed by an operator" to=debug for=1m0s by="uid 0"`) {
-		t.Errorf("got %s", got)
-	}
-	var lines []string
-	args, _ := json.Marshal(LogRequest{Recent: true})
-	if err := do(t.Context(), "uid 0", args, func(row any) error { lines = append(lines, row.(string)); return nil }); err != nil || len(lines) != 3 {
-		t.Errorf("got %q, %v", lines, err)
-	}
-	if err := operateLog(slog.New(slog.DiscardHandler))(t.Context(), "uid 0", args, nil); err == nil {
-		t.Error("a log that is none of ours is changed")
 	}
 }

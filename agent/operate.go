@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
-	"github.com/safeguard-edge/safeguard/agent/control"
+	"github.com/safeguard-edge/safeguard/control"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 )
 

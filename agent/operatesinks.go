@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
-	"github.com/safeguard-edge/safeguard/agent/control"
+	"github.com/safeguard-edge/safeguard/control"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr/cdshooks"
 )

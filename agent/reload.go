@@ -15,17 +15,16 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/configs"
+	"github.com/safeguard-edge/safeguard/control"
 	"github.com/safeguard-edge/safeguard/logging"
 )
 
 // Reloaded tells what became of a configuration that was read again.
 type Reloaded struct {
+	control.Reloaded
 	File    string    `json:"file"`
 	At      time.Time `json:"at"`
-	Applied []string  `json:"applied"` // what changed and is in force
-	Restart []string  `json:"restart"` // keys that changed and need a restart
 	Fault   string    `json:"fault,omitempty"`
 	Since   time.Time `json:"since"`             // what is in force, is since then
 	Aside   string    `json:"aside,omitempty"`   // why the agent started with the last good configuration instead of the file
@@ -188,14 +187,10 @@ func (l *live) operate(_ context.Context, who string, args json.RawMessage, send
 	return fmt.Errorf("config %q: want reload or show", do)
 }
 
-// OperateConfig asks the agent that runs with the file to reload it, or to show
-// what is in force. The file may be bad: only its data folder is needed.
-func OperateConfig(ctx context.Context, file, do string) (r Reloaded, err error) {
-	data, err := dataFolder(file)
-	if err != nil {
-		return r, err
-	}
-	err = control.Call(ctx, control.Address(data), "config", do, func(row json.RawMessage) error { return json.Unmarshal(row, &r) })
+// InForce asks the agent that runs with the file what is in force. The file may be
+// bad: only its data folder is needed.
+func InForce(ctx context.Context, file string) (r Reloaded, err error) {
+	err = control.CallOf(ctx, file, "config", "show", func(row json.RawMessage) error { return json.Unmarshal(row, &r) })
 	return r, err
 }
 
@@ -227,7 +222,7 @@ func LoadOrLastGood(file string, log *slog.Logger) (Config, error) {
 	if bad == nil {
 		return c, nil
 	}
-	data, err := dataFolder(file)
+	data, err := configs.DataFolder(file)
 	if err != nil {
 		return Config{}, bad
 	}
@@ -241,28 +236,4 @@ func LoadOrLastGood(file string, log *slog.Logger) (Config, error) {
 	c.aside = bad.Error()
 	log.Error("configuration is bad, started with the last good one", "err", bad, "last_good", lastGood(data))
 	return c, nil
-}
-
-// dataFolder finds the data folder that a file names, which may be bad otherwise.
-func dataFolder(file string) (string, error) {
-	text, err := configs.Read(file)
-	if err != nil {
-		return "", err
-	}
-	data := configs.Beside(file, topLevel(string(text), "data"))
-	if data == "" {
-		return "", fmt.Errorf("configuration %s: no data folder in it", file)
-	}
-	return data, nil
-}
-
-// topLevel finds a key in text that may not be YAML as a whole.
-func topLevel(text, key string) string {
-	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(line, key+":"); ok {
-			value, _, _ = strings.Cut(value, " #")
-			return strings.Trim(strings.TrimSpace(value), `"'`)
-		}
-	}
-	return ""
 }

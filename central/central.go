@@ -26,6 +26,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/server"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/webhook"
+	"github.com/safeguard-edge/safeguard/control"
 	"github.com/safeguard-edge/safeguard/logging"
 	"github.com/safeguard-edge/safeguard/tracing"
 )
@@ -111,11 +112,16 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	if err != nil {
 		return err
 	}
+	settings := &reloader{store: held, log: log, in: c}
+	operators := c.operators(settings, log)
 	teller := &alarm.Teller{Store: held, Holder: c.holder(), Routes: routes, Log: log}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return who.Run(ctx) })
-	g.Go(func() error { return (&reloader{c, held, log}).Run(ctx) })
+	g.Go(func() error { return settings.Run(ctx) })
+	if operators != nil {
+		g.Go(func() error { return operators.Run(ctx) })
+	}
 	if logs != nil {
 		g.Go(func() error { return logs.Run(ctx) })
 	}
@@ -148,6 +154,17 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	err = g.Wait()
 	log.Info("central stopped", "counts", s.Counts())
 	return err
+}
+
+// operators is the control channel: nil when it can not be had, as for the second
+// process on a machine, which needs it less than to run.
+func (c Config) operators(settings *reloader, log *slog.Logger) *control.Server {
+	s, err := control.Listen(control.Address(c.Data), map[string]control.Handler{"config": settings.operate, "log": control.HandleLog(log)}, log)
+	if err != nil {
+		log.Warn("commands do not reach this process", "commands", "config reload, log", "err", err)
+		return nil
+	}
+	return s
 }
 
 // probes tell monitoring, or a load balancer, whether to restart this process, and

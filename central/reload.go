@@ -2,6 +2,7 @@ package central
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,21 +10,26 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/safeguard-edge/safeguard/central/audit"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/configs"
+	"github.com/safeguard-edge/safeguard/control"
 	"github.com/safeguard-edge/safeguard/logging"
 )
 
-// reloader takes the configuration file again at a SIGHUP: new and changed sites
-// and authorities take part at once, and the log is written as it says. It is checked whole before anything changes,
-// and what needs a restart is said by name.
+// reloader takes the configuration file again when a command or a SIGHUP says so:
+// new and changed sites and authorities take part at once, and the log is written
+// as it says. It is checked whole before anything changes, and what needs a restart
+// is said by name.
 type reloader struct {
-	in    Config
 	store store.Store
 	log   *slog.Logger
+
+	mu sync.Mutex // guards the field below; held over a whole change
+	in Config
 }
 
 // live are the sections that a running centre takes.
@@ -37,20 +43,40 @@ func (r *reloader) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-hangup:
-			applied, restart, err := r.reload(ctx)
-			if err != nil {
-				r.log.Error("configuration not taken, the last good one stays in force", "err", err)
-				continue
-			}
-			r.log.Info("configuration taken", "applied", applied, "needs_restart", restart)
+			_, _ = r.reload(ctx, "SIGHUP") // has logged what is wrong
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// reload takes what can be taken. An error means that nothing has changed.
-func (r *reloader) reload(ctx context.Context) (applied, restart []string, err error) {
+// operate answers the config commands of the control channel.
+func (r *reloader) operate(ctx context.Context, who string, args json.RawMessage, send func(any) error) error {
+	var do string
+	if err := json.Unmarshal(args, &do); err != nil || do != "reload" {
+		return errors.New("config: want reload")
+	}
+	done, err := r.reload(ctx, who)
+	if err != nil {
+		return fmt.Errorf("%w; what was in force stays in force", err)
+	}
+	return send(done)
+}
+
+// reload takes what can be taken, and logs what became of it. An error means that
+// nothing has changed.
+func (r *reloader) reload(ctx context.Context, by string) (done control.Reloaded, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if done.Applied, done.Restart, err = r.apply(ctx); err != nil {
+		r.log.Error("configuration not taken, the last good one stays in force", "by", by, "err", err)
+		return control.Reloaded{}, err
+	}
+	r.log.Info("configuration taken", "by", by, "applied", done.Applied, "needs_restart", done.Restart)
+	return done, nil
+}
+
+func (r *reloader) apply(ctx context.Context) (applied, restart []string, err error) {
 	next, err := Load(r.in.file)
 	if err != nil {
 		return nil, nil, err

@@ -52,12 +52,12 @@ func TestReloadTakesParticipants(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := &reloader{c, held, slog.New(slog.DiscardHandler)}
+	r := &reloader{in: c, store: held, log: slog.New(slog.DiscardHandler)}
 	put(strings.Replace(string(text), "tail_months: 12", "tail_months: 6", 1) +
 		"sites: [{organisation: RX9, site: RX901, name: A, care_settings: [maternity]}]\nauthorities: [{code: \"906\", name: B, emergency_duty_phone: 01632 960001}]\n")
-	applied, restart, err := r.reload(t.Context())
-	if err != nil || !slices.Equal(applied, []string{"sites", "authorities"}) || !slices.Equal(restart, []string{"policy.tail_months"}) {
-		t.Fatalf("applied %v, restart for %v, %v", applied, restart, err)
+	done, err := r.reload(t.Context(), "test")
+	if err != nil || !slices.Equal(done.Applied, []string{"sites", "authorities"}) || !slices.Equal(done.Restart, []string{"policy.tail_months"}) {
+		t.Fatalf("got %+v, %v", done, err)
 	}
 	d, err := held.Directory(t.Context(), 0)
 	if err != nil || len(d.Sites) != 1 || len(d.Authorities) != 1 {
@@ -65,7 +65,7 @@ func TestReloadTakesParticipants(t *testing.T) {
 	}
 	before := r.in
 	put(string(text) + "sites: [{organisation: RX9, site: RX902, name: A, care_settings: [casualty]}]\n")
-	if _, _, err := r.reload(t.Context()); err == nil || !strings.Contains(err.Error(), "casualty") {
+	if _, err := r.reload(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "casualty") {
 		t.Errorf("got %v, want one that names the word", err)
 	}
 	if diff := configs.Diff(before, r.in); len(diff) > 0 {
@@ -96,7 +96,7 @@ func TestReloadTakesTheLog(t *testing.T) {
 	}
 	defer stream.Close()
 	logs := logging.Start(logging.System{Stderr: stream})
-	r := &reloader{c, nil, logs.Logger()}
+	r := &reloader{in: c, log: logs.Logger()}
 	for _, step := range []struct {
 		old, new string
 		applied  []string
@@ -112,9 +112,9 @@ func TestReloadTakesTheLog(t *testing.T) {
 		if err := os.WriteFile(file, []byte(strings.Replace(string(text), step.old, step.new, 1)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		applied, _, err := r.reload(t.Context())
-		if !slices.Equal(applied, step.applied) || (err != nil) != (step.wrong != "") || err != nil && !strings.Contains(err.Error(), step.wrong) {
-			t.Errorf("%s: applied %v, %v", step.new, applied, err)
+		done, err := r.reload(t.Context(), "test")
+		if !slices.Equal(done.Applied, step.applied) || (err != nil) != (step.wrong != "") || err != nil && !strings.Contains(err.Error(), step.wrong) {
+			t.Errorf("%s: applied %v, %v", step.new, done.Applied, err)
 		}
 		if now, _, _ := logs.Levels(); now != logging.Debug {
 			t.Errorf("%s: logs at %v", step.new, now)

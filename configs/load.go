@@ -307,3 +307,28 @@ func Beside(file, path string) string {
 	}
 	return filepath.Join(filepath.Dir(file), path)
 }
+
+// DataFolder finds the folder that a file names as data. The file may be bad
+// otherwise.
+func DataFolder(file string) (string, error) {
+	text, err := Read(file)
+	if err != nil {
+		return "", err
+	}
+	data := Beside(file, topLevel(string(text), "data"))
+	if data == "" {
+		return "", fmt.Errorf("configuration %s: no data folder in it", file)
+	}
+	return data, nil
+}
+
+// topLevel finds a key in text that may not be YAML as a whole.
+func topLevel(text, key string) string {
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, key+":"); ok {
+			value, _, _ = strings.Cut(value, " #")
+			return strings.Trim(strings.TrimSpace(value), `"'`)
+		}
+	}
+	return ""
+}

@@ -173,6 +173,17 @@ func TestDebOfTheAgent(t *testing.T) {
 		}
 	})
 
+	t.Run("what the unit does for a reload has it read the configuration again", func(t *testing.T) {
+		m.t = t
+		_, reload, ok := strings.Cut(m.run(name, "service", "unit"), "\nExecReload=")
+		reload, _, _ = strings.Cut(reload, "\n")
+		if !ok || !strings.Contains(reload, "$MAINPID") {
+			t.Fatalf("the unit reloads by %q", reload)
+		}
+		m.run("sh", "-c", "MAINPID=$(pgrep -x "+name+"); "+reload)
+		m.run("timeout", "30", "sh", "-c", "until grep -q 'configuration taken.*by=SIGHUP' /var/log/safeguard-agent.log; do sleep 0.1; done")
+	})
+
 	t.Run("an upgrade keeps what is edited and goes on", func(t *testing.T) {
 		m.t = t
 		for _, path := range []string{config, "/etc/logrotate.d/safeguard-agent"} {

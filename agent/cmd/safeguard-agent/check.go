@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/signal"
 
 	"github.com/safeguard-edge/safeguard/agent"
-	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/findings"
 )
 
@@ -24,9 +22,6 @@ func (c check) Run() error {
 	defer stop()
 	printer := findings.Printer{Out: os.Stdout, JSON: c.JSON}
 	err := agent.Check(ctx, c.Config, printer.Print)
-	if errors.Is(err, control.ErrDenied) {
-		return exitNoAgent(err)
-	}
 	if err != nil {
 		return err
 	}

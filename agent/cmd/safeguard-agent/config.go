@@ -2,28 +2,25 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 
 	"github.com/mattn/go-isatty"
 
 	"github.com/safeguard-edge/safeguard/agent"
-	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/configs"
+	"github.com/safeguard-edge/safeguard/control"
 )
 
 type configCommands struct {
-	Check     configCheck  `cmd:"" help:"Read the configuration file and say what is wrong with it: the line, the key, and what would be right. Nothing else is touched. Exit code 0: good, 1: not."`
-	Show      configShow   `cmd:"" help:"Print every key with the value that holds, defaults too; secrets by the names of their files. Exit code 0: done, 1: failed, 4: no agent runs or it does not let this user in."`
-	Init      configInit   `cmd:"" help:"Write a new configuration file that is good, from the sample for the kind of site. What no flag says is asked on a terminal. Exit code 0: written, 1: not."`
-	Reload    configReload `cmd:"" help:"Have the running agent take the configuration file again. It is checked whole before anything changes; feeds and sinks that it leaves as they are keep their connections. Exit code 0: all of it is in force, 1: it is bad and nothing has changed, 3: some keys need a restart, 4: no agent runs or it does not let this user in."`
-	Schema    configSchema `cmd:"" help:"Print the JSON Schema of the file, for editors."`
-	Reference configRef    `cmd:"" help:"Print a file with every key, what it is, and its default."`
+	Check     configCheck           `cmd:"" help:"Read the configuration file and say what is wrong with it: the line, the key, and what would be right. Nothing else is touched. Exit code 0: good, 1: not."`
+	Show      configShow            `cmd:"" help:"Print every key with the value that holds, defaults too; secrets by the names of their files. Exit code 0: done, 1: failed, 4: no agent runs or it does not let this user in."`
+	Init      configInit            `cmd:"" help:"Write a new configuration file that is good, from the sample for the kind of site. What no flag says is asked on a terminal. Exit code 0: written, 1: not."`
+	Reload    control.ReloadCommand `cmd:"" help:"Have the running agent take the configuration file again. It is checked whole before anything changes; feeds and sinks that it leaves as they are keep their connections. Exit code 0: all of it is in force, 1: it is bad and nothing has changed, 3: some keys need a restart, 4: no agent runs or it does not let this user in."`
+	Schema    configSchema          `cmd:"" help:"Print the JSON Schema of the file, for editors."`
+	Reference configRef             `cmd:"" help:"Print a file with every key, what it is, and its default."`
 }
 
 type configured struct {
@@ -58,9 +55,9 @@ func (c configShow) Run() error {
 	if c.Running {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
-		r, err := agent.OperateConfig(ctx, c.Config, "show")
+		r, err := agent.InForce(ctx, c.Config)
 		if err != nil {
-			return exitNoAgent(err)
+			return err
 		}
 		if r.Aside != "" {
 			fmt.Fprintln(os.Stderr, "the agent started with its last good configuration:", r.Aside)
@@ -116,48 +113,6 @@ func (c configInit) Run() error {
 	}
 	fmt.Printf("%s is written. Next: safeguard-agent check --config %s\n", c.Output, c.Output)
 	return nil
-}
-
-type configReload struct {
-	configured
-	JSON bool `help:"Write JSON." name:"json"`
-}
-
-func (c configReload) Run() error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	r, err := agent.OperateConfig(ctx, c.Config, "reload")
-	if err != nil {
-		return exitNoAgent(err)
-	}
-	switch {
-	case c.JSON:
-		if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
-			return err
-		}
-	case len(r.Applied) == 0 && len(r.Restart) == 0:
-		fmt.Println("nothing has changed")
-	default:
-		for _, what := range r.Applied {
-			fmt.Println("in force:", what)
-		}
-	}
-	if len(r.Restart) > 0 {
-		if !c.JSON {
-			fmt.Println("needs a restart:", strings.Join(r.Restart, ", "))
-		}
-		os.Exit(exitNothing)
-	}
-	return nil
-}
-
-// exitNoAgent exits with the code for that, if it is.
-func exitNoAgent(err error) error {
-	if errors.Is(err, control.ErrNotRunning) || errors.Is(err, control.ErrDenied) {
-		fmt.Fprintln(os.Stderr, "safeguard-agent:", err)
-		os.Exit(exitNotRunning)
-	}
-	return err
 }
 
 type configSchema struct{}

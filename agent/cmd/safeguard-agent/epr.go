@@ -14,7 +14,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent"
-	"github.com/safeguard-edge/safeguard/agent/control"
+	"github.com/safeguard-edge/safeguard/control"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr/cdshooks"
 )

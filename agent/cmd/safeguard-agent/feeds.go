@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/safeguard-edge/safeguard/agent"
-	"github.com/safeguard-edge/safeguard/agent/control"
+	"github.com/safeguard-edge/safeguard/control"
 )
 
 type feedCounters struct {

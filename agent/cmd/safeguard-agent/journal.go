@@ -14,8 +14,8 @@ import (
 	"unicode"
 
 	"github.com/safeguard-edge/safeguard/agent"
-	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/agent/journal"
+	"github.com/safeguard-edge/safeguard/control"
 )
 
 // The exit codes of the journal's commands, besides 0 and 1.

@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/safeguard-edge/safeguard/agent"
-	"github.com/safeguard-edge/safeguard/agent/control"
+	"github.com/safeguard-edge/safeguard/control"
 )
 
 type keyCommands struct {

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/safeguard-edge/safeguard/agent"
+	"github.com/safeguard-edge/safeguard/control"
 	"github.com/safeguard-edge/safeguard/installer"
 	"github.com/safeguard-edge/safeguard/logging"
 )
@@ -35,17 +36,17 @@ var service = installer.Service{
 }
 
 type commands struct {
-	Run     run             `cmd:"" help:"Run the agent until it is stopped."`
-	Check   check           `cmd:"" help:"Look at everything the agent depends on: configuration, keys, disk, folders, certificates, the way to the centre and a round trip, clock, feeds, EPR sinks. Through the agent where it runs. Each line says what was found, and what to do. Nothing is shown to a clinician, and nobody is notified. Exit code 0: all passed, 1: something fails, 4: the agent does not let this user in, 6: warnings only."`
-	Status  statusCommands  `cmd:"" help:"Show how the running agent is, in the terminal."`
-	Config  configCommands  `cmd:"" help:"Look at the configuration file, write one, and have the running agent take it."`
-	Enrol   enrol           `cmd:"" help:"Get the agent's certificate with a token from central operations. The key is made here and never leaves this machine."`
-	HL7     hl7Commands     `cmd:"" name:"hl7" help:"Look at HL7 messages as the agent reads them."`
-	Feeds   feedCounters    `cmd:"" help:"Show what each feed of the running agent has counted since it started: messages, acknowledgements by code, framing errors by kind, connections. Exit code 0: all take messages, 1: failed, 4: no agent runs or it does not let this user in, 5: a feed is on hold or does not listen."`
-	Journal journalCommands `cmd:"" help:"Look at the journal of the running agent, and act on what is in it."`
-	Log     logCommands     `cmd:"" help:"Look at the running agent's log, and have it say more for a while."`
-	Keys    keyCommands     `cmd:"" help:"Look after the keys that seal what the agent keeps."`
-	EPR     eprCommands     `cmd:"" name:"epr" help:"Try what is put into the EPR, and see how its sinks are."`
+	Run     run                 `cmd:"" help:"Run the agent until it is stopped."`
+	Check   check               `cmd:"" help:"Look at everything the agent depends on: configuration, keys, disk, folders, certificates, the way to the centre and a round trip, clock, feeds, EPR sinks. Through the agent where it runs. Each line says what was found, and what to do. Nothing is shown to a clinician, and nobody is notified. Exit code 0: all passed, 1: something fails, 4: the agent does not let this user in, 6: warnings only."`
+	Status  statusCommands      `cmd:"" help:"Show how the running agent is, in the terminal."`
+	Config  configCommands      `cmd:"" help:"Look at the configuration file, write one, and have the running agent take it."`
+	Enrol   enrol               `cmd:"" help:"Get the agent's certificate with a token from central operations. The key is made here and never leaves this machine."`
+	HL7     hl7Commands         `cmd:"" name:"hl7" help:"Look at HL7 messages as the agent reads them."`
+	Feeds   feedCounters        `cmd:"" help:"Show what each feed of the running agent has counted since it started: messages, acknowledgements by code, framing errors by kind, connections. Exit code 0: all take messages, 1: failed, 4: no agent runs or it does not let this user in, 5: a feed is on hold or does not listen."`
+	Journal journalCommands     `cmd:"" help:"Look at the journal of the running agent, and act on what is in it."`
+	Log     control.LogCommands `cmd:"" help:"Look at the running agent's log, and have it say more for a while."`
+	Keys    keyCommands         `cmd:"" help:"Look after the keys that seal what the agent keeps."`
+	EPR     eprCommands         `cmd:"" name:"epr" help:"Try what is put into the EPR, and see how its sinks are."`
 
 	Support supportCommands `cmd:"" help:"Gather what whoever helps needs to know."`
 
@@ -132,6 +133,6 @@ func main() {
 		if errors.As(err, &state) {
 			os.Exit(state.Code)
 		}
-		os.Exit(1)
+		os.Exit(control.ExitCode(err))
 	}
 }

@@ -16,8 +16,8 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent"
-	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/agent/pipeline"
+	"github.com/safeguard-edge/safeguard/control"
 )
 
 type observedEPR struct {

@@ -16,9 +16,9 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/agent"
-	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/agent/statuspage"
 	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/control"
 )
 
 type statusCommands struct {
@@ -57,7 +57,7 @@ func (c statusShow) Run() error {
 	}
 	shown, err := s.ask(ctx)
 	if err != nil {
-		return exitNoAgent(err)
+		return err
 	}
 	if err := s.print(shown); err != nil {
 		return err

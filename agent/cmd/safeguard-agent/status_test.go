@@ -20,8 +20,8 @@ import (
 	"github.com/creack/pty"
 
 	"github.com/safeguard-edge/safeguard"
-	"github.com/safeguard-edge/safeguard/agent/control"
 	"github.com/safeguard-edge/safeguard/agent/statuspage"
+	"github.com/safeguard-edge/safeguard/control"
 )
 
 // TestMain lets the test's own program be safeguard-agent.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/safeguard-edge/safeguard/agent"
-	"github.com/safeguard-edge/safeguard/agent/control"
 )
 
 type supportCommands struct {
@@ -35,9 +34,6 @@ func (c supportBundle) Run() (err error) {
 	running, err := agent.SupportBundle(ctx, c.Config, version, f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		_ = os.Remove(output)
-		if errors.Is(err, control.ErrDenied) {
-			return exitNoAgent(err)
-		}
 		return err
 	}
 	fmt.Println(output)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard/central"
 	"github.com/safeguard-edge/safeguard/configs"
+	"github.com/safeguard-edge/safeguard/control"
 )
 
 type configCommands struct {
@@ -27,8 +28,9 @@ type configCommands struct {
 		TestNumbers bool   `help:"For a test environment: take NHS numbers of the test range (999) as any others."`
 		ClientsCA   string `name:"clients-ca" placeholder:"FILE" help:"An authority whose certificates are trusted besides those that the centre issues, PEM."`
 	} `cmd:"" help:"Write a new configuration file that is good."`
-	Schema    struct{} `cmd:"" help:"Print the JSON Schema of the file, for editors."`
-	Reference struct{} `cmd:"" help:"Print a file with every key, what it is, and its default."`
+	Reload    control.ReloadCommand `cmd:"" help:"Have the running centre take the configuration file again: new and changed sites and authorities, and how it logs. It is checked whole before anything changes. Exit code 0: all of it is in force, 1: it is bad and nothing has changed, 3: some keys need a restart, 4: no centre runs or it does not let this user in."`
+	Schema    struct{}              `cmd:"" help:"Print the JSON Schema of the file, for editors."`
+	Reference struct{}              `cmd:"" help:"Print a file with every key, what it is, and its default."`
 }
 
 func (c *configCommands) run(command string) error {

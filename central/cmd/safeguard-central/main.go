@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central"
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/control"
 	"github.com/safeguard-edge/safeguard/installer"
 	"github.com/safeguard-edge/safeguard/logging"
 )
@@ -49,7 +51,9 @@ type commands struct {
 		Service bool   `hidden:"" help:"A service manager has started this."`
 	} `cmd:"" help:"Run the flag service until it is told to stop."`
 
-	Config configCommands `cmd:"" help:"Look at the configuration file, or write one. A running centre takes new and changed sites and authorities, and how it logs, from it at a SIGHUP."`
+	Config configCommands `cmd:"" help:"Look at the configuration file, write one, or have the running centre take it."`
+
+	Log control.LogCommands `cmd:"" help:"Look at the running centre's log, and have it say more for a while."`
 
 	Upload  uploadCommand  `cmd:"" help:"Upload a local authority's flags. Exit code 0: all rows loaded, 3: some were rejected, 5: it waits for a person at the centre, 1: failed, nothing is changed."`
 	Report  reportCommand  `cmd:"" help:"Get the report of an earlier upload again. Exit codes as for upload."`
@@ -120,7 +124,7 @@ func main() {
 		}))
 	var code int
 	var err error
-	if strings.HasPrefix(line.Command(), "service ") {
+	if words := strings.Fields(line.Command()); words[0] == "service" || words[0] == "log" || slices.Equal(words[:min(2, len(words))], []string{"config", "reload"}) {
 		err = line.Run(service)
 	} else {
 		code, err = do(ctx, line.Command(), &c)
@@ -131,7 +135,7 @@ func main() {
 		code = state.Code
 	} else if err != nil {
 		fmt.Fprintln(os.Stderr, "safeguard-central: "+err.Error())
-		code = exitFailed
+		code = control.ExitCode(err)
 	}
 	os.Exit(code)
 }

@@ -16,17 +16,17 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Address is where the agent with that data folder is operated.
+// Address is where the service with that data folder is operated.
 func Address(data string) string {
 	if full, err := filepath.Abs(data); err == nil {
 		data = full
 	}
 	sum := sha256.Sum256([]byte(strings.ToLower(data)))
-	return `\\.\pipe\safeguard-agent-` + hex.EncodeToString(sum[:8])
+	return `\\.\pipe\safeguard-` + hex.EncodeToString(sum[:8])
 }
 
 // administrators is an access list of the system, the administrators and the
-// user that the agent runs as.
+// user that the service runs as.
 const administrators = "D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;OW)"
 
 // pipes are the instances of a named pipe; one of them waits for a client.
@@ -56,7 +56,11 @@ func listen(address string) (listener, error) {
 	}
 	// The first instance: another program that has the name already must not be
 	// taken for us.
-	if p.next, err = p.instance(windows.FILE_FLAG_FIRST_PIPE_INSTANCE); err != nil {
+	p.next, err = p.instance(windows.FILE_FLAG_FIRST_PIPE_INSTANCE)
+	if errors.Is(err, windows.ERROR_ACCESS_DENIED) {
+		err = ErrTaken
+	}
+	if err != nil {
 		return nil, errors.Join(err, windows.CloseHandle(p.stop))
 	}
 	return p, nil

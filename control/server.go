@@ -20,8 +20,8 @@ type Server struct {
 	log      *slog.Logger
 }
 
-// Listen takes the address, so that calls wait from here on. It is up to the
-// caller that no other agent has the same address: the journal's lock sees to it.
+// Listen takes the address, so that calls wait from here on. An ErrTaken means
+// that another service has it.
 func Listen(address string, handlers map[string]Handler, log *slog.Logger) (*Server, error) {
 	l, err := listen(address)
 	if err != nil {
@@ -76,7 +76,7 @@ func (s *Server) Run(ctx context.Context) error {
 // serve answers one call.
 func (s *Server) serve(ctx context.Context, c stream, who string) {
 	defer func() { _ = c.Close() }()
-	// At a stop a caller that does not read must not hold the agent up.
+	// At a stop a caller that does not read must not hold the service up.
 	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now().Add(goodbyeWait)) })()
 	if err := c.SetDeadline(time.Now().Add(requestWait)); err != nil {
 		return
@@ -115,22 +115,22 @@ func readRequest(c stream) (r request, err error) {
 		return r, &Error{CodeRequest, "want a request as JSON"}
 	}
 	if r.Version != Version {
-		return r, &Error{CodeVersion, fmt.Sprintf("the command speaks version %d and the agent %d: restart the agent after an update", r.Version, Version)}
+		return r, &Error{CodeVersion, fmt.Sprintf("the command speaks version %d and the service %d: restart the service after an update", r.Version, Version)}
 	}
 	return r, nil
 }
 
 // handle runs the handler. One that panics is a fault of the command, and no
-// reason for the agent to stop.
+// reason for the service to stop.
 func (s *Server) handle(ctx context.Context, c stream, who string, r request) (err error) {
 	handler, ok := s.handlers[r.Command]
 	if !ok {
-		return &Error{CodeUnknown, fmt.Sprintf("the agent does not know the command %q", r.Command)}
+		return &Error{CodeUnknown, fmt.Sprintf("the service does not know the command %q", r.Command)}
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error("control command failed", "command", r.Command, "panic", p, "stack", string(debug.Stack()))
-			err = errors.New("the command failed: see the agent's log")
+			err = errors.New("the command failed: see the service's log")
 		}
 	}()
 	return handler(ctx, who, r.Args, func(row any) error {

@@ -105,7 +105,7 @@ func TestErrorsReachTheCaller(t *testing.T) {
 		code          Code
 	}{
 		{"refuse", "no such entry", CodeFailed},
-		{"break", "see the agent's log", CodeFailed},
+		{"break", "see the service's log", CodeFailed},
 		{"unheard", `does not know the command "unheard"`, CodeUnknown},
 	} {
 		_, err := ask(t, address, c.command, nil)
@@ -123,6 +123,16 @@ func TestNobodyListens(t *testing.T) {
 	_, err := ask(t, Address(t.TempDir()), "echo", nil)
 	if !errors.Is(err, ErrNotRunning) {
 		t.Errorf("got %v, want %v", err, ErrNotRunning)
+	}
+}
+
+func TestAddressOfAServiceThatRunsIsNotTaken(t *testing.T) {
+	address := running(t, map[string]Handler{"echo": echo})
+	if s, err := Listen(address, nil, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrTaken) {
+		t.Errorf("got %v, %v, want %v", s, err, ErrTaken)
+	}
+	if _, err := ask(t, address, "echo", nil); err != nil {
+		t.Errorf("the first is not reached any more: %v", err)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// identify lets nobody in on systems that the agent is not made for.
+// identify lets nobody in on systems that the services are not made for.
 func identify(*net.UnixConn) (who string, err error) {
 	return "", errors.New("control channel: want Linux or Windows")
 }

@@ -14,7 +14,7 @@ import (
 	"syscall"
 )
 
-// Address is where the agent with that data folder is operated.
+// Address is where the service with that data folder is operated.
 func Address(data string) string { return filepath.Join(data, "control.sock") }
 
 // socket is a listening Unix socket.
@@ -25,7 +25,12 @@ type socket struct {
 }
 
 func listen(address string) (listener, error) {
-	// What an agent that was killed left behind is nobody's: the folder is ours.
+	answering, cancel := context.WithTimeout(context.Background(), dialWait)
+	defer cancel()
+	if c, err := dial(answering, address); err == nil {
+		return nil, errors.Join(ErrTaken, c.Close())
+	}
+	// What a service that was killed left behind is nobody's: the folder is ours.
 	if err := os.Remove(address); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}

@@ -1,5 +1,5 @@
 // Package control is the one local channel through which commands operate a
-// running agent, so that no command opens a store which the agent has open. It
+// running service, so that no command opens a store which the service has open. It
 // is a Unix socket on Linux and a named pipe on Windows, for the system's
 // administrators and the service's own user only.
 //
@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/safeguard-edge/safeguard/configs"
 )
 
 // Handler answers one command. who is whom the system says the caller to be, args
@@ -48,7 +50,10 @@ type Error struct {
 func (e *Error) Error() string { return e.Text }
 
 // ErrNotRunning means that nobody listens.
-var ErrNotRunning = errors.New("the agent is not running")
+var ErrNotRunning = errors.New("the service is not running")
+
+// ErrTaken means that another service listens at the address.
+var ErrTaken = errors.New("another service with this data folder runs")
 
 // ErrDenied means that the system does not let this user in.
 var ErrDenied = errors.New("not allowed: use an administrator's account or that of the service")
@@ -92,7 +97,37 @@ type listener interface {
 
 var errClosed = errors.New("control channel closed")
 
-// Call calls the command of the agent at address, and hands each row to take.
+// The exit codes of commands that ask a running service.
+const (
+	exitRestart    = 3
+	exitNotRunning = 4
+)
+
+// ExitCode is the code that a program ends with after the error of a call, by
+// which scripts tell what to do; 1 where nothing special is.
+func ExitCode(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, ErrRestart):
+		return exitRestart
+	case errors.Is(err, ErrNotRunning), errors.Is(err, ErrDenied):
+		return exitNotRunning
+	}
+	return 1
+}
+
+// CallOf calls the command of the service that runs with the configuration file.
+// The file may be bad: only its data folder is needed.
+func CallOf(ctx context.Context, file, command string, args any, take func(row json.RawMessage) error) error {
+	data, err := configs.DataFolder(file)
+	if err != nil {
+		return err
+	}
+	return Call(ctx, Address(data), command, args, take)
+}
+
+// Call calls the command of the service at address, and hands each row to take.
 func Call(ctx context.Context, address, command string, args any, take func(row json.RawMessage) error) error {
 	if err := call(ctx, address, command, args, take); err != nil {
 		if ctx.Err() != nil {
@@ -151,7 +186,7 @@ func receive(ctx context.Context, c stream, take func(row json.RawMessage) error
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return fmt.Errorf("the agent stopped answering: %w", err)
+			return fmt.Errorf("the service stopped answering: %w", err)
 		}
 		switch {
 		case r.Error != nil:

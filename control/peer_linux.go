@@ -12,7 +12,7 @@ import (
 )
 
 // identify asks the system who is at the other end, and lets in root and the
-// agent's own user. The mode of the socket says the same; this holds also where
+// service's own user. The mode of the socket says the same; this holds also where
 // someone has changed it.
 func identify(c *net.UnixConn) (who string, err error) {
 	raw, err := c.SyscallConn()
