@@ -82,11 +82,7 @@ func (c *content) fetch() (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &part{
-		body: b.Body, offset: b.Offset,
-		// Of what is no message the batch does not say that it was cut.
-		long: b.Kind == hl7.LongPart || b.Kind == hl7.StrayPart && len(b.Body) >= c.max,
-	}, nil
+	return &part{body: b.Body, offset: b.Offset, long: b.Cut}, nil
 }
 
 // whole makes the only part of a file the file itself, where nothing but white

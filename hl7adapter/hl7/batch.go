@@ -41,6 +41,7 @@ type Part struct {
 	Body   []byte
 	Offset int64 // of its first byte in the stream
 	Kind   PartKind
+	Cut    bool // Body is only the beginning of what is longer than the limit
 }
 
 // PartKind says what a part is.
@@ -52,7 +53,7 @@ const (
 	MessagePart PartKind = iota
 	// StrayPart belongs to no message. Blank lines and framing are left out.
 	StrayPart
-	// LongPart is the beginning of a message longer than the limit. The
+	// LongPart is the beginning of a message longer than the limit, and Cut. The
 	// rest of it was skipped.
 	LongPart
 )
@@ -79,9 +80,9 @@ func (b *Batch) Next() (Part, error) {
 		if bytes.HasSuffix(l.text[:lead], bom) {
 			lead -= len(bom) // stays with the message it stands before
 		}
-		l = line{l.text[lead:], l.at + int64(lead)}
+		l = line{l.text[lead:], l.at + int64(lead), l.cut}
 		switch {
-		case framing(head):
+		case framing(head) && !l.cut:
 		case b.control(head):
 		case begins(head, "MSH"):
 			b.begin(head)
@@ -96,6 +97,7 @@ func (b *Batch) Next() (Part, error) {
 type line struct {
 	text []byte
 	at   int64 // of its first byte in the stream
+	cut  bool  // text is only its beginning
 }
 
 // framing says whether line is nothing but MLLP's end block.
@@ -128,11 +130,12 @@ func (b *Batch) gather(l line, kind PartKind) (Part, error) {
 	for {
 		// An end block ends the part, whatever its line ends with.
 		body := bytes.TrimRight(l.text, "\r\n\x00 ")
-		if n := len(body); n > 0 && body[n-1] == fileSeparator {
-			part.add(body[:n-1], b.max)
+		if n := len(body); n > 0 && body[n-1] == fileSeparator && !l.cut {
+			l.text = body[:n-1]
+			part.add(l, b.max)
 			return part, nil
 		}
-		part.add(l.text, b.max)
+		part.add(l, b.max)
 		next, err := b.line()
 		if err == io.EOF {
 			return part, nil
@@ -150,15 +153,18 @@ func (b *Batch) gather(l line, kind PartKind) (Part, error) {
 	}
 }
 
-// add appends line to the part, up to max bytes.
-func (p *Part) add(line []byte, max int) {
-	if room := max - len(p.Body); len(line) > room {
-		line = line[:room]
-		if p.Kind == MessagePart {
-			p.Kind = LongPart
-		}
+// add appends the line to the part, up to max bytes, and nothing behind what is
+// left out.
+func (p *Part) add(l line, max int) {
+	if p.Cut {
+		return
 	}
-	p.Body = append(p.Body, line...)
+	room := max - len(p.Body)
+	p.Cut = l.cut || len(l.text) > room
+	p.Body = append(p.Body, l.text[:min(room, len(l.text))]...)
+	if p.Cut && p.Kind == MessagePart {
+		p.Kind = LongPart
+	}
 }
 
 func isControl(line []byte) bool {
@@ -251,7 +257,7 @@ func (b *Batch) Check() error { return b.problem }
 func (b *Batch) Messages() int { return b.counts.messages }
 
 // line returns the next line, or io.EOF. Of a line longer than a message may
-// be, as much comes as shows that it is, and the rest is skipped.
+// be only the beginning comes, and the rest is skipped.
 func (b *Batch) line() (line, error) {
 	if b.next != nil {
 		l := *b.next
@@ -271,7 +277,8 @@ func (b *Batch) line() (line, error) {
 		}
 		var n int
 		n, done = b.cut(chunk, len(l.text) > 0, err != nil)
-		l.text = append(l.text, chunk[:min(n, max(b.max+1-len(l.text), 0))]...)
+		keep := min(n, max(b.max+1-len(l.text), 0))
+		l.text, l.cut = append(l.text, chunk[:keep]...), l.cut || keep < n
 		b.offset += int64(n)
 		b.in.Discard(n) // can not fail: the bytes are buffered
 	}

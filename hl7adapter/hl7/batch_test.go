@@ -32,7 +32,11 @@ func readBatch(r io.Reader, max int) (parts []Part, problem, err error) {
 func describe(parts []Part, problem, err error) string {
 	var b strings.Builder
 	for _, p := range parts {
-		fmt.Fprintf(&b, "%d %s%q\n", p.Offset, [...]string{"", "stray ", "long "}[p.Kind], p.Body)
+		cut := ""
+		if p.Cut != (p.Kind == LongPart) {
+			cut = "cut "
+		}
+		fmt.Fprintf(&b, "%d %s%s%q\n", p.Offset, cut, [...]string{"", "stray ", "long "}[p.Kind], p.Body)
 	}
 	if problem != nil {
 		fmt.Fprintf(&b, "%v\n", problem)
@@ -73,6 +77,9 @@ var batches = []struct{ name, stream, want string }{
 	{"frames with LF behind", "\v" + m1 + "\x1c\r\n\v" + m2 + "\x1c\r\n", fmt.Sprintf("1 %q\n22 %q\n", m1, m2)},
 	{"frames without the last CRs", "\vMSH|^~\\&|A\rPID|1\x1c\vMSH|^~\\&|B\rPID|2\x1c", `1 "MSH|^~\\&|A\rPID|1"` + "\n" + `19 "MSH|^~\\&|B\rPID|2"` + "\n"},
 	{"text between frames", "\v" + m1 + "\x1c\rnoise\r\v" + m2 + "\x1c\r", fmt.Sprintf("1 %q\n20 stray \"noise\\r\"\n27 %q\n", m1, m2)},
+	{"a long line, much of it filler", strings.Repeat("\x00", 150) + strings.Repeat("x", 100) + "\rPID|1\r" + m1, fmt.Sprintf("150 cut stray %q\n257 %q\n", strings.Repeat("x", 51), m1)},
+	{"a long message, much of its first line filler", strings.Repeat(" ", 150) + "MSH|^~\\&|" + strings.Repeat("x", 100) + "\rPID|1\r" + m1, fmt.Sprintf("150 long %q\n266 %q\n", "MSH|^~\\&|"+strings.Repeat("x", 42), m1)},
+	{"a long line of filler, and something", strings.Repeat("\x00", 250) + "MSH|^~\\&|\rPID|1\r" + m1, fmt.Sprintf("201 cut stray \"\"\n266 %q\n", m1)},
 	{"a long message", m1 + "MSH|^~\\&|B\rOBX|1||" + strings.Repeat("x", 300) + "\rOBX|2\r" + m3, fmt.Sprintf("0 %q\n17 long %q\n342 %q\n", m1, ("MSH|^~\\&|B\rOBX|1||" + strings.Repeat("x", 300))[:200], m3)},
 }
 
