@@ -28,12 +28,22 @@ func DefaultRules() Rules {
 	}
 }
 
+// The rules by which test traffic is not asked about. They say nothing about a
+// patient.
+const (
+	TestMessage = "test message (MSH-11)"
+	TestNumber  = "test number (999), or " + TestMessage
+)
+
 // Eligible tells whether the patient is to be asked about, and by which rule:
 // under 18, of unknown age, or possibly pregnant, because an unborn child's plan
 // is held under the mother's number.
 func (r Rules) Eligible(a Attendance) (bool, string) {
-	if a.Test {
-		return false, "test traffic"
+	switch {
+	case a.Test && a.Patient.Number.IsTest():
+		return false, TestNumber
+	case a.Test:
+		return false, TestMessage
 	}
 	born := a.Patient.Born.Reveal()
 	if born.IsZero() {

@@ -111,8 +111,11 @@ func handleKeys(ring *keys.Ring, log *slog.Logger) control.Handler {
 			return errors.New("keys: want one word")
 		}
 		status, err := operateKeys(ring, do)
-		if do != StatusOfKeys {
-			log.Warn("keys changed by an operator", "do", do, "by", who, "err", err)
+		switch {
+		case do != StatusOfKeys && err != nil:
+			log.Warn("keys not changed", "do", do, "by", who, "err", err)
+		case do != StatusOfKeys:
+			log.Warn("keys changed by an operator", "do", do, "by", who)
 		}
 		if err != nil {
 			return err

@@ -73,9 +73,12 @@ func (j *Journal) describeEntry(r *Row, f found, reveal bool) {
 			if id := safeguard.AttendanceID(plain[:16]); !id.IsZero() {
 				r.Attendance = id.String()
 			}
-			// Why an attendance was settled tells what is known of the patient.
-			if reveal || f.state == SetAside || f.state == Ignored {
-				r.Reason = string(plain[16:])
+			// Why an attendance was settled tells what is known of the patient, but for
+			// that it was a test.
+			why := string(plain[16:])
+			test := strings.HasSuffix(why, safeguard.TestMessage) // as both rules for tests do
+			if reveal || test || f.state == SetAside || f.state == Ignored {
+				r.Reason = why
 			}
 		}
 	}

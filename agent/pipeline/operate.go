@@ -47,9 +47,10 @@ type Row struct {
 	Setting  string    `json:"setting,omitempty"`
 	Location string    `json:"location,omitempty"`
 	Purpose  string    `json:"purpose,omitempty"`
-	Shown    string    `json:"shown,omitempty"`  // in the EPR
-	Reason   string    `json:"reason,omitempty"` // why it is unknown
-	Source   string    `json:"source,omitempty"` // of the answer
+	Shown    string    `json:"shown,omitempty"`     // in the EPR
+	Reason   string    `json:"reason,omitempty"`    // why it is unknown
+	NotAsked string    `json:"not_asked,omitempty"` // why nobody is to be asked
+	Source   string    `json:"source,omitempty"`    // of the answer
 	AsOf     time.Time `json:"as_of,omitzero"`
 	Waiting  int       `json:"alerts_waiting,omitempty"`
 	SetAside int       `json:"alerts_set_aside,omitempty"`
@@ -188,7 +189,7 @@ func (p *Pipeline) row(k journal.Kept, r Request) (Row, bool) {
 		return Row{Needs: needsUnknown, Stage: "does not open: the disk changed it"}, true
 	}
 	a, answer := k.Attendance, k.Record.Answer()
-	eligible, _ := p.Rules.Eligible(a)
+	eligible, rule := p.Rules.Eligible(a)
 	row := Row{
 		ID: a.ID.String(), Begun: a.Begun, Finished: a.Finished, State: a.State.String(), Stage: k.Stage.String(),
 		Site: a.Site.String(), Setting: a.Setting.String(), Location: a.Location, Purpose: a.Purpose.String(),
@@ -205,7 +206,9 @@ func (p *Pipeline) row(k journal.Kept, r Request) (Row, bool) {
 	if k.Shown.Content.Kind != safeguard.Nothing {
 		row.Shown = k.Shown.Content.Kind.String()
 	}
-	if eligible {
+	if !eligible {
+		row.NotAsked = rule
+	} else {
 		row.Reason, row.Source, row.AsOf = answer.Reason.String(), answer.Source.String(), answer.AsOf
 	}
 	if r.Reveal {

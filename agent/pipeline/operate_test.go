@@ -98,6 +98,41 @@ func (w *ward) audited(want ...string) {
 	}
 }
 
+// Why nobody is asked about an attendance is told, so that who tries the agent with
+// a test number does not wait for an alert.
+func TestWhyAnAttendanceIsNotAskedAbout(t *testing.T) {
+	story(t, func(w *ward) {
+		w.adt("A04", "9990000360", "V1", "19950102", "19500102")
+		w.adt("A04", toby, "V2", "|P|2.4", "|T|2.4", "H1^", "H2^")
+		w.answer(maya, noneHeld())
+		w.adt("A04", maya, "V3", "H1^", "H3^")
+		rows, _, _, err := w.operate(pipeline.Request{Do: pipeline.List, All: true})
+		if err != nil || len(rows) != 3 {
+			t.Fatalf("%d rows, %v", len(rows), err)
+		}
+		for i, want := range []string{"adult", safeguard.TestNumber, ""} {
+			if rows[i].NotAsked != want {
+				t.Errorf("row %d: not asked because of %q, want %q", i+1, rows[i].NotAsked, want)
+			}
+		}
+		found := map[string]string{} // by attendance
+		err = w.journal.Operate(context.Background(), "lead", json.RawMessage(`{"do":"list","filter":{}}`), func(v any) error {
+			if r := v.(journal.Result).Row; r != nil && r.Sink == "" {
+				found[r.Attendance] = r.Reason
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []string{"", "not eligible: " + safeguard.TestNumber, ""} {
+			if found[rows[i].ID] != want {
+				t.Errorf("the journal says of entry %d without reveal %q, want %q", i+1, found[rows[i].ID], want)
+			}
+		}
+	})
+}
+
 func TestPersonClosesWhatCouldNotBeChecked(t *testing.T) {
 	story(t, func(w *ward) {
 		w.adt("A04", toby, "V1")

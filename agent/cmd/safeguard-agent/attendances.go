@@ -118,6 +118,9 @@ func (w *ward) line(r pipeline.Row) {
 			notes = append(notes, fmt.Sprintf(n.text, n.count))
 		}
 	}
+	if r.NotAsked != "" {
+		notes = append(notes, "not asked: "+r.NotAsked)
+	}
 	if r.Closed != "" {
 		notes = append(notes, "closed by "+r.Closed)
 	}

@@ -16,6 +16,7 @@ func TestAttendancesArePrintedAsATable(t *testing.T) {
 			Shown: "flags held", Waiting: 1, Patient: &pipeline.Patient{Number: "9990000344", MRN: "H1", Born: "2019-02-03"}, Plans: []string{"Looked after child, Ashmere Council"}}},
 		{Row: &pipeline.Row{ID: "2b4e28ba-2fa1-81d2-883f-0016d3cca427", Needs: "unknown", Begun: begun, State: "ended", Stage: "set aside", Location: "ED\x1b[2J",
 			Reason: "no-nhs-number", Closed: "lead", Why: "seen to"}},
+		{Row: &pipeline.Row{ID: "3b4e28ba-2fa1-81d2-883f-0016d3cca427", Begun: begun, State: "open", Stage: "registered", NotAsked: "adult"}},
 		{Summary: &pipeline.Summary{Listed: 2, Alerts: 1, Unknown: 1}},
 	}
 	for name, c := range map[string]struct {
@@ -23,9 +24,10 @@ func TestAttendancesArePrintedAsATable(t *testing.T) {
 		out, err string
 	}{
 		"table": {false, "" +
-			"NEEDS    BEGUN                SITE   WHERE   STATE  STAGE      SHOWN       WHY UNKNOWN    NOTE                                                      ATTENDANCE                            PATIENT\n" +
-			"alert    2026-03-14 09:30:00  RX101  ED      open   notified   flags held  -              1 not delivered yet; Looked after child, Ashmere Council  1b4e28ba-2fa1-81d2-883f-0016d3cca427  9990000344 H1 2019-02-03\n" +
-			"unknown  2026-03-14 09:30:00  -      ED·[2J  ended  set aside  -           no-nhs-number  closed by lead; seen to                                   2b4e28ba-2fa1-81d2-883f-0016d3cca427  -\n",
+			"NEEDS    BEGUN                SITE   WHERE   STATE  STAGE       SHOWN       WHY UNKNOWN    NOTE                                                      ATTENDANCE                            PATIENT\n" +
+			"alert    2026-03-14 09:30:00  RX101  ED      open   notified    flags held  -              1 not delivered yet; Looked after child, Ashmere Council  1b4e28ba-2fa1-81d2-883f-0016d3cca427  9990000344 H1 2019-02-03\n" +
+			"unknown  2026-03-14 09:30:00  -      ED·[2J  ended  set aside   -           no-nhs-number  closed by lead; seen to                                   2b4e28ba-2fa1-81d2-883f-0016d3cca427  -\n" +
+			"-        2026-03-14 09:30:00  -      -       open   registered  -           -              not asked: adult                                          3b4e28ba-2fa1-81d2-883f-0016d3cca427  -\n",
 			"2 listed: 1 with an alert, 1 unknown, 0 too late\n"},
 		"json": {true, "", ""},
 	} {
