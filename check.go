@@ -104,32 +104,32 @@ func (h Heartbeat) Check(now time.Time, l Limits, u *Usual) []Warning {
 	}
 	waiting := h.Journal.Waiting
 	old := waiting.Age(now) > l.Age
-	c.when(old, JournalOld, "", waiting.Oldest.Add(l.Age), "%d waiting, the oldest for %v", waiting.Length, round(waiting.Age(now)))
+	c.when(old, JournalOld, "", waiting.Oldest.Add(l.Age), "%d waiting, the oldest for %s", waiting.Length, InWords(waiting.Age(now)))
 	c.when(!old && waiting.Length > l.Depth, JournalDeep, "", time.Time{}, "%d waiting", waiting.Length)
 	c.when(h.Journal.SetAside > 0, SetAsideWaiting, "", time.Time{}, "%d", h.Journal.SetAside)
 	for _, s := range h.Sinks {
 		down := !s.DownSince.IsZero()
 		c.when(down, SinkDown, s.Name, s.DownSince, "%s, %d waiting", cmp.Or(s.Error, "no answer"), s.Waiting.Length)
 		c.when(!down && s.Live && s.Waiting.Age(now) > l.Undelivered, AlertsUndelivered, s.Name, s.Waiting.Oldest.Add(l.Undelivered),
-			"%d waiting, the oldest for %v", s.Waiting.Length, round(s.Waiting.Age(now)))
+			"%d waiting, the oldest for %s", s.Waiting.Length, InWords(s.Waiting.Age(now)))
 		c.when(!s.Live, SinkObserving, s.Name, time.Time{}, "")
 	}
 	if h.Centre.Since.IsZero() { // else they are owed because of that
-		c.when(h.Lookups.Age(now) > l.Owed, LookupsOwed, "", h.Lookups.Oldest.Add(l.Owed), "%d owed, the oldest for %v", h.Lookups.Length, round(h.Lookups.Age(now)))
-		c.when(h.Corrections.Age(now) > l.Owed, LookupsOwed, "corrections", h.Corrections.Oldest.Add(l.Owed), "%d corrections owed, the oldest for %v", h.Corrections.Length, round(h.Corrections.Age(now)))
+		c.when(h.Lookups.Age(now) > l.Owed, LookupsOwed, "", h.Lookups.Oldest.Add(l.Owed), "%d owed, the oldest for %s", h.Lookups.Length, InWords(h.Lookups.Age(now)))
+		c.when(h.Corrections.Age(now) > l.Owed, LookupsOwed, "corrections", h.Corrections.Oldest.Add(l.Owed), "%d corrections owed, the oldest for %s", h.Corrections.Length, InWords(h.Corrections.Age(now)))
 		a := h.Attendances
-		c.when(u.NotCompleted.Rising(a.NotCompleted, a.Begun, l.Least, l.NotCompleted), ChecksNotCompleted, "", time.Time{}, "%d of %d in %v", a.NotCompleted, a.Begun, a.Window)
+		c.when(u.NotCompleted.Rising(a.NotCompleted, a.Begun, l.Least, l.NotCompleted), ChecksNotCompleted, "", time.Time{}, "%d of %d in %s", a.NotCompleted, a.Begun, InWords(a.Window))
 	}
 	a := h.Attendances
-	c.when(u.NoNumber.Rising(a.NoNumber, a.Begun, l.Least, l.NoNumber), NumbersMissing, "", time.Time{}, "%d of %d in %v", a.NoNumber, a.Begun, a.Window)
+	c.when(u.NoNumber.Rising(a.NoNumber, a.Begun, l.Least, l.NoNumber), NumbersMissing, "", time.Time{}, "%d of %d in %s", a.NoNumber, a.Begun, InWords(a.Window))
 	unavailable := h.Cache.State == CacheAway || h.Cache.State == CacheReadOnly
 	c.when(unavailable, CacheUnavailable, "", time.Time{}, "%s", h.Cache.State)
-	c.when(!unavailable && h.Cache.Entries > 0 && age(now, h.Cache.Newest) > l.CacheAge, CacheAgeing, "", h.Cache.Newest.Add(l.CacheAge), "the newest is %v old", round(age(now, h.Cache.Newest)))
+	c.when(!unavailable && h.Cache.Entries > 0 && age(now, h.Cache.Newest) > l.CacheAge, CacheAgeing, "", h.Cache.Newest.Add(l.CacheAge), "the newest is %s old", InWords(age(now, h.Cache.Newest)))
 	c.certificate(h, l)
 	off := max(h.Clock.Offset, -h.Clock.Offset) - h.Clock.Within
-	c.when(!h.Clock.Measured.IsZero() && off > l.Clock, ClockOff, "", time.Time{}, "%v %s", round(h.Clock.Offset.Abs()), behind(h.Clock.Offset))
+	c.when(!h.Clock.Measured.IsZero() && off > l.Clock, ClockOff, "", time.Time{}, "%s %s", InWords(h.Clock.Offset.Abs()), behind(h.Clock.Offset))
 	c.when(h.Disk.Floor > 0 && float64(h.Disk.Free) < l.DiskTimes*float64(h.Disk.Floor), DiskLow, "", time.Time{}, "%d MB free, intake stops below %d MB", h.Disk.Free>>20, h.Disk.Floor>>20)
-	c.when(h.Disk.Sync > l.Sync, DiskSlow, "", time.Time{}, "a small write takes %v", h.Disk.Sync.Round(time.Millisecond))
+	c.when(h.Disk.Sync > l.Sync, DiskSlow, "", time.Time{}, "a small write takes %s", InWords(h.Disk.Sync))
 	return c.found
 }
 
@@ -170,10 +170,10 @@ func (c *checking) quiet(h Heartbeat, f FeedHealth, l Limits, u *Usual) {
 	}
 	expected, learnt := known.Rhythm.Expected(last, c.now)
 	if learnt {
-		c.when(expected >= l.QuietExpected, FeedQuiet, f.Name, time.Time{}, "nothing for %v, in which %.0f messages usually come", round(silent), expected)
+		c.when(expected >= l.QuietExpected, FeedQuiet, f.Name, time.Time{}, "nothing for %s, in which %.0f messages usually come", InWords(silent), expected)
 		return
 	}
-	c.when(silent >= l.QuietUnlearnt, FeedQuiet, f.Name, time.Time{}, "nothing for %v", round(silent))
+	c.when(silent >= l.QuietUnlearnt, FeedQuiet, f.Name, time.Time{}, "nothing for %s", InWords(silent))
 }
 
 // certificate is of one that has ended or soon does. One of a short life is
@@ -188,8 +188,8 @@ func (c *checking) certificate(h Heartbeat, l Limits) {
 		now = now.Add(h.Clock.Offset) // the centre's clock decides
 	}
 	left, due := until.Sub(now), min(l.Certificate, until.Sub(h.Certificate.From)/6)
-	c.when(left <= 0, CertificateEnded, "", until, "since %v", round(-left))
-	c.when(left > 0 && left < due, CertificateEnding, "", until.Add(-due), "in %v", round(left))
+	c.when(left <= 0, CertificateEnded, "", until, "%s ago", InWords(max(-left, time.Second)))
+	c.when(left > 0 && left < due, CertificateEnding, "", until.Add(-due), "in %s", InWords(left))
 }
 
 func behind(offset time.Duration) string {
@@ -197,17 +197,6 @@ func behind(offset time.Duration) string {
 		return "behind"
 	}
 	return "ahead"
-}
-
-// round leaves two units of a duration.
-func round(d time.Duration) time.Duration {
-	switch {
-	case d >= 24*time.Hour:
-		return d.Round(time.Hour)
-	case d >= time.Hour:
-		return d.Round(time.Minute)
-	}
-	return d.Round(time.Second)
 }
 
 // Watch lets a warning be open once it has been wrong for its grace, and closed

@@ -56,7 +56,7 @@ func TestCheck(t *testing.T) {
 		}, "centre-unreachable", ""},
 		{"lookups are owed though the centre answers", func(h *safeguard.Heartbeat) {
 			h.Lookups = safeguard.Queue{Length: 40, Oldest: monday.Add(-2 * time.Hour)}
-		}, "lookups-owed", "40 owed, the oldest for 2h0m0s"},
+		}, "lookups-owed", "40 owed, the oldest for 2 h"},
 		{"corrections are owed", func(h *safeguard.Heartbeat) {
 			h.Corrections = safeguard.Queue{Length: 1, Oldest: monday.Add(-2 * time.Hour)}
 		}, "lookups-owed corrections", "1 corrections owed"},
@@ -68,10 +68,10 @@ func TestCheck(t *testing.T) {
 			h.Feeds[0].LastMessage = monday.Add(-3 * time.Hour)
 		}, "intake-stopped", ""},
 		{"a quarter of an hour is nothing", func(h *safeguard.Heartbeat) { h.Feeds[0].LastMessage = monday.Add(-14 * time.Minute) }, "", ""},
-		{"a feed is quiet by day", func(h *safeguard.Heartbeat) { h.Feeds[0].LastMessage = monday.Add(-20 * time.Minute) }, "feed-quiet pas", "nothing for 20m0s, in which 20 messages usually come"},
+		{"a feed is quiet by day", func(h *safeguard.Heartbeat) { h.Feeds[0].LastMessage = monday.Add(-20 * time.Minute) }, "feed-quiet pas", "nothing for 20 min, in which 20 messages usually come"},
 		{"a feed was quiet before the agent started", func(h *safeguard.Heartbeat) {
 			h.Feeds[0].LastMessage, h.Started = time.Time{}, monday.Add(-time.Hour)
-		}, "feed-quiet pas", "nothing for 1h0m0s"},
+		}, "feed-quiet pas", "nothing for 60 min"},
 		{"more than usual can not be read", func(h *safeguard.Heartbeat) { h.Feeds[0].HourErrors = 9 }, "feed-errors pas", "9 of 60 in the last hour"},
 		{"of few messages a share says nothing", func(h *safeguard.Heartbeat) { h.Feeds[0].LastHour, h.Feeds[0].HourErrors = 10, 5 }, "", ""},
 		{"messages wait", func(h *safeguard.Heartbeat) {
@@ -79,37 +79,37 @@ func TestCheck(t *testing.T) {
 		}, "journal-deep", "900 waiting"},
 		{"messages have waited for long", func(h *safeguard.Heartbeat) {
 			h.Journal.Waiting = safeguard.Queue{Length: 900, Oldest: monday.Add(-10 * time.Minute)}
-		}, "journal-old", "the oldest for 10m0s"},
+		}, "journal-old", "the oldest for 10 min"},
 		{"messages were set aside", func(h *safeguard.Heartbeat) { h.Journal.SetAside = 3 }, "messages-set-aside", "3"},
 		{"alerts wait", func(h *safeguard.Heartbeat) {
 			h.Sinks[0].Waiting = safeguard.Queue{Length: 2, Oldest: monday.Add(-5 * time.Minute)}
-		}, "alerts-undelivered epr", "2 waiting, the oldest for 5m0s"},
+		}, "alerts-undelivered epr", "2 waiting, the oldest for 5 min"},
 		{"the EPR is down, and alerts wait because of that", func(h *safeguard.Heartbeat) {
 			h.Sinks[0].DownSince = monday.Add(-5 * time.Minute)
 			h.Sinks[0].Waiting = safeguard.Queue{Length: 2, Oldest: monday.Add(-5 * time.Minute)}
 		}, "sink-down epr", "2 waiting"},
 		{"a sink observes", func(h *safeguard.Heartbeat) { h.Sinks[0].Live = false }, "sink-observing epr", ""},
-		{"checks are not completed", func(h *safeguard.Heartbeat) { h.Attendances.NotCompleted = 20 }, "checks-not-completed", "20 of 100 in 4h0m0s"},
+		{"checks are not completed", func(h *safeguard.Heartbeat) { h.Attendances.NotCompleted = 20 }, "checks-not-completed", "20 of 100 in 4 h"},
 		{"numbers are missing", func(h *safeguard.Heartbeat) { h.Attendances.NoNumber = 40 }, "numbers-missing", "40 of 100"},
 		{"as many numbers are missing as usual", func(h *safeguard.Heartbeat) { h.Attendances.NoNumber = 16 }, "", ""},
 		{"the cache is away", func(h *safeguard.Heartbeat) { h.Cache = safeguard.CacheHealth{State: safeguard.CacheAway} }, "cache-unavailable", "unavailable"},
 		{"the cache is off", func(h *safeguard.Heartbeat) { h.Cache = safeguard.CacheHealth{State: safeguard.CacheOff} }, "", ""},
-		{"the cache grows old", func(h *safeguard.Heartbeat) { h.Cache.Newest = monday.Add(-13 * time.Hour) }, "cache-ageing", "the newest is 13h0m0s old"},
-		{"the certificate ends soon", func(h *safeguard.Heartbeat) { h.Certificate.Until = monday.Add(48 * time.Hour) }, "certificate-ending", "in 48h0m0s"},
+		{"the cache grows old", func(h *safeguard.Heartbeat) { h.Cache.Newest = monday.Add(-13 * time.Hour) }, "cache-ageing", "the newest is 13 h old"},
+		{"the certificate ends soon", func(h *safeguard.Heartbeat) { h.Certificate.Until = monday.Add(48 * time.Hour) }, "certificate-ending", "in 47 h"},
 		{"a short certificate has most of its life", func(h *safeguard.Heartbeat) {
 			h.Certificate = safeguard.CertificateHealth{From: monday.Add(-time.Hour), Until: monday.Add(24 * time.Hour)}
 		}, "", ""},
-		{"the certificate has ended", func(h *safeguard.Heartbeat) { h.Certificate.Until = monday.Add(-time.Hour) }, "certificate-ended", "since 1h0m0s"},
+		{"the certificate has ended", func(h *safeguard.Heartbeat) { h.Certificate.Until = monday.Add(-time.Hour) }, "certificate-ended", "60 min ago"},
 		{"the certificate has ended by the centre's clock", func(h *safeguard.Heartbeat) {
 			h.Certificate.Until, h.Clock.Offset = monday.Add(10*time.Second), 20*time.Second
 		}, "certificate-ended", ""},
-		{"the clock is behind", func(h *safeguard.Heartbeat) { h.Clock.Offset = 5 * time.Minute }, "clock-off", "5m0s behind"},
-		{"the clock is ahead", func(h *safeguard.Heartbeat) { h.Clock.Offset = -5 * time.Minute }, "clock-off", "5m0s ahead"},
+		{"the clock is behind", func(h *safeguard.Heartbeat) { h.Clock.Offset = 5 * time.Minute }, "clock-off", "5 min behind"},
+		{"the clock is ahead", func(h *safeguard.Heartbeat) { h.Clock.Offset = -5 * time.Minute }, "clock-off", "5 min ahead"},
 		{"the clock is not known well enough", func(h *safeguard.Heartbeat) {
 			h.Clock.Offset, h.Clock.Within = 35*time.Second, 10*time.Second
 		}, "", ""},
 		{"the disk is nearly full", func(h *safeguard.Heartbeat) { h.Disk.Free = 900 << 20 }, "disk-low", "900 MB free, intake stops below 512 MB"},
-		{"the disk is slow", func(h *safeguard.Heartbeat) { h.Disk.Sync = 700 * time.Millisecond }, "disk-slow", "a small write takes 700ms"},
+		{"the disk is slow", func(h *safeguard.Heartbeat) { h.Disk.Sync = 700 * time.Millisecond }, "disk-slow", "a small write takes 700 ms"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := well()

@@ -103,11 +103,11 @@ func Charts(id, over string, spans []Span) []Chart {
 		longest = max(longest, s.Oldest)
 		blank := Column{Label: s.Label, Tick: s.Tick, Seen: s.Seen, Severity: s.Severity}
 		messages.add(blank, float64(count), strconv.Itoa(count), float64(bad), strconv.Itoa(bad)+" not read")
-		waited.add(blank, s.Oldest.Seconds(), Duration(s.Oldest), 0, "")
+		waited.add(blank, s.Oldest.Seconds(), safeguard.InWords(s.Oldest), 0, "")
 		checks.add(blank, float64(s.Begun), strconv.Itoa(s.Begun), float64(s.NotCompleted), strconv.Itoa(s.NotCompleted)+" not completed")
 	}
 	messages.Summary = fmt.Sprintf("%d messages, %d of them not read.", sum, errors)
-	waited.Summary = "The longest was " + Duration(longest) + "."
+	waited.Summary = "The longest was " + safeguard.InWords(longest) + "."
 	checks.Summary = fmt.Sprintf("%d attendances to be asked about, %d not completed at first.", begun, open)
 	all := []Chart{messages, waited, checks}
 	for i := range all {

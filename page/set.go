@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/safeguard-edge/safeguard"
 )
 
 //go:embed templates/*.html static/*
@@ -24,7 +26,7 @@ type Set map[string]*template.Template
 // for each page, which defines a template of the file's name. more is what the
 // program's own functions are, or has shared ones do otherwise.
 func NewSet(own fs.FS, more template.FuncMap) Set {
-	shared := template.FuncMap{"icon": Icon, "duration": Duration, "bytes": Size, "share": Share, "static": staticPath}
+	shared := template.FuncMap{"icon": Icon, "duration": safeguard.InWords, "bytes": Size, "share": Share, "static": staticPath}
 	layout := template.Must(template.New("").Funcs(shared).Funcs(more).ParseFS(files, "templates/*.html"))
 	template.Must(layout.ParseFS(own, "templates/layout.html"))
 	all := Set{}

@@ -21,23 +21,6 @@ func Icon(s safeguard.Severity) string {
 	return map[safeguard.Severity]string{safeguard.Critical: "■", safeguard.Attention: "▲", safeguard.Notice: "●"}[s]
 }
 
-// Duration is in the unit that matters.
-func Duration(d time.Duration) string {
-	switch {
-	case d <= 0:
-		return "none"
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
-}
-
 // Size is a number of bytes.
 func Size(n uint64) string {
 	switch {

@@ -56,7 +56,7 @@ func atNight(now time.Time) *agent {
 	h.Journal.SetAside = 2
 	h.Sinks[0].Waiting = safeguard.Queue{Length: 1, Oldest: now.Add(-70 * time.Second)}
 	h.Warnings = []safeguard.Warning{
-		{Code: safeguard.FeedQuiet, Part: "pas", Since: now.Add(-40 * time.Minute), Detail: "nothing for 52m0s, in which 190 messages usually come"},
+		{Code: safeguard.FeedQuiet, Part: "pas", Since: now.Add(-40 * time.Minute), Detail: "nothing for 52 min, in which 190 messages usually come"},
 		{Code: safeguard.SetAsideWaiting, Since: now.Add(-3 * time.Hour), Detail: "2"},
 	}
 	for i := range a.day[len(a.day)-8:] {

@@ -132,7 +132,7 @@ func (v *View) centre(now time.Time) Link {
 		l.Severity = max(l.Severity, safeguard.Attention)
 		l.Facts = append(l.Facts, "not reached since "+h.Centre.Since.In(now.Location()).Format("2 Jan 15:04"))
 	case h.Centre.Latency > 0:
-		l.Facts = append(l.Facts, "answers in "+page.Duration(h.Centre.Latency))
+		l.Facts = append(l.Facts, "answers in "+safeguard.InWords(h.Centre.Latency))
 	default:
 		l.Facts = append(l.Facts, "not heard from yet")
 	}
@@ -165,7 +165,7 @@ func (v *View) epr(now time.Time) Link {
 }
 
 func waiting(now time.Time, q safeguard.Queue, what string) string {
-	age := page.Duration(max(q.Age(now), time.Millisecond))
+	age := safeguard.InWords(max(q.Age(now), time.Millisecond))
 	switch q.Length {
 	case 0:
 		return "no " + what + " waits"
@@ -180,7 +180,7 @@ func Ago(now, at time.Time) string {
 	if now.Sub(at) < time.Second {
 		return "just now"
 	}
-	return page.Duration(now.Sub(at)) + " ago"
+	return safeguard.InWords(now.Sub(at)) + " ago"
 }
 
 func count(n int, what string) string {
@@ -196,12 +196,12 @@ func offset(c safeguard.ClockHealth) string {
 	}
 	said := "the same"
 	if off := c.Offset.Abs().Round(time.Millisecond); off > c.Within.Round(time.Millisecond) {
-		said = page.Duration(off) + " ahead"
+		said = safeguard.InWords(off) + " ahead"
 		if c.Offset > 0 {
-			said = page.Duration(off) + " behind"
+			said = safeguard.InWords(off) + " behind"
 		}
 	}
-	return said + ", give or take " + page.Duration(c.Within)
+	return said + ", give or take " + safeguard.InWords(c.Within)
 }
 
 // Timeline is the state of the agent over the last day, as it is drawn.
@@ -265,10 +265,10 @@ func timeline(periods []safeguard.Period, now time.Time) (t Timeline) {
 func summary(bad, unseen int) string {
 	var said []string
 	if bad > 0 {
-		said = append(said, "Degraded or failing for about "+page.Duration(time.Duration(bad)*cell)+".")
+		said = append(said, "Degraded or failing for about "+safeguard.InWords(time.Duration(bad)*cell)+".")
 	}
 	if unseen > 0 {
-		said = append(said, "Not running, or not known, for about "+page.Duration(time.Duration(unseen)*cell)+".")
+		said = append(said, "Not running, or not known, for about "+safeguard.InWords(time.Duration(unseen)*cell)+".")
 	}
 	if len(said) == 0 {
 		return "It worked all day."

@@ -49,7 +49,7 @@ func (w *Watcher) late(a store.Authority, now time.Time) (wrong []safeguard.Warn
 	due, usual := last.Add(w.Policy.DataOverdue), ""
 	if gap, ok := Rhythm(uploads); ok {
 		due = last.Add(max(time.Duration(float64(gap)*gapTimes), gap+gapMore))
-		usual = fmt.Sprintf(", usually at most %v apart", gap.Round(time.Hour))
+		usual = fmt.Sprintf(", usually at most %s apart", safeguard.InWords(gap))
 	}
 	if now.After(due) {
 		wrong = append(wrong, safeguard.Warning{Code: safeguard.UploadLate, Since: due, Detail: "last upload on " + last.In(w.Policy.Zone).Format("2 Jan 15:04") + usual})

@@ -69,7 +69,7 @@ func shownIn(state safeguard.AgentState, warnings ...safeguard.Warning) statuspa
 	return s
 }
 
-var quiet = safeguard.Warning{Code: safeguard.FeedQuiet, Part: "pas", Since: time.Now().Add(-40 * time.Minute), Detail: "nothing for 52m0s, in which 190 messages usually come"}
+var quiet = safeguard.Warning{Code: safeguard.FeedQuiet, Part: "pas", Since: time.Now().Add(-40 * time.Minute), Detail: "nothing for 52 min, in which 190 messages usually come"}
 
 // configuration is a configuration whose data folder is beside it.
 func configuration(t *testing.T) string {

@@ -121,7 +121,7 @@ func (d *statusDrawing) facts(v statuspage.View) {
 	h := v.Report
 	certificate := "not read"
 	if !h.Certificate.Until.IsZero() {
-		certificate = fmt.Sprintf("until %s, %s left", h.Certificate.Until.In(d.now.Location()).Format("2 Jan 2006"), page.Duration(v.CertificateLeft))
+		certificate = fmt.Sprintf("until %s, %s left", h.Certificate.Until.In(d.now.Location()).Format("2 Jan 2006"), safeguard.InWords(v.CertificateLeft))
 	}
 	cached := h.Cache.State
 	if h.Cache.Why != "" {
