@@ -146,7 +146,8 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, own: own}
 	sources := all.sources()
 	asked := &remote{
-		centre: centre, allow: c.Remote.Allow, self: named(own), audit: entries.Audit, file: filepath.Join(c.Data, "commands", "begun.json"), log: log, called: make(chan struct{}, 1),
+		centre: centre, allow: func() []safeguard.RemoteDo { return settings.current().Remote.Allow }, ours: named(own, c.Organisation),
+		audit: entries.Audit, file: filepath.Join(c.Data, "commands", "known.json"), log: log, called: make(chan struct{}, 1),
 	}
 	sources.Replied = asked.replied
 	reporter := status.New(c.reportOn(zone), sources, centre, log)

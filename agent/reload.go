@@ -128,6 +128,9 @@ func (l *live) apply(next Config, r *Reloaded) error {
 	for _, name := range sinks {
 		r.Applied = append(r.Applied, "sink "+name)
 	}
+	if !slices.Equal(l.in.Remote.Allow, merged.Remote.Allow) {
+		r.Applied = append(r.Applied, "remote")
+	}
 	l.in = merged
 	if l.taken != nil {
 		l.taken(merged.Digest)
@@ -151,10 +154,12 @@ func (l *live) logAs(c logging.Config) (changed bool, err error) {
 }
 
 // withRestartKeysOf is c with everything that a running agent can not change as
-// the old configuration has it: all but feeds, how sinks work and word, and the log.
+// the old configuration has it: all but feeds, how sinks work and word, what central
+// operations may ask for, and the log.
 func (c Config) withRestartKeysOf(old Config) Config {
 	merged := old
-	merged.Feeds, merged.Wording, merged.Log, merged.file, merged.text, merged.Digest = c.Feeds, c.Wording, c.Log, c.file, c.text, c.Digest
+	merged.Feeds, merged.Wording, merged.Remote, merged.Log = c.Feeds, c.Wording, c.Remote, c.Log
+	merged.file, merged.text, merged.Digest = c.file, c.text, c.Digest
 	if slices.EqualFunc(old.Sinks, c.Sinks, func(a, b Sink) bool { return a.Name == b.Name }) {
 		merged.Sinks = c.Sinks
 	}

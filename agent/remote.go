@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
@@ -43,11 +45,11 @@ type remote struct {
 		Commands(ctx context.Context) ([]safeguard.RemoteCommand, error)
 		Answer(ctx context.Context, id string, a safeguard.RemoteAnswer) error
 	}
-	allow []safeguard.RemoteDo
-	self  func() (string, error) // as the certificate names the agent
+	allow func() []safeguard.RemoteDo
+	ours  func(agent string) bool // tells whether a command is for this agent
 	audit func(ctx context.Context, who, what, rows string) error
 	do    map[safeguard.RemoteDo]func(ctx context.Context) (text string, bundle []byte, err error)
-	file  string               // the commands that were begun, so that none is done twice
+	file  string               // the commands that were begun, and what came of each
 	clock func() time.Duration // how far the centre's clock is ahead
 	log   *slog.Logger
 
@@ -114,84 +116,127 @@ func (r *remote) one(ctx context.Context, c safeguard.RemoteCommand) {
 }
 
 // answer does a command at most once, whatever happens meanwhile: what is begun is
-// on disk before.
+// on disk before, and what came of it after, for a centre that asks again because
+// the answer was lost.
 func (r *remote) answer(ctx context.Context, c safeguard.RemoteCommand) safeguard.RemoteAnswer {
 	refuse := func(why string) safeguard.RemoteAnswer {
 		_ = r.audit(ctx, r.who(c), "remote "+string(c.Do)+" "+c.ID, "refused: "+why)
 		return safeguard.RemoteAnswer{Outcome: safeguard.CommandRefused, Text: why}
 	}
-	self, err := r.self()
+	if !r.ours(c.Agent) {
+		return refuse("the command is another agent's")
+	}
+	begun, err := r.begun()
+	if err != nil {
+		return failed("not begun: which commands were begun before can not be read")
+	}
+	if before, ok := begun[c.ID]; ok {
+		return before.answer()
+	}
 	do := r.do[c.Do]
 	now := time.Now().Add(r.clock())
 	switch {
-	case err != nil || c.Agent != self:
-		return refuse("the command is another agent's")
 	case do == nil:
 		return refuse("this agent does not know the command")
-	case !slices.Contains(r.allow, c.Do):
+	case !slices.Contains(r.allow(), c.Do):
 		return refuse("the site does not allow it: remote.allow in the agent's configuration")
 	case now.After(c.Expires), c.Expires.After(now.Add(safeguard.LongestCommand + time.Hour)):
 		return refuse("the command has expired, or is good for longer than any may be")
 	}
-	begun, err := r.begin(c, now)
-	if err != nil {
-		return safeguard.RemoteAnswer{Outcome: safeguard.CommandFailed, Text: "not begun: it could not be noted that it is"}
-	}
-	if begun {
-		return refuse("it was begun before, and is done at most once: the agent's log has what came of it")
+	// Those that have long expired are forgotten: they are refused for that.
+	maps.DeleteFunc(begun, func(_ string, b begunCommand) bool { return now.After(b.Expires.Add(24 * time.Hour)) })
+	begun[c.ID] = begunCommand{Expires: c.Expires}
+	if err := r.keep(begun); err != nil {
+		return failed("not begun: it could not be noted that it is")
 	}
 	// Nothing is done that the site can not see afterwards.
 	if err := r.audit(ctx, r.who(c), "remote "+string(c.Do)+" "+c.ID, "all"); err != nil {
 		r.log.Warn("command of the centre not written into the audit", "id", c.ID, "err", err)
-		return safeguard.RemoteAnswer{Outcome: safeguard.CommandFailed, Text: "not done: it could not be written into the agent's audit"}
+		return failed("not done: it could not be written into the agent's audit")
 	}
-	limited, cancel := context.WithTimeout(ctx, remoteTime)
+	out := done(ctx, do)
+	if ctx.Err() != nil {
+		return out
+	}
+	begun[c.ID] = begunCommand{c.Expires, out.Outcome, out.Text, len(out.Bundle) > 0}
+	if err := r.keep(begun); err != nil {
+		r.log.Warn("what came of a command is not kept, and is lost if the answer is", "id", c.ID, "err", err)
+	}
+	return out
+}
+
+// done does it, and says what came of it.
+func done(ctx context.Context, do func(ctx context.Context) (string, []byte, error)) safeguard.RemoteAnswer {
+	ctx, cancel := context.WithTimeout(ctx, remoteTime)
 	defer cancel()
-	text, bundle, err := do(limited)
+	text, bundle, err := do(ctx)
 	switch {
 	case err != nil:
-		return safeguard.RemoteAnswer{Outcome: safeguard.CommandFailed, Text: clipped(err.Error())}
+		return failed(err.Error())
 	case len(bundle) > safeguard.MostRemoteBundle:
-		return safeguard.RemoteAnswer{Outcome: safeguard.CommandFailed, Text: fmt.Sprintf("the bundle has %d bytes, and %d can be sent: have the site send it", len(bundle), safeguard.MostRemoteBundle)}
+		return failed(fmt.Sprintf("the bundle has %d bytes, and %d can be sent: have the site send it", len(bundle), safeguard.MostRemoteBundle))
 	}
 	return safeguard.RemoteAnswer{Outcome: safeguard.CommandDone, Text: clipped(text), Bundle: bundle}
+}
+
+func failed(why string) safeguard.RemoteAnswer {
+	return safeguard.RemoteAnswer{Outcome: safeguard.CommandFailed, Text: clipped(why)}
 }
 
 func (r *remote) who(c safeguard.RemoteCommand) string { return "centre, " + c.By }
 
 func clipped(text string) string { return text[:min(len(text), safeguard.MostRemoteText)] }
 
-// begin notes on disk that a command is begun, and tells whether it was before.
-// Those that have long expired are forgotten: they are refused for that.
-func (r *remote) begin(c safeguard.RemoteCommand, now time.Time) (before bool, err error) {
-	known := map[string]time.Time{}
-	text, err := os.ReadFile(r.file)
-	if err == nil {
-		err = json.Unmarshal(text, &known)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err // which begun ones there were is not known
-	}
-	if _, before = known[c.ID]; before {
-		return true, nil
-	}
-	for id, expires := range known {
-		if now.After(expires.Add(24 * time.Hour)) {
-			delete(known, id)
-		}
-	}
-	known[c.ID] = c.Expires
-	if text, err = json.Marshal(known); err != nil {
-		return false, err
-	}
-	return false, disk.Replace(r.file, text)
+// begunCommand is what is on disk of a command that was begun.
+type begunCommand struct {
+	Expires time.Time               `json:"expires"`
+	Outcome safeguard.RemoteOutcome `json:"outcome,omitempty"` // empty until it is over
+	Text    string                  `json:"text,omitempty"`
+	Bundle  bool                    `json:"bundle,omitempty"` // one was made, and is not kept
 }
 
-// named is the agent as its certificate names it.
-func named(own *identity.Own) func() (string, error) {
-	return func() (string, error) {
-		id, err := identity.Of(own.Leaf())
-		return id.Code.String() + "/" + id.ID, err
+// answer is what is said of it when it is asked for again.
+func (b begunCommand) answer() safeguard.RemoteAnswer {
+	switch {
+	case b.Outcome == "":
+		return failed("it was begun, and the agent stopped before it was over; it is done at most once: order it again")
+	case b.Bundle:
+		return failed("the bundle was made, and did not arrive; it is made at most once: order it again")
+	}
+	return safeguard.RemoteAnswer{Outcome: b.Outcome, Text: b.Text}
+}
+
+// begun are the commands that were, by their ID.
+func (r *remote) begun() (map[string]begunCommand, error) {
+	all := map[string]begunCommand{}
+	text, err := os.ReadFile(r.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return all, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return all, json.Unmarshal(text, &all)
+}
+
+func (r *remote) keep(begun map[string]begunCommand) error {
+	text, err := json.Marshal(begun)
+	if err != nil {
+		return err
+	}
+	return disk.Replace(r.file, text)
+}
+
+// named tells whether the agent is meant, as its certificate names it. Where
+// another authority has issued that, only the centre knows the whole name.
+func named(own *identity.Own, organisation safeguard.ODSCode) func(agent string) bool {
+	return func(agent string) bool {
+		leaf := own.Leaf()
+		if len(leaf.URIs) == 0 {
+			return strings.HasPrefix(agent, organisation.String()+"/")
+		}
+		id, err := identity.Of(leaf)
+		return err == nil && agent == id.Code.String()+"/"+id.ID
 	}
 }
 

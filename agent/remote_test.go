@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,7 +26,8 @@ func newAsking(t *testing.T, file string) *asking {
 	t.Helper()
 	a := &asking{}
 	a.remote = remote{
-		allow: []safeguard.RemoteDo{safeguard.RunCheck}, self: func() (string, error) { return "RX1/a1", nil }, file: file,
+		ours: func(agent string) bool { return agent == "RX1/a1" }, file: file,
+		allow: func() []safeguard.RemoteDo { return []safeguard.RemoteDo{safeguard.RunCheck} },
 		audit: func(_ context.Context, who, what, rows string) error {
 			if a.fails != nil {
 				return a.fails
@@ -52,16 +54,15 @@ func TestOnlyWhatTheSiteAllowsIsDone(t *testing.T) {
 		change func(a *asking, c *safeguard.RemoteCommand)
 		want   string
 	}{
-		"another agent's":        {func(_ *asking, c *safeguard.RemoteCommand) { c.Agent = "RX2/a1" }, "another agent's"},
-		"not allowed":            {func(_ *asking, c *safeguard.RemoteCommand) { c.Do = safeguard.RotateKeys }, "the site does not allow it"},
-		"nothing is allowed":     {func(a *asking, _ *safeguard.RemoteCommand) { a.allow = nil }, "the site does not allow it"},
+		"another agent's": {func(_ *asking, c *safeguard.RemoteCommand) { c.Agent = "RX2/a1" }, "another agent's"},
+		"not allowed":     {func(_ *asking, c *safeguard.RemoteCommand) { c.Do = safeguard.RotateKeys }, "the site does not allow it"},
+		"nothing is allowed": {func(a *asking, _ *safeguard.RemoteCommand) {
+			a.allow = func() []safeguard.RemoteDo { return nil }
+		}, "the site does not allow it"},
 		"not known":              {func(_ *asking, c *safeguard.RemoteCommand) { c.Do = "run-a-shell" }, "does not know the command"},
 		"expired":                {func(_ *asking, c *safeguard.RemoteCommand) { c.Expires = time.Now().Add(-time.Second) }, "has expired"},
 		"expired by their clock": {func(a *asking, _ *safeguard.RemoteCommand) { a.clock = func() time.Duration { return 2 * time.Hour } }, "has expired"},
 		"good for ever":          {func(_ *asking, c *safeguard.RemoteCommand) { c.Expires = time.Now().AddDate(1, 0, 0) }, "good for longer"},
-		"a certificate not read": {func(a *asking, _ *safeguard.RemoteCommand) {
-			a.self = func() (string, error) { return "", errors.New("none") }
-		}, "another agent's"},
 	} {
 		a := newAsking(t, filepath.Join(t.TempDir(), "begun.json"))
 		asked := command("c1")
@@ -76,18 +77,48 @@ func TestOnlyWhatTheSiteAllowsIsDone(t *testing.T) {
 	}
 }
 
+// Asked again, because the answer was lost or the agent restarted, it says what came
+// of the command, and does nothing.
 func TestACommandIsDoneOnceAlsoAfterARestart(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "commands", "begun.json")
+	file := filepath.Join(t.TempDir(), "commands", "known.json")
 	a := newAsking(t, file)
-	if got := a.answer(t.Context(), command("c1")); got.Outcome != safeguard.CommandDone || got.Text != "all well" || a.done != 1 {
-		t.Fatalf("got %+v, done %d times", got, a.done)
+	a.do[safeguard.SendBundle] = func(context.Context) (string, []byte, error) { a.done++; return "with this", []byte("zip"), nil }
+	a.do[safeguard.RotateKeys] = func(context.Context) (string, []byte, error) { return "", nil, errors.New("no room") }
+	a.allow = func() []safeguard.RemoteDo { return safeguard.RemoteDos }
+	of := func(id string, do safeguard.RemoteDo) safeguard.RemoteCommand {
+		c := command(id)
+		c.Do = do
+		return c
 	}
-	b := newAsking(t, file)
-	if got := b.answer(t.Context(), command("c1")); got.Outcome != safeguard.CommandRefused || b.done != 0 {
-		t.Errorf("replayed: got %+v, done %d times", got, b.done)
+	stopped, stop := context.WithCancel(t.Context())
+	a.do[safeguard.RefreshCache] = func(context.Context) (string, []byte, error) { stop(); return "", nil, stopped.Err() }
+	for _, c := range []struct {
+		ctx          context.Context
+		of           safeguard.RemoteCommand
+		first, again safeguard.RemoteOutcome
+		text         string // that it has when asked for again
+	}{
+		{t.Context(), of("c1", safeguard.RunCheck), safeguard.CommandDone, safeguard.CommandDone, "all well"},
+		{t.Context(), of("c2", safeguard.RotateKeys), safeguard.CommandFailed, safeguard.CommandFailed, "no room"},
+		{t.Context(), of("c3", safeguard.SendBundle), safeguard.CommandDone, safeguard.CommandFailed, "order it again"},
+		{stopped, of("c4", safeguard.RefreshCache), safeguard.CommandFailed, safeguard.CommandFailed, "stopped before it was over"},
+	} {
+		if got := a.answer(c.ctx, c.of); got.Outcome != c.first {
+			t.Errorf("%s: got %+v", c.of.Do, got)
+		}
+		b := newAsking(t, file) // which does not allow most of them any more
+		if got := b.answer(t.Context(), c.of); got.Outcome != c.again || !strings.Contains(got.Text, c.text) || b.done != 0 {
+			t.Errorf("%s, replayed: got %+v, done %d times", c.of.Do, got, b.done)
+		}
 	}
-	if got := b.answer(t.Context(), command("c2")); got.Outcome != safeguard.CommandDone || b.done != 1 {
-		t.Errorf("another: got %+v, done %d times", got, b.done)
+	if got := newAsking(t, file).answer(t.Context(), command("c5")); got.Outcome != safeguard.CommandDone {
+		t.Errorf("another: got %+v", got)
+	}
+	if err := os.WriteFile(file, []byte("cut o"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := newAsking(t, file).answer(t.Context(), command("c6")); got.Outcome != safeguard.CommandFailed || !strings.Contains(got.Text, "not begun") {
+		t.Errorf("what was begun is not known: got %+v", got)
 	}
 }
 
