@@ -10,7 +10,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/identity"
 )
 
-// Caller is how a local authority's system reaches the centre.
+// Caller is how a local authority's system, or an operator, reaches the centre.
 type Caller struct {
 	Server      string // host:port
 	Certificate string // PEM files, as for identity.Files
@@ -18,8 +18,10 @@ type Caller struct {
 	CA          string
 }
 
-func (c Caller) dial() (*client.Client, error) {
-	config, err := identity.ClientTLS(identity.Files{Certificate: c.Certificate, Key: c.Key, CA: c.CA}, identity.Authority)
+func (c Caller) dial() (*client.Client, error) { return c.dialAs(identity.Authority) }
+
+func (c Caller) dialAs(kind identity.Kind) (*client.Client, error) {
+	config, err := identity.ClientTLS(identity.Files{Certificate: c.Certificate, Key: c.Key, CA: c.CA}, kind)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ type Client struct {
 	notifications flagpb.NotificationsClient
 	changes       flagpb.ChangesClient
 	fleet         flagpb.FleetClient
+	operations    flagpb.OperationsClient
 	enrolment     flagpb.EnrolmentClient
 	deadline      time.Duration
 	renewed       func() *tls.Config
@@ -107,6 +108,7 @@ func Dial(address string, config *tls.Config, options ...Option) (*Client, error
 	c.notifications = flagpb.NewNotificationsClient(conn)
 	c.changes = flagpb.NewChangesClient(conn)
 	c.fleet = flagpb.NewFleetClient(conn)
+	c.operations = flagpb.NewOperationsClient(conn)
 	c.enrolment = flagpb.NewEnrolmentClient(conn)
 	conn.Connect()
 	return c, nil

@@ -4791,6 +4791,154 @@ func (*AnswerResponse) Descriptor() ([]byte, []int) {
 	return file_safeguard_proto_rawDescGZIP(), []int{53}
 }
 
+type OverviewRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OverviewRequest) Reset() {
+	*x = OverviewRequest{}
+	mi := &file_safeguard_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OverviewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OverviewRequest) ProtoMessage() {}
+
+func (x *OverviewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OverviewRequest.ProtoReflect.Descriptor instead.
+func (*OverviewRequest) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{54}
+}
+
+type WarningsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`  // at most 31 days ago
+	Agent         string                 `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"`  // only about this one, such as RX1/a1; empty for all subjects
+	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"` // 0 for all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WarningsRequest) Reset() {
+	*x = WarningsRequest{}
+	mi := &file_safeguard_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WarningsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WarningsRequest) ProtoMessage() {}
+
+func (x *WarningsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WarningsRequest.ProtoReflect.Descriptor instead.
+func (*WarningsRequest) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *WarningsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *WarningsRequest) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *WarningsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type Shown struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Json          []byte                 `protobuf:"bytes,2,opt,name=json,proto3" json:"json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Shown) Reset() {
+	*x = Shown{}
+	mi := &file_safeguard_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Shown) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Shown) ProtoMessage() {}
+
+func (x *Shown) ProtoReflect() protoreflect.Message {
+	mi := &file_safeguard_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Shown.ProtoReflect.Descriptor instead.
+func (*Shown) Descriptor() ([]byte, []int) {
+	return file_safeguard_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *Shown) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Shown) GetJson() []byte {
+	if x != nil {
+		return x.Json
+	}
+	return nil
+}
+
 // EnrolRequest redeems a token.
 type EnrolRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -4806,7 +4954,7 @@ type EnrolRequest struct {
 
 func (x *EnrolRequest) Reset() {
 	*x = EnrolRequest{}
-	mi := &file_safeguard_proto_msgTypes[54]
+	mi := &file_safeguard_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4818,7 +4966,7 @@ func (x *EnrolRequest) String() string {
 func (*EnrolRequest) ProtoMessage() {}
 
 func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[54]
+	mi := &file_safeguard_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4831,7 +4979,7 @@ func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolRequest.ProtoReflect.Descriptor instead.
 func (*EnrolRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{54}
+	return file_safeguard_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *EnrolRequest) GetSecret() []byte {
@@ -4873,7 +5021,7 @@ type EnrolResponse struct {
 
 func (x *EnrolResponse) Reset() {
 	*x = EnrolResponse{}
-	mi := &file_safeguard_proto_msgTypes[55]
+	mi := &file_safeguard_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4885,7 +5033,7 @@ func (x *EnrolResponse) String() string {
 func (*EnrolResponse) ProtoMessage() {}
 
 func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[55]
+	mi := &file_safeguard_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4898,7 +5046,7 @@ func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolResponse.ProtoReflect.Descriptor instead.
 func (*EnrolResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{55}
+	return file_safeguard_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *EnrolResponse) GetChain() [][]byte {
@@ -4925,7 +5073,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_safeguard_proto_msgTypes[56]
+	mi := &file_safeguard_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4937,7 +5085,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[56]
+	mi := &file_safeguard_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4950,7 +5098,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{56}
+	return file_safeguard_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *RenewRequest) GetRequest() []byte {
@@ -4971,7 +5119,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_safeguard_proto_msgTypes[57]
+	mi := &file_safeguard_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4983,7 +5131,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[57]
+	mi := &file_safeguard_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4996,7 +5144,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{57}
+	return file_safeguard_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RenewResponse) GetChain() [][]byte {
@@ -5023,7 +5171,7 @@ type StandingRequest struct {
 
 func (x *StandingRequest) Reset() {
 	*x = StandingRequest{}
-	mi := &file_safeguard_proto_msgTypes[58]
+	mi := &file_safeguard_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5035,7 +5183,7 @@ func (x *StandingRequest) String() string {
 func (*StandingRequest) ProtoMessage() {}
 
 func (x *StandingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[58]
+	mi := &file_safeguard_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5048,7 +5196,7 @@ func (x *StandingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandingRequest.ProtoReflect.Descriptor instead.
 func (*StandingRequest) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{58}
+	return file_safeguard_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *StandingRequest) GetTrust() []byte {
@@ -5069,7 +5217,7 @@ type StandingResponse struct {
 
 func (x *StandingResponse) Reset() {
 	*x = StandingResponse{}
-	mi := &file_safeguard_proto_msgTypes[59]
+	mi := &file_safeguard_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5081,7 +5229,7 @@ func (x *StandingResponse) String() string {
 func (*StandingResponse) ProtoMessage() {}
 
 func (x *StandingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_safeguard_proto_msgTypes[59]
+	mi := &file_safeguard_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5094,7 +5242,7 @@ func (x *StandingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandingResponse.ProtoReflect.Descriptor instead.
 func (*StandingResponse) Descriptor() ([]byte, []int) {
-	return file_safeguard_proto_rawDescGZIP(), []int{59}
+	return file_safeguard_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *StandingResponse) GetTrust() [][]byte {
@@ -5474,7 +5622,15 @@ const file_safeguard_proto_rawDesc = "" +
 	"\aoutcome\x18\x02 \x01(\tR\aoutcome\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
 	"\x06bundle\x18\x04 \x01(\fR\x06bundleJ\x04\b\x05\x10\x10\"\x16\n" +
-	"\x0eAnswerResponseJ\x04\b\x01\x10\x10\"\x80\x01\n" +
+	"\x0eAnswerResponseJ\x04\b\x01\x10\x10\"\x17\n" +
+	"\x0fOverviewRequestJ\x04\b\x01\x10\x10\"u\n" +
+	"\x0fWarningsRequest\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
+	"\x05agent\x18\x02 \x01(\tR\x05agent\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limitJ\x04\b\x04\x10\x10\"/\n" +
+	"\x05Shown\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04json\x18\x02 \x01(\fR\x04json\"\x80\x01\n" +
 	"\fEnrolRequest\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\fR\arequest\x12\"\n" +
@@ -5567,7 +5723,11 @@ const file_safeguard_proto_rawDesc = "" +
 	"\x05Fleet\x12L\n" +
 	"\tHeartbeat\x12\x1e.safeguard.v1.HeartbeatRequest\x1a\x1f.safeguard.v1.HeartbeatResponse\x12I\n" +
 	"\bCommands\x12\x1d.safeguard.v1.CommandsRequest\x1a\x1e.safeguard.v1.CommandsResponse\x12C\n" +
-	"\x06Answer\x12\x1b.safeguard.v1.AnswerRequest\x1a\x1c.safeguard.v1.AnswerResponse2\xda\x01\n" +
+	"\x06Answer\x12\x1b.safeguard.v1.AnswerRequest\x1a\x1c.safeguard.v1.AnswerResponse2\x90\x01\n" +
+	"\n" +
+	"Operations\x12@\n" +
+	"\bOverview\x12\x1d.safeguard.v1.OverviewRequest\x1a\x13.safeguard.v1.Shown0\x01\x12@\n" +
+	"\bWarnings\x12\x1d.safeguard.v1.WarningsRequest\x1a\x13.safeguard.v1.Shown0\x012\xda\x01\n" +
 	"\tEnrolment\x12@\n" +
 	"\x05Enrol\x12\x1a.safeguard.v1.EnrolRequest\x1a\x1b.safeguard.v1.EnrolResponse\x12@\n" +
 	"\x05Renew\x12\x1a.safeguard.v1.RenewRequest\x1a\x1b.safeguard.v1.RenewResponse\x12I\n" +
@@ -5586,7 +5746,7 @@ func file_safeguard_proto_rawDescGZIP() []byte {
 }
 
 var file_safeguard_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_safeguard_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_safeguard_proto_goTypes = []any{
 	(Purpose)(0),                   // 0: safeguard.v1.Purpose
 	(CareSetting)(0),               // 1: safeguard.v1.CareSetting
@@ -5652,49 +5812,52 @@ var file_safeguard_proto_goTypes = []any{
 	(*Command)(nil),                // 61: safeguard.v1.Command
 	(*AnswerRequest)(nil),          // 62: safeguard.v1.AnswerRequest
 	(*AnswerResponse)(nil),         // 63: safeguard.v1.AnswerResponse
-	(*EnrolRequest)(nil),           // 64: safeguard.v1.EnrolRequest
-	(*EnrolResponse)(nil),          // 65: safeguard.v1.EnrolResponse
-	(*RenewRequest)(nil),           // 66: safeguard.v1.RenewRequest
-	(*RenewResponse)(nil),          // 67: safeguard.v1.RenewResponse
-	(*StandingRequest)(nil),        // 68: safeguard.v1.StandingRequest
-	(*StandingResponse)(nil),       // 69: safeguard.v1.StandingResponse
-	(*timestamppb.Timestamp)(nil),  // 70: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 71: google.protobuf.Duration
+	(*OverviewRequest)(nil),        // 64: safeguard.v1.OverviewRequest
+	(*WarningsRequest)(nil),        // 65: safeguard.v1.WarningsRequest
+	(*Shown)(nil),                  // 66: safeguard.v1.Shown
+	(*EnrolRequest)(nil),           // 67: safeguard.v1.EnrolRequest
+	(*EnrolResponse)(nil),          // 68: safeguard.v1.EnrolResponse
+	(*RenewRequest)(nil),           // 69: safeguard.v1.RenewRequest
+	(*RenewResponse)(nil),          // 70: safeguard.v1.RenewResponse
+	(*StandingRequest)(nil),        // 71: safeguard.v1.StandingRequest
+	(*StandingResponse)(nil),       // 72: safeguard.v1.StandingResponse
+	(*timestamppb.Timestamp)(nil),  // 73: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 74: google.protobuf.Duration
 }
 var file_safeguard_proto_depIdxs = []int32{
 	1,   // 0: safeguard.v1.Author.care_setting:type_name -> safeguard.v1.CareSetting
 	10,  // 1: safeguard.v1.Author.accountable:type_name -> safeguard.v1.Accountable
 	0,   // 2: safeguard.v1.LookupRequest.purpose:type_name -> safeguard.v1.Purpose
 	11,  // 3: safeguard.v1.LookupRequest.author:type_name -> safeguard.v1.Author
-	70,  // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
+	73,  // 4: safeguard.v1.LookupRequest.attended_at:type_name -> google.protobuf.Timestamp
 	11,  // 5: safeguard.v1.RefreshRequest.author:type_name -> safeguard.v1.Author
 	14,  // 6: safeguard.v1.RefreshRequest.questions:type_name -> safeguard.v1.RefreshQuestion
-	70,  // 7: safeguard.v1.RefreshQuestion.attended_at:type_name -> google.protobuf.Timestamp
+	73,  // 7: safeguard.v1.RefreshQuestion.attended_at:type_name -> google.protobuf.Timestamp
 	16,  // 8: safeguard.v1.RefreshResponse.outcomes:type_name -> safeguard.v1.RefreshOutcome
 	19,  // 9: safeguard.v1.RefreshResponse.policy:type_name -> safeguard.v1.CachePolicy
 	22,  // 10: safeguard.v1.RefreshResponse.overdue:type_name -> safeguard.v1.DataAge
-	71,  // 11: safeguard.v1.RefreshResponse.pause:type_name -> google.protobuf.Duration
+	74,  // 11: safeguard.v1.RefreshResponse.pause:type_name -> google.protobuf.Duration
 	18,  // 12: safeguard.v1.RefreshOutcome.answer:type_name -> safeguard.v1.LookupResponse
 	17,  // 13: safeguard.v1.RefreshOutcome.refusal:type_name -> safeguard.v1.Refusal
 	25,  // 14: safeguard.v1.LookupResponse.unknown:type_name -> safeguard.v1.UnknownAnswer
 	26,  // 15: safeguard.v1.LookupResponse.none_held:type_name -> safeguard.v1.NoneHeld
 	27,  // 16: safeguard.v1.LookupResponse.held:type_name -> safeguard.v1.Held
-	70,  // 17: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
+	73,  // 17: safeguard.v1.LookupResponse.as_of:type_name -> google.protobuf.Timestamp
 	19,  // 18: safeguard.v1.LookupResponse.policy:type_name -> safeguard.v1.CachePolicy
 	21,  // 19: safeguard.v1.LookupResponse.history:type_name -> safeguard.v1.PastAccess
 	22,  // 20: safeguard.v1.LookupResponse.data:type_name -> safeguard.v1.DataAge
-	71,  // 21: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
+	74,  // 21: safeguard.v1.LookupResponse.owed_pause:type_name -> google.protobuf.Duration
 	20,  // 22: safeguard.v1.CachePolicy.held:type_name -> safeguard.v1.Ages
 	20,  // 23: safeguard.v1.CachePolicy.none:type_name -> safeguard.v1.Ages
-	71,  // 24: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
-	71,  // 25: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
-	70,  // 26: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
+	74,  // 24: safeguard.v1.Ages.fresh:type_name -> google.protobuf.Duration
+	74,  // 25: safeguard.v1.Ages.usable:type_name -> google.protobuf.Duration
+	73,  // 26: safeguard.v1.PastAccess.attended_at:type_name -> google.protobuf.Timestamp
 	1,   // 27: safeguard.v1.PastAccess.care_setting:type_name -> safeguard.v1.CareSetting
 	10,  // 28: safeguard.v1.PastAccess.accountable:type_name -> safeguard.v1.Accountable
-	70,  // 29: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
+	73,  // 29: safeguard.v1.DataAge.uploaded_at:type_name -> google.protobuf.Timestamp
 	11,  // 30: safeguard.v1.CorrectRequest.author:type_name -> safeguard.v1.Author
 	3,   // 31: safeguard.v1.CorrectRequest.reason:type_name -> safeguard.v1.CorrectionReason
-	70,  // 32: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
+	73,  // 32: safeguard.v1.CorrectRequest.corrected_at:type_name -> google.protobuf.Timestamp
 	4,   // 33: safeguard.v1.CorrectResponse.outcome:type_name -> safeguard.v1.CorrectOutcome
 	5,   // 34: safeguard.v1.UnknownAnswer.reason:type_name -> safeguard.v1.UnknownReason
 	28,  // 35: safeguard.v1.Held.flags:type_name -> safeguard.v1.Flag
@@ -5705,25 +5868,25 @@ var file_safeguard_proto_depIdxs = []int32{
 	6,   // 40: safeguard.v1.UploadHeader.kind:type_name -> safeguard.v1.UploadKind
 	33,  // 41: safeguard.v1.UploadRows.rows:type_name -> safeguard.v1.UploadRow
 	35,  // 42: safeguard.v1.UploadReport.verdicts:type_name -> safeguard.v1.RowVerdict
-	70,  // 43: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
+	73,  // 43: safeguard.v1.UploadReport.received_at:type_name -> google.protobuf.Timestamp
 	7,   // 44: safeguard.v1.UploadReport.state:type_name -> safeguard.v1.UploadState
 	6,   // 45: safeguard.v1.UploadReport.kind:type_name -> safeguard.v1.UploadKind
 	8,   // 46: safeguard.v1.InactiveNumber.standing:type_name -> safeguard.v1.InactiveStanding
-	70,  // 47: safeguard.v1.InactiveNumber.recorded_at:type_name -> google.protobuf.Timestamp
-	70,  // 48: safeguard.v1.AccessesRequest.from:type_name -> google.protobuf.Timestamp
-	70,  // 49: safeguard.v1.AccessesRequest.until:type_name -> google.protobuf.Timestamp
+	73,  // 47: safeguard.v1.InactiveNumber.recorded_at:type_name -> google.protobuf.Timestamp
+	73,  // 48: safeguard.v1.AccessesRequest.from:type_name -> google.protobuf.Timestamp
+	73,  // 49: safeguard.v1.AccessesRequest.until:type_name -> google.protobuf.Timestamp
 	42,  // 50: safeguard.v1.NotifiedAccess.notification:type_name -> safeguard.v1.Notification
-	70,  // 51: safeguard.v1.NotifiedAccess.acknowledged_at:type_name -> google.protobuf.Timestamp
+	73,  // 51: safeguard.v1.NotifiedAccess.acknowledged_at:type_name -> google.protobuf.Timestamp
 	2,   // 52: safeguard.v1.Notification.plans:type_name -> safeguard.v1.Plan
 	1,   // 53: safeguard.v1.Notification.care_setting:type_name -> safeguard.v1.CareSetting
 	10,  // 54: safeguard.v1.Notification.accountable:type_name -> safeguard.v1.Accountable
-	70,  // 55: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
-	70,  // 56: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
+	73,  // 55: safeguard.v1.Notification.attended_at:type_name -> google.protobuf.Timestamp
+	73,  // 56: safeguard.v1.Notification.recorded_at:type_name -> google.protobuf.Timestamp
 	43,  // 57: safeguard.v1.Notification.correction:type_name -> safeguard.v1.Correction
 	3,   // 58: safeguard.v1.Correction.reason:type_name -> safeguard.v1.CorrectionReason
-	70,  // 59: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
-	70,  // 60: safeguard.v1.FollowResponse.lost_since:type_name -> google.protobuf.Timestamp
-	70,  // 61: safeguard.v1.HeartbeatRequest.written_at:type_name -> google.protobuf.Timestamp
+	73,  // 59: safeguard.v1.Correction.corrected_at:type_name -> google.protobuf.Timestamp
+	73,  // 60: safeguard.v1.FollowResponse.lost_since:type_name -> google.protobuf.Timestamp
+	73,  // 61: safeguard.v1.HeartbeatRequest.written_at:type_name -> google.protobuf.Timestamp
 	9,   // 62: safeguard.v1.HeartbeatRequest.state:type_name -> safeguard.v1.AgentState
 	50,  // 63: safeguard.v1.HeartbeatRequest.feeds:type_name -> safeguard.v1.FeedHealth
 	51,  // 64: safeguard.v1.HeartbeatRequest.journal:type_name -> safeguard.v1.JournalHealth
@@ -5731,61 +5894,66 @@ var file_safeguard_proto_depIdxs = []int32{
 	49,  // 66: safeguard.v1.HeartbeatRequest.lookups:type_name -> safeguard.v1.Queue
 	49,  // 67: safeguard.v1.HeartbeatRequest.corrections:type_name -> safeguard.v1.Queue
 	53,  // 68: safeguard.v1.HeartbeatRequest.cache:type_name -> safeguard.v1.CacheHealth
-	70,  // 69: safeguard.v1.HeartbeatRequest.certificate_from:type_name -> google.protobuf.Timestamp
-	70,  // 70: safeguard.v1.HeartbeatRequest.certificate_until:type_name -> google.protobuf.Timestamp
+	73,  // 69: safeguard.v1.HeartbeatRequest.certificate_from:type_name -> google.protobuf.Timestamp
+	73,  // 70: safeguard.v1.HeartbeatRequest.certificate_until:type_name -> google.protobuf.Timestamp
 	54,  // 71: safeguard.v1.HeartbeatRequest.attendances:type_name -> safeguard.v1.AttendanceHealth
 	55,  // 72: safeguard.v1.HeartbeatRequest.warnings:type_name -> safeguard.v1.Warning
 	56,  // 73: safeguard.v1.HeartbeatRequest.periods:type_name -> safeguard.v1.Period
 	49,  // 74: safeguard.v1.JournalHealth.waiting:type_name -> safeguard.v1.Queue
 	49,  // 75: safeguard.v1.SinkHealth.waiting:type_name -> safeguard.v1.Queue
 	49,  // 76: safeguard.v1.AttendanceHealth.unknown:type_name -> safeguard.v1.Queue
-	70,  // 77: safeguard.v1.Period.start:type_name -> google.protobuf.Timestamp
+	73,  // 77: safeguard.v1.Period.start:type_name -> google.protobuf.Timestamp
 	9,   // 78: safeguard.v1.Period.state:type_name -> safeguard.v1.AgentState
 	57,  // 79: safeguard.v1.Period.feeds:type_name -> safeguard.v1.FeedPeriod
-	70,  // 80: safeguard.v1.HeartbeatResponse.at:type_name -> google.protobuf.Timestamp
-	70,  // 81: safeguard.v1.HeartbeatResponse.kept:type_name -> google.protobuf.Timestamp
+	73,  // 80: safeguard.v1.HeartbeatResponse.at:type_name -> google.protobuf.Timestamp
+	73,  // 81: safeguard.v1.HeartbeatResponse.kept:type_name -> google.protobuf.Timestamp
 	61,  // 82: safeguard.v1.CommandsResponse.commands:type_name -> safeguard.v1.Command
-	70,  // 83: safeguard.v1.Command.ordered:type_name -> google.protobuf.Timestamp
-	70,  // 84: safeguard.v1.Command.expires:type_name -> google.protobuf.Timestamp
-	12,  // 85: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
-	13,  // 86: safeguard.v1.Flags.Refresh:input_type -> safeguard.v1.RefreshRequest
-	23,  // 87: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
-	30,  // 88: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
-	36,  // 89: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
-	37,  // 90: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
-	44,  // 91: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
-	39,  // 92: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
-	44,  // 93: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
-	40,  // 94: safeguard.v1.Notifications.Accesses:input_type -> safeguard.v1.AccessesRequest
-	46,  // 95: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
-	48,  // 96: safeguard.v1.Fleet.Heartbeat:input_type -> safeguard.v1.HeartbeatRequest
-	59,  // 97: safeguard.v1.Fleet.Commands:input_type -> safeguard.v1.CommandsRequest
-	62,  // 98: safeguard.v1.Fleet.Answer:input_type -> safeguard.v1.AnswerRequest
-	64,  // 99: safeguard.v1.Enrolment.Enrol:input_type -> safeguard.v1.EnrolRequest
-	66,  // 100: safeguard.v1.Enrolment.Renew:input_type -> safeguard.v1.RenewRequest
-	68,  // 101: safeguard.v1.Enrolment.Standing:input_type -> safeguard.v1.StandingRequest
-	18,  // 102: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
-	15,  // 103: safeguard.v1.Flags.Refresh:output_type -> safeguard.v1.RefreshResponse
-	24,  // 104: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
-	34,  // 105: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
-	34,  // 106: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
-	38,  // 107: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
-	45,  // 108: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
-	42,  // 109: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
-	45,  // 110: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
-	41,  // 111: safeguard.v1.Notifications.Accesses:output_type -> safeguard.v1.NotifiedAccess
-	47,  // 112: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
-	58,  // 113: safeguard.v1.Fleet.Heartbeat:output_type -> safeguard.v1.HeartbeatResponse
-	60,  // 114: safeguard.v1.Fleet.Commands:output_type -> safeguard.v1.CommandsResponse
-	63,  // 115: safeguard.v1.Fleet.Answer:output_type -> safeguard.v1.AnswerResponse
-	65,  // 116: safeguard.v1.Enrolment.Enrol:output_type -> safeguard.v1.EnrolResponse
-	67,  // 117: safeguard.v1.Enrolment.Renew:output_type -> safeguard.v1.RenewResponse
-	69,  // 118: safeguard.v1.Enrolment.Standing:output_type -> safeguard.v1.StandingResponse
-	102, // [102:119] is the sub-list for method output_type
-	85,  // [85:102] is the sub-list for method input_type
-	85,  // [85:85] is the sub-list for extension type_name
-	85,  // [85:85] is the sub-list for extension extendee
-	0,   // [0:85] is the sub-list for field type_name
+	73,  // 83: safeguard.v1.Command.ordered:type_name -> google.protobuf.Timestamp
+	73,  // 84: safeguard.v1.Command.expires:type_name -> google.protobuf.Timestamp
+	73,  // 85: safeguard.v1.WarningsRequest.since:type_name -> google.protobuf.Timestamp
+	12,  // 86: safeguard.v1.Flags.Lookup:input_type -> safeguard.v1.LookupRequest
+	13,  // 87: safeguard.v1.Flags.Refresh:input_type -> safeguard.v1.RefreshRequest
+	23,  // 88: safeguard.v1.Flags.Correct:input_type -> safeguard.v1.CorrectRequest
+	30,  // 89: safeguard.v1.Uploads.Upload:input_type -> safeguard.v1.UploadRequest
+	36,  // 90: safeguard.v1.Uploads.Report:input_type -> safeguard.v1.ReportRequest
+	37,  // 91: safeguard.v1.Uploads.InactiveNumbers:input_type -> safeguard.v1.InactiveNumbersRequest
+	44,  // 92: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:input_type -> safeguard.v1.AcknowledgeRequest
+	39,  // 93: safeguard.v1.Notifications.Pull:input_type -> safeguard.v1.PullRequest
+	44,  // 94: safeguard.v1.Notifications.Acknowledge:input_type -> safeguard.v1.AcknowledgeRequest
+	40,  // 95: safeguard.v1.Notifications.Accesses:input_type -> safeguard.v1.AccessesRequest
+	46,  // 96: safeguard.v1.Changes.Follow:input_type -> safeguard.v1.FollowRequest
+	48,  // 97: safeguard.v1.Fleet.Heartbeat:input_type -> safeguard.v1.HeartbeatRequest
+	59,  // 98: safeguard.v1.Fleet.Commands:input_type -> safeguard.v1.CommandsRequest
+	62,  // 99: safeguard.v1.Fleet.Answer:input_type -> safeguard.v1.AnswerRequest
+	64,  // 100: safeguard.v1.Operations.Overview:input_type -> safeguard.v1.OverviewRequest
+	65,  // 101: safeguard.v1.Operations.Warnings:input_type -> safeguard.v1.WarningsRequest
+	67,  // 102: safeguard.v1.Enrolment.Enrol:input_type -> safeguard.v1.EnrolRequest
+	69,  // 103: safeguard.v1.Enrolment.Renew:input_type -> safeguard.v1.RenewRequest
+	71,  // 104: safeguard.v1.Enrolment.Standing:input_type -> safeguard.v1.StandingRequest
+	18,  // 105: safeguard.v1.Flags.Lookup:output_type -> safeguard.v1.LookupResponse
+	15,  // 106: safeguard.v1.Flags.Refresh:output_type -> safeguard.v1.RefreshResponse
+	24,  // 107: safeguard.v1.Flags.Correct:output_type -> safeguard.v1.CorrectResponse
+	34,  // 108: safeguard.v1.Uploads.Upload:output_type -> safeguard.v1.UploadReport
+	34,  // 109: safeguard.v1.Uploads.Report:output_type -> safeguard.v1.UploadReport
+	38,  // 110: safeguard.v1.Uploads.InactiveNumbers:output_type -> safeguard.v1.InactiveNumber
+	45,  // 111: safeguard.v1.Uploads.AcknowledgeInactiveNumbers:output_type -> safeguard.v1.AcknowledgeResponse
+	42,  // 112: safeguard.v1.Notifications.Pull:output_type -> safeguard.v1.Notification
+	45,  // 113: safeguard.v1.Notifications.Acknowledge:output_type -> safeguard.v1.AcknowledgeResponse
+	41,  // 114: safeguard.v1.Notifications.Accesses:output_type -> safeguard.v1.NotifiedAccess
+	47,  // 115: safeguard.v1.Changes.Follow:output_type -> safeguard.v1.FollowResponse
+	58,  // 116: safeguard.v1.Fleet.Heartbeat:output_type -> safeguard.v1.HeartbeatResponse
+	60,  // 117: safeguard.v1.Fleet.Commands:output_type -> safeguard.v1.CommandsResponse
+	63,  // 118: safeguard.v1.Fleet.Answer:output_type -> safeguard.v1.AnswerResponse
+	66,  // 119: safeguard.v1.Operations.Overview:output_type -> safeguard.v1.Shown
+	66,  // 120: safeguard.v1.Operations.Warnings:output_type -> safeguard.v1.Shown
+	68,  // 121: safeguard.v1.Enrolment.Enrol:output_type -> safeguard.v1.EnrolResponse
+	70,  // 122: safeguard.v1.Enrolment.Renew:output_type -> safeguard.v1.RenewResponse
+	72,  // 123: safeguard.v1.Enrolment.Standing:output_type -> safeguard.v1.StandingResponse
+	105, // [105:124] is the sub-list for method output_type
+	86,  // [86:105] is the sub-list for method input_type
+	86,  // [86:86] is the sub-list for extension type_name
+	86,  // [86:86] is the sub-list for extension extendee
+	0,   // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_safeguard_proto_init() }
@@ -5812,9 +5980,9 @@ func file_safeguard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_safeguard_proto_rawDesc), len(file_safeguard_proto_rawDesc)),
 			NumEnums:      10,
-			NumMessages:   60,
+			NumMessages:   63,
 			NumExtensions: 0,
-			NumServices:   6,
+			NumServices:   7,
 		},
 		GoTypes:           file_safeguard_proto_goTypes,
 		DependencyIndexes: file_safeguard_proto_depIdxs,

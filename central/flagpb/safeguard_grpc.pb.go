@@ -1038,6 +1038,170 @@ var Fleet_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	Operations_Overview_FullMethodName = "/safeguard.v1.Operations/Overview"
+	Operations_Warnings_FullMethodName = "/safeguard.v1.Operations/Warnings"
+)
+
+// OperationsClient is the client API for Operations service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Operations shows those who operate the centre how the fleet is, to certificates
+// of kind operator alone. It changes nothing, and nothing in it is about a patient.
+// What is shown is JSON, as "safeguard-central fleet list --json" and its like write
+// it, so that more can be shown without a change of this file.
+type OperationsClient interface {
+	// Overview is the fleet at a moment: one of kind overview, and after it one of kind
+	// agent, site or authority for each, what needs a person first.
+	Overview(ctx context.Context, in *OverviewRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Shown], error)
+	// Warnings are those that are open, or closed since: one of kind warning for each,
+	// the latest first.
+	Warnings(ctx context.Context, in *WarningsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Shown], error)
+}
+
+type operationsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewOperationsClient(cc grpc.ClientConnInterface) OperationsClient {
+	return &operationsClient{cc}
+}
+
+func (c *operationsClient) Overview(ctx context.Context, in *OverviewRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Shown], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Operations_ServiceDesc.Streams[0], Operations_Overview_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[OverviewRequest, Shown]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Operations_OverviewClient = grpc.ServerStreamingClient[Shown]
+
+func (c *operationsClient) Warnings(ctx context.Context, in *WarningsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Shown], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Operations_ServiceDesc.Streams[1], Operations_Warnings_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WarningsRequest, Shown]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Operations_WarningsClient = grpc.ServerStreamingClient[Shown]
+
+// OperationsServer is the server API for Operations service.
+// All implementations must embed UnimplementedOperationsServer
+// for forward compatibility.
+//
+// Operations shows those who operate the centre how the fleet is, to certificates
+// of kind operator alone. It changes nothing, and nothing in it is about a patient.
+// What is shown is JSON, as "safeguard-central fleet list --json" and its like write
+// it, so that more can be shown without a change of this file.
+type OperationsServer interface {
+	// Overview is the fleet at a moment: one of kind overview, and after it one of kind
+	// agent, site or authority for each, what needs a person first.
+	Overview(*OverviewRequest, grpc.ServerStreamingServer[Shown]) error
+	// Warnings are those that are open, or closed since: one of kind warning for each,
+	// the latest first.
+	Warnings(*WarningsRequest, grpc.ServerStreamingServer[Shown]) error
+	mustEmbedUnimplementedOperationsServer()
+}
+
+// UnimplementedOperationsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedOperationsServer struct{}
+
+func (UnimplementedOperationsServer) Overview(*OverviewRequest, grpc.ServerStreamingServer[Shown]) error {
+	return status.Error(codes.Unimplemented, "method Overview not implemented")
+}
+func (UnimplementedOperationsServer) Warnings(*WarningsRequest, grpc.ServerStreamingServer[Shown]) error {
+	return status.Error(codes.Unimplemented, "method Warnings not implemented")
+}
+func (UnimplementedOperationsServer) mustEmbedUnimplementedOperationsServer() {}
+func (UnimplementedOperationsServer) testEmbeddedByValue()                    {}
+
+// UnsafeOperationsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to OperationsServer will
+// result in compilation errors.
+type UnsafeOperationsServer interface {
+	mustEmbedUnimplementedOperationsServer()
+}
+
+func RegisterOperationsServer(s grpc.ServiceRegistrar, srv OperationsServer) {
+	// If the following call panics, it indicates UnimplementedOperationsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Operations_ServiceDesc, srv)
+}
+
+func _Operations_Overview_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(OverviewRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(OperationsServer).Overview(m, &grpc.GenericServerStream[OverviewRequest, Shown]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Operations_OverviewServer = grpc.ServerStreamingServer[Shown]
+
+func _Operations_Warnings_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WarningsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(OperationsServer).Warnings(m, &grpc.GenericServerStream[WarningsRequest, Shown]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Operations_WarningsServer = grpc.ServerStreamingServer[Shown]
+
+// Operations_ServiceDesc is the grpc.ServiceDesc for Operations service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Operations_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "safeguard.v1.Operations",
+	HandlerType: (*OperationsServer)(nil),
+	Methods:     []grpc.MethodDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Overview",
+			Handler:       _Operations_Overview_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Warnings",
+			Handler:       _Operations_Warnings_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "safeguard.proto",
+}
+
+const (
 	Enrolment_Enrol_FullMethodName    = "/safeguard.v1.Enrolment/Enrol"
 	Enrolment_Renew_FullMethodName    = "/safeguard.v1.Enrolment/Renew"
 	Enrolment_Standing_FullMethodName = "/safeguard.v1.Enrolment/Standing"

@@ -18,6 +18,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/flagpb"
+	overview "github.com/safeguard-edge/safeguard/central/fleet"
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/upload"
@@ -95,6 +96,8 @@ type Server struct {
 	entrance  *identity.Entrance
 	standings *standings
 	enrolling pace
+	overviews *overview.Overviews
+	visits    visits
 
 	listener net.Listener
 	grpc     *grpc.Server
@@ -137,6 +140,7 @@ func Listen(address string, entrance *identity.Entrance, s store.Store, d *Direc
 		server.follows.changed()
 	}
 	server.beats = newBeats(s)
+	server.overviews = overview.NewOverviews(s)
 	server.follows = newFollows(s, d, p.Cache, &server.counts, log)
 	server.turns = &turns{store: s, policy: p, changed: server.follows.changed, log: log}
 	server.grpc = grpc.NewServer(
@@ -162,6 +166,7 @@ func Listen(address string, entrance *identity.Entrance, s store.Store, d *Direc
 	flagpb.RegisterNotificationsServer(server.grpc, notifications{Server: server})
 	flagpb.RegisterChangesServer(server.grpc, changes{Server: server})
 	flagpb.RegisterFleetServer(server.grpc, fleet{Server: server})
+	flagpb.RegisterOperationsServer(server.grpc, operations{Server: server})
 	flagpb.RegisterEnrolmentServer(server.grpc, enrolment{Server: server})
 	server.bounded = map[string]bool{}
 	for service, info := range server.grpc.GetServiceInfo() {

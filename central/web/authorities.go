@@ -39,7 +39,7 @@ const (
 )
 
 func (s *Server) authoritiesPage(r *http.Request, now time.Time) (string, any, error) {
-	seen, err := s.fleet.look(r.Context(), now)
+	seen, err := s.fleet.Look(r.Context(), now)
 	if err != nil {
 		return "", nil, err
 	}

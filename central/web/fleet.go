@@ -69,7 +69,7 @@ type region struct {
 }
 
 func (s *Server) fleetPage(r *http.Request, now time.Time) (string, any, error) {
-	seen, err := s.fleet.look(r.Context(), now)
+	seen, err := s.fleet.Look(r.Context(), now)
 	if err != nil {
 		return "", nil, err
 	}

@@ -1,16 +1,13 @@
 package web
 
 import (
-	"context"
 	"embed"
 	"errors"
 	"html/template"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
-	"github.com/safeguard-edge/safeguard/central/fleet"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/page"
 )
@@ -95,37 +92,4 @@ func parse(zone *time.Location, book string) page.Set {
 		"when":    func(at time.Time) template.HTML { return page.Moment(at.In(zone), "2 Jan 15:04") },
 		"runbook": func(code safeguard.WarningCode) string { return book + "#" + string(code) },
 	})
-}
-
-// overviews makes an overview for all who look at the time. It is made when
-// somebody looks, and not more often than keeps it fresh.
-type overviews struct {
-	source fleet.Source
-	mu     sync.Mutex // guards last, and has others wait for the one that is being made
-	last   fleet.Overview
-}
-
-// fresh is how old an overview may be: less than the watcher needs to find
-// anything.
-const fresh = 3 * time.Second
-
-func (o *overviews) look(ctx context.Context, now time.Time) (fleet.Overview, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if age := now.Sub(o.last.At); age >= 0 && age < fresh {
-		return o.last, nil
-	}
-	seen, err := fleet.Look(ctx, o.source, now)
-	if err != nil {
-		return fleet.Overview{}, err
-	}
-	o.last = seen
-	return seen, nil
-}
-
-// forget has the next look see what was just changed.
-func (o *overviews) forget() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.last = fleet.Overview{}
 }

@@ -40,7 +40,7 @@ const (
 )
 
 func (s *Server) sitePage(r *http.Request, now time.Time) (string, any, error) {
-	seen, err := s.fleet.look(r.Context(), now)
+	seen, err := s.fleet.Look(r.Context(), now)
 	if err != nil {
 		return "", nil, err
 	}
@@ -145,6 +145,6 @@ func (s *Server) about(w http.ResponseWriter, r *http.Request, do func(id int64)
 		s.broken(w, r, err)
 		return
 	}
-	s.fleet.forget()
+	s.fleet.Forget()
 	http.Redirect(w, r, signin.Within(r.PostFormValue("to"))+"#warning-"+strconv.FormatInt(id, 10), http.StatusSeeOther)
 }

@@ -49,7 +49,7 @@ type Config struct {
 type Server struct {
 	Config
 	listener net.Listener
-	fleet    overviews
+	fleet    *fleet.Overviews
 	uploads  uploads
 	pages    http.Handler
 	drawn    page.Set
@@ -63,7 +63,7 @@ func Listen(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for operators: %w", err)
 	}
-	s := &Server{Config: c, listener: listener, fleet: overviews{source: c.Store}, drawn: parse(c.Zone, c.Runbook)}
+	s := &Server{Config: c, listener: listener, fleet: fleet.NewOverviews(c.Store), drawn: parse(c.Zone, c.Runbook)}
 	s.pages = s.routes()
 	return s, nil
 }

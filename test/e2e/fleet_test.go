@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -81,4 +85,51 @@ func TestOperationsSeeTheAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	until("it was stopped", func(a fleet.Agent) bool { return a.State == "stopping" })
+}
+
+// An operator looks from a computer that has nothing of the centre's but what the
+// token brought, sees what is seen on the centre's machine, and no more once the
+// certificate is revoked.
+func TestAnOperatorLooksFromAnotherComputer(t *testing.T) {
+	w := newWorld(t)
+	l := life{t, w}
+	l.until("the agent is heard from", func() bool { return len(seen(t, w).Agents) == 1 })
+	l.central("enrol", "token", "--operator", "X26", "--id", "j.smith", "--address", w.Central, "--address", "127.0.0.1:1", "--output", w.Path("smith.token"))
+	files := []string{"--cert", w.Path("smith", "own.pem"), "--key", w.Path("smith", "key.pem"), "--ca", w.Path("smith", "ca.pem")}
+	if out, err := w.Run(t.Context(), "safeguard-central", append([]string{"enrol", "certificate", "--token-file", w.Path("smith.token")}, files...)...); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	from := append([]string{"--server", w.Central}, files...)
+	out, err := w.Run(t.Context(), "safeguard-central", append([]string{"fleet", "list", "--json"}, from...)...)
+	var there fleet.Overview
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &there)
+	}
+	here := seen(t, w)
+	if err != nil || len(there.Agents) != 1 || there.Agents[0].Key != here.Agents[0].Key || len(there.Sites) != len(here.Sites) || len(there.Authorities) != len(here.Authorities) {
+		t.Errorf("%v: seen from elsewhere %+v\nat the centre %+v", err, there, here)
+	}
+	if out, err := w.Run(t.Context(), "safeguard-central", append([]string{"fleet", "show", "RX1/RX101"}, from...)...); err != nil || !strings.Contains(out, "feed pas") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if out, err := w.Run(t.Context(), "safeguard-central", append([]string{"fleet", "list"}, w.AuthorityFlags()...)...); err == nil || !strings.Contains(err.Error(), "want one of kind operator") {
+		t.Errorf("a local authority's certificate: %v %s", err, out)
+	}
+	if out, err := w.Run(t.Context(), "safeguard-central", append([]string{"fleet", "list", "--config", w.Path("central.yaml")}, from...)...); err == nil || !strings.Contains(err.Error(), "want --config on the machine of the centre") {
+		t.Errorf("both ways at once: %v %s", err, out)
+	}
+
+	// Who watches does so for as long as the certificate is good.
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	watch := exec.CommandContext(ctx, filepath.Join(programs, "safeguard-central"), append([]string{"fleet", "watch", "--every", "200ms"}, from...)...)
+	var said bytes.Buffer
+	watch.Stderr = &said
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l.central("certificate", "revoke", "--identity", "spiffe://safeguard/operator/X26/j.smith", "--reason", "left us")
+	if err := watch.Wait(); err == nil || !strings.Contains(said.String(), "left us") {
+		t.Errorf("revoked: %v, said %q", err, &said)
+	}
 }

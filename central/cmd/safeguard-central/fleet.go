@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
@@ -16,19 +19,41 @@ const exitCritical = 7
 // waited.
 const exitNotDone = 8
 
+// viewer are the flags of what looks at the fleet, on the machine of the centre or
+// from another.
+type viewer struct {
+	Config string `type:"path" placeholder:"FILE" help:"The centre's configuration, on its machine. The centre may be running."`
+	Server string `placeholder:"HOST:PORT" help:"Instead, from another computer: where the centre listens."`
+	Cert   string `type:"path" placeholder:"FILE" help:"With --server: the operator's certificate, PEM, as 'enrol certificate' has written it."`
+	Key    string `type:"path" placeholder:"FILE" help:"With --server: its key, PEM."`
+	CA     string `name:"ca" type:"path" placeholder:"FILE" help:"With --server: whom to trust, PEM."`
+}
+
+func (v viewer) open() (central.Viewer, error) {
+	asks := []string{v.Server, v.Cert, v.Key, v.CA}
+	switch {
+	case v.Config != "" && strings.Join(asks, "") == "":
+		o, err := central.OpenOperator(v.Config)
+		return o.Viewer(), err
+	case v.Config == "" && !slices.Contains(asks, ""):
+		return central.Caller{Server: v.Server, Certificate: v.Cert, Key: v.Key, CA: v.CA}.Viewer(), nil
+	}
+	return central.Viewer{}, errors.New("want --config on the machine of the centre, or from another --server, --cert, --key and --ca")
+}
+
 type fleetCommands struct {
 	List struct {
-		operator
+		viewer
 		Words string `arg:"" optional:"" help:"Only sites with these words in their name or codes."`
 		JSON  bool   `help:"Write JSON: all of every site, agent and local authority."`
 	} `cmd:"" help:"How the sites and local authorities are, what needs a person first. Exit code 0: nothing critical is open, 7: something is, 1: failed."`
 	Show struct {
-		operator
+		viewer
 		Name string `arg:"" help:"An agent such as RX1/a1, or a site such as RX1/RX101."`
 		JSON bool   `help:"Write JSON."`
 	} `cmd:"" help:"All of one agent, or of a site's agents: feeds, queues, sinks, versions, and the warnings of the last week."`
 	Watch struct {
-		operator
+		viewer
 		JSON  bool          `help:"Write JSON, a line each."`
 		Every time.Duration `default:"5s" help:"How often to look."`
 	} `cmd:"" help:"Write what is open, and then what opens and closes, until it is interrupted."`
@@ -73,8 +98,15 @@ type fleetCommands struct {
 
 func (c *fleetCommands) run(ctx context.Context, command string) (code int, err error) {
 	verb := verb(command)
+	if look, ok := map[string]viewer{"list": c.List.viewer, "show": c.Show.viewer, "watch": c.Watch.viewer}[verb]; ok {
+		v, err := look.open()
+		if err != nil {
+			return 0, err
+		}
+		return c.look(ctx, v, verb)
+	}
 	config := map[string]string{
-		"list": c.List.Config, "show": c.Show.Config, "watch": c.Watch.Config, "acknowledge": c.Acknowledge.Config, "note": c.Note.Config, "intend": c.Intend.Config, "forget": c.Forget.Config,
+		"acknowledge": c.Acknowledge.Config, "note": c.Note.Config, "intend": c.Intend.Config, "forget": c.Forget.Config,
 		"command": c.Command.Config, "commands": c.Commands.Config, "bundle": c.Bundle.Config,
 	}[verb]
 	o, err := central.OpenOperator(config)
@@ -82,16 +114,6 @@ func (c *fleetCommands) run(ctx context.Context, command string) (code int, err 
 		return 0, err
 	}
 	switch verb {
-	case "list":
-		worst, err := o.ListFleet(ctx, c.List.Words, c.List.JSON, os.Stdout)
-		if worst == safeguard.Critical {
-			code = exitCritical
-		}
-		return code, err
-	case "show":
-		return 0, o.ShowFleet(ctx, c.Show.Name, c.Show.JSON, os.Stdout)
-	case "watch":
-		return 0, o.WatchFleet(ctx, c.Watch.JSON, c.Watch.Every, os.Stdout)
 	case "acknowledge":
 		return 0, o.Acknowledge(ctx, c.Acknowledge.Warning, c.Acknowledge.Note, os.Stdout)
 	case "note":
@@ -110,4 +132,19 @@ func (c *fleetCommands) run(ctx context.Context, command string) (code int, err 
 		return 0, o.Bundle(ctx, c.Bundle.ID, c.Bundle.Output, os.Stdout)
 	}
 	return 0, o.Intend(ctx, c.Intend.Agent, c.Intend.AgentVersion, c.Intend.Configuration, os.Stdout)
+}
+
+// look is what changes nothing.
+func (c *fleetCommands) look(ctx context.Context, v central.Viewer, verb string) (code int, err error) {
+	switch verb {
+	case "list":
+		worst, err := v.ListFleet(ctx, c.List.Words, c.List.JSON, os.Stdout)
+		if worst == safeguard.Critical {
+			code = exitCritical
+		}
+		return code, err
+	case "show":
+		return 0, v.ShowFleet(ctx, c.Show.Name, c.Show.JSON, os.Stdout)
+	}
+	return 0, v.WatchFleet(ctx, c.Watch.JSON, c.Watch.Every, os.Stdout, os.Stderr)
 }
