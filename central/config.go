@@ -21,13 +21,14 @@ import (
 // Config is what the centre is told when it starts. Paths in a file are taken
 // from the folder that the file is in.
 type Config struct {
-	Listen        string `yaml:"listen"`         // host:port; port 0 is any free one
-	PublicAddress string `yaml:"public_address"` // host:port that callers dial; in enrolment tokens
-	AddressFile   string `yaml:"address_file"`   // where the address is written once the centre listens; empty for nowhere
-	Data          string `yaml:"data"`           // folder of the store and of its wrapped keys
-	MasterKey     string `yaml:"master_key"`     // file of the key that wraps them, outside Data; made when there is none
-	TLS           TLS    `yaml:"tls"`
-	Store         Store  `yaml:"store"`
+	Listen        string   `yaml:"listen"`         // host:port; port 0 is any free one
+	PublicAddress string   `yaml:"public_address"` // host:port that callers dial; in enrolment tokens
+	PublicOthers  []string `yaml:"public_others"`  // further ones, such as a standby's; in enrolment tokens too
+	AddressFile   string   `yaml:"address_file"`   // where the address is written once the centre listens; empty for nowhere
+	Data          string   `yaml:"data"`           // folder of the store and of its wrapped keys
+	MasterKey     string   `yaml:"master_key"`     // file of the key that wraps them, outside Data; made when there is none
+	TLS           TLS      `yaml:"tls"`
+	Store         Store    `yaml:"store"`
 
 	Certificates Certificates `yaml:"certificates"`
 
@@ -181,9 +182,12 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s: missing, want %s", f.field, f.want)
 		}
 	}
-	if c.PublicAddress != "" {
-		if _, port, err := net.SplitHostPort(c.PublicAddress); err != nil || port == "" {
-			return fmt.Errorf("public_address: %q, want host:port such as central.example:7443", c.PublicAddress)
+	if !isHostPort(c.PublicAddress) && c.PublicAddress != "" {
+		return fmt.Errorf("public_address: %q, want host:port such as central.example:7443", c.PublicAddress)
+	}
+	for i, address := range c.PublicOthers {
+		if !isHostPort(address) || c.PublicAddress == "" {
+			return fmt.Errorf("public_others[%d]: %q, want host:port such as standby.example:7443, and public_address before", i, address)
 		}
 	}
 	if err := c.Certificates.validate(); err != nil {
@@ -221,6 +225,11 @@ func (c Config) Validate() error {
 	}
 	_, _, err := c.participants()
 	return err
+}
+
+func isHostPort(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	return err == nil && host != "" && port != ""
 }
 
 func (c Certificates) validate() error {

@@ -23,10 +23,10 @@ import (
 
 // Enrolling is what a token is to be made for.
 type Enrolling struct {
-	Identity identity.Identity
-	Site     safeguard.ODSCode // that an agent serves
-	Life     time.Duration
-	Address  string // host:port that the caller dials; empty for the configuration's
+	Identity  identity.Identity
+	Site      safeguard.ODSCode // that an agent serves
+	Life      time.Duration
+	Addresses []string // host:port that the caller dials, one after the other; none for the configuration's
 }
 
 // MakeToken makes an enrolment token for someone who is in the directory, and
@@ -38,23 +38,33 @@ func (o Operator) MakeToken(ctx context.Context, e Enrolling, out io.Writer) err
 	if e.Life <= 0 || e.Life > 30*24*time.Hour {
 		return fmt.Errorf("life of the token: %v, want at most 720h, such as 72h", e.Life)
 	}
-	if e.Address == "" {
-		e.Address = o.Config.PublicAddress
+	if len(e.Addresses) == 0 {
+		e.Addresses = append([]string{o.Config.PublicAddress}, o.Config.PublicOthers...)
 	}
-	host, port, err := net.SplitHostPort(e.Address)
-	if err != nil || host == "" || port == "" {
-		return fmt.Errorf("address: %q, want host:port that callers dial: set public_address, or say --address", e.Address)
+	for _, address := range e.Addresses {
+		if !isHostPort(address) {
+			return fmt.Errorf("address: %q, want host:port that callers dial: set public_address, or say --address", address)
+		}
 	}
 	return o.with(ctx, func(s store.Store, by audit.Who) error {
 		if err := inDirectory(ctx, s, e); err != nil {
 			return err
 		}
+		issuers, err := s.Issuers(ctx)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(issuers, func(i store.Issuer) bool { return i.State == store.IssuerIssuing }) {
+			return errors.New("the centre issues no certificates: 'safeguard-central ca init' makes its authority; else who is to call gets theirs where they are issued")
+		}
+		// A standby may listen with a certificate of its own, which is not here to see.
+		host, _, _ := net.SplitHostPort(e.Addresses[0])
 		trust, err := o.tokenTrust(ctx, s, host)
 		if err != nil {
 			return err
 		}
 		now := time.Now()
-		t := identity.Token{Identity: e.Identity, Site: e.Site, Address: e.Address, Expires: now.Add(e.Life).Truncate(time.Second), Trust: trust, Secret: identity.NewSecret()}
+		t := identity.Token{Identity: e.Identity, Site: e.Site, Address: e.Addresses[0], Others: e.Addresses[1:], Expires: now.Add(e.Life).Truncate(time.Second), Trust: trust, Secret: identity.NewSecret()}
 		kept := store.EnrolToken{Hash: identity.SecretHash(t.Secret), Identity: t.Identity, Site: t.Site, Made: now, Expires: t.Expires}
 		if err := s.PutToken(ctx, kept, by); err != nil {
 			return err
@@ -421,18 +431,20 @@ func (o Operator) ImportCA(ctx context.Context, i Importing, out io.Writer) erro
 	if block == nil || block.Type != "PRIVATE KEY" {
 		return fmt.Errorf("key %s: want PKCS #8 in PEM, not encrypted (openssl pkcs8 -topk8 -nocrypt)", i.Key)
 	}
-	if _, err := identity.OpenCA(chain[0], block.Bytes); err != nil {
+	ca, err := identity.OpenCA(chain[0], block.Bytes)
+	if err != nil {
 		return err
 	}
 	trusted, between := x509.NewCertPool(), x509.NewCertPool()
 	for _, root := range roots {
 		trusted.AddCert(root)
 	}
-	for _, c := range chain[1:] {
+	for _, c := range chain {
 		between.AddCert(c)
 	}
-	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: trusted, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
-		return fmt.Errorf("certificate %s does not lead to root %s: %w", i.Certificate, i.Root, err)
+	host, _, _ := net.SplitHostPort(o.Config.PublicAddress)
+	if err := ca.Leads(between, trusted, host); err != nil {
+		return fmt.Errorf("authority %s does not lead to root %s: %w", i.Certificate, i.Root, err)
 	}
 	var chainDER, rootDER [][]byte
 	for _, c := range chain {

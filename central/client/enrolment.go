@@ -35,7 +35,7 @@ func Enrol(ctx context.Context, token identity.Token, place identity.Place, orga
 	if err != nil {
 		return nil, err
 	}
-	c, err := Dial(token.Address, identity.EnrolTLS(token))
+	c, err := Dial(token.Address, identity.EnrolTLS(token), Others(token.Others...))
 	if err != nil {
 		return nil, err
 	}

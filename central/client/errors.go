@@ -16,8 +16,8 @@ import (
 var ErrUnreachable = errors.New("centre unreachable")
 
 // ErrCertificate is in the errors, ErrUnreachable too, that mean that the centre
-// does not take the caller's certificate: it has expired or is revoked. What was
-// asked was not looked at.
+// does not take the caller's certificate: it has expired, is revoked, or is of nobody
+// that the centre knows. What was asked was not looked at.
 var ErrCertificate = errors.New("certificate not accepted")
 
 // Refused says that the centre understood, and will not do it for this caller

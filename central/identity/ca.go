@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/url"
 	"time"
+
+	"github.com/safeguard-edge/safeguard"
 )
 
 // CA issues certificates, one identity each. One that NewCA makes is ECDSA on
@@ -74,6 +76,36 @@ func OpenCA(certificate *x509.Certificate, pkcs8 []byte) (*CA, error) {
 		return nil, fmt.Errorf("authority %q: its certificate may not issue others (RFC 5280, 4.2.1.3 and 4.2.1.9)", clip(certificate.Subject.CommonName))
 	}
 	return &CA{certificate, signer}, nil
+}
+
+// Leads tells why a certificate of the authority's would not be taken by who
+// trusts the roots: because of a date, of the length of the path, or of the names
+// and uses to which the authority itself is held (RFC 5280, 4.2.1.9, 4.2.1.10 and
+// 4.2.1.12). host is what the centre is called by; empty where that is not known.
+func (ca *CA) Leads(between, roots *x509.CertPool, host string) error {
+	key, err := NewKey()
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	var hosts []string
+	if host != "" {
+		hosts = []string{host}
+	}
+	code, err := safeguard.ParseODSCode("RX1")
+	if err != nil {
+		return err
+	}
+	for kind, use := range map[Kind]x509.ExtKeyUsage{Agent: x509.ExtKeyUsageClientAuth, Centre: x509.ExtKeyUsageServerAuth} {
+		c, err := ca.Certify(Identity{kind, code, "trial"}, key.Public(), hosts, now.Add(-time.Minute), now.Add(time.Minute))
+		if err != nil {
+			return err
+		}
+		if _, err := c.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{use}}); err != nil {
+			return fmt.Errorf("a certificate that it issues for %s: %w", c.URIs[0], err)
+		}
+	}
+	return nil
 }
 
 // Certificate is the authority's own.

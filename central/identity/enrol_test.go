@@ -36,14 +36,14 @@ func token(t testing.TB) Token {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Token{Identity: Identity{Agent, code, "ed1"}, Site: code, Address: "central.example:7443", Expires: time.Unix(1_800_000_000, 0).UTC(),
+	return Token{Identity: Identity{Agent, code, "ed1"}, Site: code, Address: "central.example:7443", Others: []string{"standby.example:7443"}, Expires: time.Unix(1_800_000_000, 0).UTC(),
 		Trust: []*x509.Certificate{authorityOf(t).Certificate()}, Secret: NewSecret()}
 }
 
 func TestToken(t *testing.T) {
 	want := token(t)
 	got, err := ParseToken("  " + want.Text() + "\r\n")
-	if err != nil || got.Text() != want.Text() {
+	if err != nil || got.Text() != want.Text() || len(got.Others) != 1 {
 		t.Fatalf("ParseToken: %v, want the same back", err)
 	}
 	for _, shown := range []string{want.String(), fmt.Sprintf("%v %+v %#v %s", want, want, want, want), want.LogValue().String()} {
@@ -51,10 +51,12 @@ func TestToken(t *testing.T) {
 			t.Errorf("%q tells the secret, or does not name the token", shown)
 		}
 	}
+	nowhere := want
+	nowhere.Others = []string{"standby.example"}
 	text := want.Text()
 	for name, broken := range map[string]string{
 		"nothing": "", "another text": "hello", "cut off": text[:len(text)/2], "one character less": text[:len(text)-1],
-		"padding": text + "=", "two lines": text + "\n" + text,
+		"a further address without a port": nowhere.Text(), "padding": text + "=", "two lines": text + "\n" + text,
 	} {
 		if _, err := ParseToken(broken); err == nil || strings.Contains(err.Error(), text[30:60]) {
 			t.Errorf("%s: %v, want a refusal that does not quote it", name, err)

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -110,17 +111,21 @@ func isCentre(state tls.ConnectionState) error {
 	return nil
 }
 
-// Entrance is how the centre lets callers in: TLS 1.3, with a certificate of an
-// authority that it trusts, or with none. What each may do is the server's to
-// decide. A certificate is verified here rather than by crypto/tls, which has no
-// way to let one that expired yesterday in to be renewed; the caller's proof that
-// it has the key is TLS's own (RFC 8446, 4.4.3).
+// Entrance is how the centre lets callers in: TLS 1.3, with a certificate or with
+// none. What each may do is the server's to decide, which asks Caller who it is. A
+// certificate is verified there rather than by crypto/tls, which has no way to let
+// one that expired yesterday in to be renewed, and none to tell the caller what is
+// wrong with theirs; the caller's proof that it has the key is TLS's own (RFC 8446,
+// 4.4.3).
 type Entrance struct {
-	own    *watched
-	lapse  time.Duration
-	named  map[string]Identity
-	issuer atomic.Pointer[[]*x509.Certificate]
+	own   *watched
+	lapse time.Duration
+	named map[string]Identity
+	ours  atomic.Pointer[issuers]
 }
+
+// issuers are the centre's own authorities, by what each is trusted for.
+type issuers struct{ callers, centre []*x509.Certificate }
 
 // EntranceOption changes what ServerTLS makes.
 type EntranceOption func(*Entrance)
@@ -146,7 +151,7 @@ func ServerTLS(files Files, options ...EntranceOption) (*Entrance, error) {
 		return nil, err
 	}
 	e.own = own
-	e.Trust(nil)
+	e.Trust(nil, nil)
 	return e, nil
 }
 
@@ -154,23 +159,28 @@ func ServerTLS(files Files, options ...EntranceOption) (*Entrance, error) {
 // for before the first connection.
 func (e *Entrance) Lapse(d time.Duration) { e.lapse = d }
 
-// Trust sets the authorities that are trusted besides those in the file.
-func (e *Entrance) Trust(issuers []*x509.Certificate) { e.issuer.Store(&issuers) }
+// Trust sets the centre's own authorities: those that issue to callers, and the
+// roots by which callers know the centre. The two differ where an existing public
+// key infrastructure has given the centre an intermediate: what the others of its
+// root issue is nobody's who may call here, whatever name they put into it.
+func (e *Entrance) Trust(callers, centre []*x509.Certificate) {
+	e.ours.Store(&issuers{callers, centre})
+}
 
-// Trusted are all authorities that are trusted.
-func (e *Entrance) Trusted() []*x509.Certificate {
+// Trusted are the authorities by which callers know the centre, those in the file
+// among them.
+func (e *Entrance) Trusted() []*x509.Certificate { return e.besides(e.ours.Load().centre) }
+
+// besides are the authorities in the file, and then those, each once.
+func (e *Entrance) besides(ours []*x509.Certificate) []*x509.Certificate {
 	m, err := e.own.current()
 	if err != nil {
-		return *e.issuer.Load()
+		return ours
 	}
-	seen := map[string]bool{}
-	var all []*x509.Certificate
-	for _, list := range [][]*x509.Certificate{m.trusted, *e.issuer.Load()} {
-		for _, c := range list {
-			if !seen[string(c.Raw)] {
-				seen[string(c.Raw)] = true
-				all = append(all, c)
-			}
+	all := slices.Clone(m.trusted)
+	for _, c := range ours {
+		if !slices.ContainsFunc(all, c.Equal) {
+			all = append(all, c)
 		}
 	}
 	return all
@@ -197,7 +207,7 @@ func (e *Entrance) Certificate() (*tls.Certificate, error) {
 // Again has the files read at the next use.
 func (e *Entrance) Again() { e.own.again() }
 
-// Config is for a listener.
+// Config is for a listener, which must ask Caller of each connection.
 func (e *Entrance) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
@@ -209,12 +219,8 @@ func (e *Entrance) Config() *tls.Config {
 			return &tls.Config{
 				MinVersion:   tls.VersionTLS13,
 				Certificates: []tls.Certificate{*m.certificate},
-				ClientAuth:   tls.RequestClientCert, // and VerifyConnection verifies it
+				ClientAuth:   tls.RequestClientCert, // and Caller verifies it
 				NextProtos:   []string{"h2"},
-				VerifyConnection: func(state tls.ConnectionState) error {
-					_, err := e.Caller(state)
-					return err
-				},
 				// Whether a caller may still come in is asked at each handshake.
 				SessionTicketsDisabled: true,
 			}, nil
@@ -243,7 +249,7 @@ func (e *Entrance) Caller(state tls.ConnectionState) (Caller, error) {
 		now = leaf.NotAfter // its chain is held to what it was then
 	}
 	roots, between := x509.NewCertPool(), x509.NewCertPool()
-	for _, root := range e.Trusted() {
+	for _, root := range e.besides(e.ours.Load().callers) {
 		roots.AddCert(root)
 	}
 	for _, c := range state.PeerCertificates[1:] {

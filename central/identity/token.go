@@ -25,6 +25,7 @@ type Token struct {
 	Identity Identity
 	Site     safeguard.ODSCode   // that an agent serves; zero for others
 	Address  string              // host:port
+	Others   []string            // further addresses of the same centre, tried after that
 	Expires  time.Time           // to the second
 	Trust    []*x509.Certificate // the authorities of which one has issued the centre's certificate
 	Secret   []byte              // secretSize bytes
@@ -58,6 +59,7 @@ type tokenJSON struct {
 	Identity string   `json:"identity"`
 	Site     string   `json:"site,omitempty"`
 	Address  string   `json:"address"`
+	Others   []string `json:"others,omitempty"`
 	Expires  int64    `json:"expires"` // seconds since 1970
 	Trust    [][]byte `json:"trust"`
 	Secret   []byte   `json:"secret"`
@@ -65,7 +67,7 @@ type tokenJSON struct {
 
 // Text is the whole token on one line, the secret in it.
 func (t Token) Text() string {
-	out := tokenJSON{t.Identity.String(), t.Site.String(), t.Address, t.Expires.Unix(), nil, t.Secret}
+	out := tokenJSON{t.Identity.String(), t.Site.String(), t.Address, t.Others, t.Expires.Unix(), nil, t.Secret}
 	for _, c := range t.Trust {
 		out.Trust = append(out.Trust, c.Raw)
 	}
@@ -101,7 +103,7 @@ func ParseToken(text string) (Token, error) {
 	if err := d.Decode(&in); err != nil || d.More() {
 		return Token{}, errors.New("enrolment token: it is cut off or changed: copy the whole line")
 	}
-	t := Token{Address: in.Address, Expires: time.Unix(in.Expires, 0).UTC(), Secret: in.Secret}
+	t := Token{Address: in.Address, Others: in.Others, Expires: time.Unix(in.Expires, 0).UTC(), Secret: in.Secret}
 	if t.Identity, err = Parse(in.Identity); err != nil {
 		return Token{}, fmt.Errorf("enrolment token: %w", err)
 	}
@@ -110,8 +112,10 @@ func ParseToken(text string) (Token, error) {
 			return Token{}, fmt.Errorf("enrolment token: site: %w", err)
 		}
 	}
-	if _, port, err := net.SplitHostPort(t.Address); err != nil || port == "" {
-		return Token{}, errors.New("enrolment token: its address is none, want host:port")
+	for _, address := range append([]string{t.Address}, t.Others...) {
+		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+			return Token{}, errors.New("enrolment token: an address in it is none, want host:port")
+		}
 	}
 	if len(t.Secret) != secretSize || len(in.Trust) == 0 {
 		return Token{}, errors.New("enrolment token: it holds no secret or nobody to trust: ask for another")

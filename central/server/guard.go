@@ -143,8 +143,7 @@ func peerIdentity(ctx context.Context) (identity.Identity, error) {
 }
 
 // handshakes puts who calls into what a connection proves, and says in the log whose
-// certificate was refused. The caller often learns no more than that the connection
-// broke.
+// certificate is not accepted.
 type handshakes struct {
 	credentials.TransportCredentials
 	server *Server
@@ -158,12 +157,16 @@ func (h handshakes) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthIn
 	case err == nil, errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &network) && network.Timeout():
 		// Load balancers and port scans connect, and say nothing.
 	default:
-		host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
-		if n := h.server.quiet.due(host + err.Error()); n > 0 {
-			h.server.log.Warn("connection refused", "from", host, "err", err, "times", n)
-		}
+		h.refused(conn, err)
 	}
 	return secured, info, err
+}
+
+func (h handshakes) refused(conn net.Conn, err error) {
+	host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
+	if n := h.server.quiet.due(host + err.Error()); n > 0 {
+		h.server.log.Warn("connection refused", "from", host, "err", err, "times", n)
+	}
 }
 
 func (h handshakes) shake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
@@ -175,13 +178,13 @@ func (h handshakes) shake(conn net.Conn) (net.Conn, credentials.AuthInfo, error)
 	if !ok {
 		return nil, nil, errors.New("not a TLS connection")
 	}
-	// The handshake has done the same: an entrance verifies whomever it lets in.
-	caller, err := h.server.entrance.Caller(proved.State)
-	if err != nil {
-		_ = secured.Close()
-		return nil, nil, err
+	// One whose certificate is not accepted is told why at their first call. Were the
+	// handshake broken off, they would often learn only that the connection was.
+	caller, wrong := h.server.entrance.Caller(proved.State)
+	if wrong != nil {
+		h.refused(conn, wrong)
 	}
-	c, err := h.server.standings.admit(secured, caller)
+	c, err := h.server.standings.admit(secured, caller, wrong)
 	if err != nil {
 		_ = secured.Close()
 		return nil, nil, err

@@ -52,6 +52,7 @@ type connection struct {
 	net.Conn
 	of     *standings
 	caller identity.Caller
+	wrong  error // why the caller's certificate is not accepted; nil where it is, and for one without
 	name   store.CertificateName
 	full   bool        // of someone with a good certificate
 	timer  *time.Timer // that ends one who is not, and one whose certificate has expired
@@ -105,21 +106,23 @@ func (s *standings) read(ctx context.Context) error {
 	if err != nil || known.Version == version {
 		return err
 	}
-	var trusted []*x509.Certificate
+	var callers, centre []*x509.Certificate
 	var issues *issuer
 	for _, i := range known.Issuers {
 		if i.State == store.IssuerEnded {
 			continue
 		}
-		root, err := identity.DecodeCertificates(i.Root)
+		roots, err := identity.DecodeCertificates(i.Root)
 		if err != nil {
 			return fmt.Errorf("issuer %s: %w", i.ID, err)
 		}
-		trusted = append(trusted, root...)
+		opened, err := openIssuer(i)
+		if err != nil {
+			return fmt.Errorf("issuer %s: %w", i.ID, err)
+		}
+		callers, centre = append(callers, opened.Certificate()), append(centre, roots...)
 		if i.State == store.IssuerIssuing {
-			if issues, err = openIssuer(i); err != nil {
-				return fmt.Errorf("issuer %s: %w", i.ID, err)
-			}
+			issues = opened
 		}
 	}
 	s.mu.Lock()
@@ -131,7 +134,7 @@ func (s *standings) read(ctx context.Context) error {
 		}
 	}
 	s.mu.Unlock()
-	s.entrance.Trust(trusted)
+	s.entrance.Trust(callers, centre)
 	for _, c := range ended {
 		s.log.Warn("connection ended: its certificate is revoked or replaced", "caller", c.caller.String(), "serial", c.name.Serial)
 		_ = c.Close()
@@ -214,8 +217,8 @@ func (s *standings) confirm(ctx context.Context, name store.CertificateName) err
 
 // admit takes a connection in, or says why it does not. Those who may do little
 // are few, and soon gone, so that nobody is kept out by them.
-func (s *standings) admit(conn net.Conn, caller identity.Caller) (*connection, error) {
-	c := &connection{Conn: conn, of: s, caller: caller}
+func (s *standings) admit(conn net.Conn, caller identity.Caller, wrong error) (*connection, error) {
+	c := &connection{Conn: conn, of: s, caller: caller, wrong: wrong}
 	if caller.Certificate != nil {
 		c.name = store.NameOf(caller.Certificate)
 	}
@@ -256,6 +259,9 @@ func (s *standings) mayCall(ctx context.Context, method string) error {
 	c, err := peerConnection(ctx)
 	if err != nil {
 		return status.Error(codes.Unauthenticated, err.Error())
+	}
+	if c.wrong != nil {
+		return status.Error(codes.Unauthenticated, "the certificate is not accepted: "+c.wrong.Error())
 	}
 	leaf := c.caller.Certificate
 	if leaf == nil {

@@ -21,7 +21,7 @@ type enrolCommands struct {
 		Operator     safeguard.ODSCode `xor:"whom" placeholder:"CODE" help:"For an operator who works for this organisation; needs --id."`
 		ID           string            `name:"id" placeholder:"NAME" help:"Tells several of one organisation apart: letters, digits, - _ and dots. Without it, the site's code, or 'main'. Enrolling the same again revokes what it had."`
 		Life         time.Duration     `default:"72h" help:"How long the token may be used, once."`
-		Address      string            `placeholder:"HOST:PORT" help:"Where the caller dials; without it, public_address of the configuration."`
+		Address      []string          `placeholder:"HOST:PORT" help:"Where the caller dials; may be repeated, for a standby. Without it, public_address and public_others of the configuration."`
 		Output       string            `type:"path" placeholder:"FILE" help:"A new file for the token; without it, standard output."`
 	} `cmd:"" help:"Make a token with which one host enrols, once. It is a secret, and kept nowhere else."`
 	Tokens struct {
@@ -72,7 +72,7 @@ func (c *enrolCommands) run(ctx context.Context, command string) error {
 
 func (c *enrolCommands) token(ctx context.Context) (err error) {
 	t := c.Token
-	e := central.Enrolling{Site: t.Site, Life: t.Life, Address: t.Address}
+	e := central.Enrolling{Site: t.Site, Life: t.Life, Addresses: t.Address}
 	switch {
 	case !t.Organisation.IsZero() && !t.Site.IsZero():
 		e.Identity = identity.Identity{Kind: identity.Agent, Code: t.Organisation, ID: t.Site.String()}
