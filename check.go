@@ -3,6 +3,8 @@ package safeguard
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -96,7 +98,8 @@ func (h Heartbeat) Check(now time.Time, l Limits, u *Usual) []Warning {
 	c.when(!h.Centre.Since.IsZero(), CentreAway, "", h.Centre.Since, "")
 	c.when(!intake, IntakeStopped, "", h.Journal.Since, "%s", h.Journal.Stopped)
 	for _, f := range h.Feeds {
-		if intake { // else what does not come is held back
+		c.when(f.Fault != "", FeedDown, f.Name, time.Time{}, "%s", f.Fault)
+		if intake && f.Fault == "" { // else what does not come is held back, or follows from that
 			c.quiet(h, f, l, u)
 		}
 		c.when(u.Feed(f.Name).Errors.Rising(f.HourErrors, max(f.LastHour, f.HourErrors), l.Least, l.ErrorShare),
@@ -129,8 +132,25 @@ func (h Heartbeat) Check(now time.Time, l Limits, u *Usual) []Warning {
 	off := max(h.Clock.Offset, -h.Clock.Offset) - h.Clock.Within
 	c.when(!h.Clock.Measured.IsZero() && off > l.Clock, ClockOff, "", time.Time{}, "%s %s", InWords(h.Clock.Offset.Abs()), behind(h.Clock.Offset))
 	c.when(h.Disk.Floor > 0 && float64(h.Disk.Free) < l.DiskTimes*float64(h.Disk.Floor), DiskLow, "", time.Time{}, "%d MB free, intake stops below %d MB", h.Disk.Free>>20, h.Disk.Floor>>20)
+	failing := h.failing()
+	c.when(len(failing) > 0, CheckFails, "", time.Time{}, "%s", strings.Join(failing, ", "))
 	c.when(h.Disk.Sync > l.Sync, DiskSlow, "", time.Time{}, "a small write takes %s", InWords(h.Disk.Sync))
 	return c.found
+}
+
+// failing are the checks that fail, but for those of what has a warning of its own.
+func (h Heartbeat) failing() []string {
+	told := map[string]bool{"disk space": true, "disk sync": true, "clock": true, "certificate": true}
+	for _, f := range h.Feeds {
+		told["feed "+f.Name] = f.Fault != "" || !f.HeldSince.IsZero()
+	}
+	for _, s := range h.Sinks {
+		told["sink "+s.Name] = !s.DownSince.IsZero()
+	}
+	away := !h.Centre.Since.IsZero()
+	return slices.DeleteFunc(slices.Clone(h.Failing), func(check string) bool {
+		return told[check] || away && (strings.HasPrefix(check, "central ") || strings.HasPrefix(check, "round trip"))
+	})
 }
 
 // The states of a cache.

@@ -67,6 +67,19 @@ func TestCheck(t *testing.T) {
 			h.Journal.Stopped, h.Journal.Since = "disk full", monday.Add(-3*time.Hour)
 			h.Feeds[0].LastMessage = monday.Add(-3 * time.Hour)
 		}, "intake-stopped", ""},
+		{"a feed that takes no messages is not quiet too", func(h *safeguard.Heartbeat) {
+			h.Feeds[0].Fault, h.Feeds[0].LastMessage = "address already in use", monday.Add(-3*time.Hour)
+			h.Failing = []string{"feed pas"}
+		}, "feed-down pas", "Feed pas takes no messages: address already in use."},
+		{"checks fail", func(h *safeguard.Heartbeat) { h.Failing = []string{"keys", "central TLS"} }, "check-fails", "finds what fails: keys, central TLS."},
+		{"what fails follows from the centre's being away", func(h *safeguard.Heartbeat) {
+			h.Centre.Since = monday.Add(-time.Hour)
+			h.Failing = []string{"central connection", "round trip RX101"}
+		}, "centre-unreachable", ""},
+		{"what fails is a sink that is down, and more", func(h *safeguard.Heartbeat) {
+			h.Sinks[0].DownSince = monday.Add(-5 * time.Minute)
+			h.Failing = []string{"sink epr", "data folder"}
+		}, "sink-down epr, check-fails", "finds what fails: data folder."},
 		{"a quarter of an hour is nothing", func(h *safeguard.Heartbeat) { h.Feeds[0].LastMessage = monday.Add(-14 * time.Minute) }, "", ""},
 		{"a feed is quiet by day", func(h *safeguard.Heartbeat) { h.Feeds[0].LastMessage = monday.Add(-20 * time.Minute) }, "feed-quiet pas", "nothing for 20 min, in which 20 messages usually come"},
 		{"a feed was quiet before the agent started", func(h *safeguard.Heartbeat) {

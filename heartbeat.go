@@ -35,6 +35,7 @@ type Heartbeat struct {
 	Clock       ClockHealth       `json:"clock"`
 	Disk        DiskHealth        `json:"disk"`
 	Attendances AttendanceHealth  `json:"attendances"`
+	Failing     []string          `json:"failing,omitempty"` // what fails of all that the agent has checked that it depends on, by name
 
 	Warnings []Warning `json:"warnings"` // open ones, as the agent sees them
 }
@@ -93,6 +94,7 @@ type FeedHealth struct {
 	LastHour    int       `json:"last_hour"`           // messages in it
 	HourErrors  int       `json:"last_hour_errors"`    // errors in it
 	HeldSince   time.Time `json:"held_since,omitzero"` // it waits for intake; zero while it does not
+	Fault       string    `json:"fault,omitempty"`     // why it takes no messages, as when its port is taken; empty while it does
 }
 
 // JournalHealth is what was acknowledged, and whether more can be.

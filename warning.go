@@ -30,6 +30,7 @@ const (
 	SiteUnattended     WarningCode = "site-unattended"
 	CentreAway         WarningCode = "centre-unreachable"
 	IntakeStopped      WarningCode = "intake-stopped"
+	FeedDown           WarningCode = "feed-down"
 	FeedQuiet          WarningCode = "feed-quiet"
 	FeedErrors         WarningCode = "feed-errors"
 	JournalDeep        WarningCode = "journal-deep"
@@ -48,6 +49,7 @@ const (
 	ClockOff           WarningCode = "clock-off"
 	DiskLow            WarningCode = "disk-low"
 	DiskSlow           WarningCode = "disk-slow"
+	CheckFails         WarningCode = "check-fails"
 	VersionBehind      WarningCode = "version-behind"
 	ConfigDiffers      WarningCode = "configuration-differs"
 	UploadLate         WarningCode = "upload-late"
@@ -102,6 +104,7 @@ var declared = []Declared{
 	{SiteUnattended, Attention, "No agent has ever been heard from at a site that takes part.", "Ask the site when its agent will be installed, or move the site back to invited.", 24 * time.Hour, true},
 	{CentreAway, Critical, "The centre can not be reached: answers come from the cache, or are unknown.", "See whether others reach the centre; then the way there from this computer: name, firewall, proxy, certificate.", time.Minute, false},
 	{IntakeStopped, Critical, "No message is taken on: {detail}.", "Run safeguard-agent journal stats: it names the cause and the remedy.", 15 * time.Second, false},
+	{FeedDown, Critical, "Feed {part} takes no messages: {detail}.", "Run safeguard-agent check, and free the port or correct the feed's section; it is tried again by itself.", time.Minute, false},
 	{FeedQuiet, Critical, "Feed {part} is quiet, and is not at this hour of the week.", "Ask who runs the integration engine whether the feed is sending; see the port, its firewall and certificate.", 10 * time.Minute, false},
 	{FeedErrors, Attention, "Feed {part} brings more messages that can not be read than it used to.", "Run safeguard-agent journal list --state set-aside, and hl7 explain on one of them.", 15 * time.Minute, false},
 	{JournalDeep, Attention, "Messages wait to be processed, more than there should be.", "See whether the centre answers, and how much is owed; the backlog works itself off once it does.", 5 * time.Minute, false},
@@ -120,6 +123,7 @@ var declared = []Declared{
 	{ClockOff, Attention, "The agent's clock is off.", "Have the computer's time service put right.", 10 * time.Minute, false},
 	{DiskLow, Critical, "The disk is nearly full: intake stops before it is.", "Make room on the disk of the data folder, or give it more.", time.Minute, false},
 	{DiskSlow, Attention, "The disk takes long to write.", "Exclude the data folder from the virus scanner, and look at what else uses the disk.", 15 * time.Minute, false},
+	{CheckFails, Attention, "The agent's check of what it depends on finds what fails: {detail}.", "Run safeguard-agent check: each line that fails says what to do.", 15 * time.Minute, false},
 	{VersionBehind, Notice, "The agent's version is not the one that is wanted.", "Upgrade the agent, or find out why it has not upgraded.", 24 * time.Hour, true},
 	{ConfigDiffers, Attention, "The agent's configuration is not the one that is intended.", "Compare the two; deploy the intended one, or say that the new one is.", 30 * time.Minute, true},
 	{UploadLate, Attention, "The local authority has not uploaded when it usually has.", "Ask the local authority's system team; answers say meanwhile how old its data are.", 6 * time.Hour, true},

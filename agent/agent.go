@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -143,7 +142,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	handlers["log"] = control.HandleLog(log)
 	handlers["check"] = settings.operateCheck(look)
 	handlers["attendances"] = p.Operate
-	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, own: own}
+	all := parts{config: c, feeds: feeds, pipeline: p, sinks: sinks, lookup: flags, cache: answers, own: own, settings: settings}
 	sources := all.sources()
 	asked := &remote{
 		centre: centre, allow: func() []safeguard.RemoteDo { return settings.current().Remote.Allow }, ours: named(own, c.Organisation),
@@ -209,9 +208,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	log.Info("agent started", "device", c.Device, "organisation", c.Organisation)
 	ready(entries.Alive)
 	g.Go(func() error {
-		look.atStart(ctx, log)
-		debug.FreeOSMemory() // starting takes more than working does
-		return nil
+		return settings.keepChecked(ctx, look)
 	})
 	err = g.Wait()
 	log.Info("agent stopped")

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/safeguard-edge/safeguard"
@@ -97,29 +99,75 @@ func (l *live) operateCheck(k checker) control.Handler {
 
 // check looks at all that the running agent depends on.
 func (l *live) check(ctx context.Context, k checker, say func(Finding) error) error {
-	k.config, k.say = l.current(), say
+	var fails []string
+	k.config, k.say = l.current(), func(f Finding) error {
+		if f.Result == Fail && !slices.Contains(fails, f.Check) {
+			fails = append(fails, f.Check)
+		}
+		return say(f)
+	}
 	k.service(l)
 	k.all(ctx)
+	if k.err == nil && ctx.Err() == nil {
+		l.checked.Lock()
+		l.fails = fails
+		l.checked.Unlock()
+	}
 	return k.err
 }
 
-// atStart checks once, and logs what is wrong.
-func (k checker) atStart(ctx context.Context, log *slog.Logger) {
-	k.starting = true
+// failing are the checks that failed when all was last looked at: at the start, or
+// when a person did. Heartbeats tell of them.
+func (l *live) failing() []string {
+	l.checked.Lock()
+	defer l.checked.Unlock()
+	return l.fails
+}
+
+// checkAgain is how soon what fails is looked at again.
+const checkAgain = 10 * time.Minute
+
+// keepChecked checks at the start, and again as long as something fails, until ctx
+// ends. It logs what is wrong, once.
+func (l *live) keepChecked(ctx context.Context, k checker) error {
+	l.checkAndLog(ctx, k, true)
+	debug.FreeOSMemory() // starting takes more than working does
+	tick := time.NewTicker(checkAgain)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if len(l.failing()) > 0 {
+				l.checkAndLog(ctx, k, false)
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (l *live) checkAndLog(ctx context.Context, k checker, starting bool) {
+	k.starting = starting
+	known := l.failing()
 	counts := map[Result]int{}
-	k.say = func(f Finding) error {
+	err := l.check(ctx, k, func(f Finding) error {
 		counts[f.Result]++
-		switch f.Result {
-		case Warn:
-			log.Warn("check at start", "check", f.Check, "found", f.Text, "do", f.Do)
-		case Fail:
-			log.Error("check at start", "check", f.Check, "found", f.Text, "do", f.Do)
+		switch {
+		case f.Result == Warn && starting:
+			l.log.Warn("check at start", "check", f.Check, "found", f.Text, "do", f.Do)
+		case f.Result == Fail && starting:
+			l.log.Error("check at start", "check", f.Check, "found", f.Text, "do", f.Do)
+		case f.Result == Fail && !slices.Contains(known, f.Check):
+			l.log.Error("check", "check", f.Check, "found", f.Text, "do", f.Do)
 		}
 		return ctx.Err()
-	}
-	k.all(ctx)
-	if ctx.Err() == nil {
-		log.Info("checked at start", "passed", counts[Pass], "warnings", counts[Warn], "failed", counts[Fail])
+	})
+	switch {
+	case err != nil || ctx.Err() != nil:
+	case starting:
+		l.log.Info("checked at start", "passed", counts[Pass], "warnings", counts[Warn], "failed", counts[Fail])
+	case len(l.failing()) == 0:
+		l.log.Info("checked, and nothing fails any more")
 	}
 }
 
@@ -139,7 +187,7 @@ func (k *checker) all(ctx context.Context) {
 	reached := k.checkCentre(ctx)
 	k.checkRoundTrip(ctx, reached)
 	k.checkFeeds(ctx)
-	k.checkHooks(ctx)
+	k.checkPages(ctx)
 	k.checkSinks(ctx)
 }
 
@@ -245,8 +293,13 @@ func (k *checker) checkFiles() {
 			k.add(f.key, Pass, f.path+" can be read, by this user alone", "")
 		}
 	}
+	k.checkOwnCertificate()
 	for _, f := range k.config.certificateFiles() {
-		k.checkCertificate(f.key, f.path)
+		do := "renew it where it was issued, and put the file in its place: it is read again by itself"
+		if f.key == "central.ca" {
+			do = "the centre tells the agent of its next one by itself; if it does not, ask those who run the centre"
+		}
+		k.checkCertificate(f.key, f.path, do)
 	}
 }
 
@@ -286,9 +339,10 @@ func (c Config) secretFiles() []namedFile {
 	return all
 }
 
-// certificateFiles are those whose certificates must be in their time.
+// certificateFiles are those whose certificates must be in their time, besides the
+// agent's own.
 func (c Config) certificateFiles() []namedFile {
-	all := []namedFile{{"certificate", c.Central.Certificate}, {"central.ca", c.Central.CA}}
+	all := []namedFile{{"central.ca", c.Central.CA}}
 	for _, f := range c.Feeds {
 		if tls := f.tls(); tls != nil {
 			all = append(all, namedFile{"feed " + f.Name + " certificate", tls.Cert}, namedFile{"feed " + f.Name + " ca", tls.CA})

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,22 +168,20 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "central.key", Warn, []string{"readable by others", "chmod 600"}},
-		"no key":             {func(_ *testing.T, c *Config, _ string) { c.Central.Key += ".gone" }, "central.key", Fail, []string{"no such file"}},
-		"proxy":              {func(t *testing.T, _ *Config, _ string) {}, "central proxy", Pass, []string{"direct"}},
-		"folder of the sink": {func(_ *testing.T, c *Config, dir string) { c.Sinks[0].Folder.Folder = filepath.Join(dir, "nowhere") }, "sink epr", Fail, []string{"nowhere", "make the folder"}},
-		"certificate that ends": {func(t *testing.T, c *Config, dir string) {
-			ca, _, err := identity.NewCA("Old", time.Now().Add(-time.Hour), time.Now().Add(48*time.Hour))
+		"no key":                              {func(_ *testing.T, c *Config, _ string) { c.Central.Key += ".gone" }, "central.key", Fail, []string{"no such file"}},
+		"proxy":                               {func(t *testing.T, _ *Config, _ string) {}, "central proxy", Pass, []string{"direct"}},
+		"folder of the sink":                  {func(_ *testing.T, c *Config, dir string) { c.Sinks[0].Folder.Folder = filepath.Join(dir, "nowhere") }, "sink epr", Fail, []string{"nowhere", "make the folder"}},
+		"certificate that is renewed in time": {func(t *testing.T, c *Config, _ string) { showing(t, c, -time.Hour, 24*time.Hour) }, "certificate", Pass, []string{"until ", "it renews by itself on "}},
+		"certificate that was not renewed":    {func(t *testing.T, c *Config, _ string) { showing(t, c, -24*time.Hour, time.Hour) }, "certificate", Warn, []string{"ends on", "should have been renewed by itself", "log", "safeguard-agent enrol"}},
+		"certificate that has ended":          {func(t *testing.T, c *Config, _ string) { showing(t, c, -24*time.Hour, -time.Hour) }, "certificate", Fail, []string{"ended on", "30 days more", "safeguard-agent enrol"}},
+		"port of the status page": {func(t *testing.T, c *Config, _ string) {
+			taken, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
-			pair, err := ca.Issue(identity.Identity{Kind: identity.Agent, Code: odsCode(t, "RX1"), ID: "a1"}, nil, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(c.Central.Certificate, pair.Certificate, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}, "certificate", Warn, []string{"ends on", "renew"}},
+			t.Cleanup(func() { _ = taken.Close() })
+			c.Status.Listen = taken.Addr().String()
+		}, "status page", Fail, []string{"in use by another program"}},
 		"too little room": {func(_ *testing.T, c *Config, _ string) { c.Journal.MinFreeMB = 1 << 40 }, "disk space", Fail, []string{"min_free_mb"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,6 +189,47 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 			x.change(t, &c, dir)
 			wants(t, checked(t, c), x.check, x.result, x.words...)
 		})
+	}
+}
+
+// showing has the agent show a certificate of a centre's with that time around now.
+func showing(t *testing.T, c *Config, from, until time.Duration) {
+	t.Helper()
+	now := time.Now()
+	ca, _, err := identity.NewCA("Old", now.Add(-72*time.Hour), now.Add(72*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := ca.Issue(identity.Identity{Kind: identity.Agent, Code: odsCode(t, "RX1"), ID: "a1"}, nil, now.Add(from), now.Add(until))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.Central.Certificate, pair.Certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What fails is told until a check finds that it does not.
+func TestWhatFailsIsToldInHeartbeats(t *testing.T) {
+	h := start(t, mllpFeed("one", free(t), ""))
+	out := filepath.Join(filepath.Dir(h.file), "out")
+	if err := os.Rename(out, out+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	p := parts{settings: h.live}
+	look := checker{feeds: h.live.feeds}
+	h.live.checkAndLog(t.Context(), look, true)
+	if got := p.sources().Failing(); !slices.Contains(got, "sink epr") {
+		t.Errorf("failing are %v, want the sink among them", got)
+	}
+	if err := os.Rename(out+".gone", out); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.live.check(t.Context(), look, func(Finding) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.sources().Failing(); slices.Contains(got, "sink epr") || !slices.Contains(got, "central connection") {
+		t.Errorf("failing are %v, want the sink no more, and what fails still", got)
 	}
 }
 

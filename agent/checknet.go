@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 )
 
@@ -171,18 +172,65 @@ const missingFile = "put the file there, readable by the service's user; the age
 // expirySoon is when a certificate's end should be seen to.
 const expirySoon = 30 * 24 * time.Hour
 
-// checkCertificate looks at the time of every certificate in a file.
-func (k *checker) checkCertificate(check, path string) {
+// renewalLate is how long after a renewal was due it is late, as a share of the
+// certificate's life: it is tried again every minute.
+const renewalLate = 24
+
+// checkOwnCertificate looks at the certificate that the agent shows the centre, and
+// renews by itself where the centre has issued it.
+func (k *checker) checkOwnCertificate() {
+	const check = "certificate"
+	which, ok := k.certificate(check, k.config.Central.Certificate)
+	if !ok {
+		return
+	}
+	due, ends := identity.Due(which), which.NotAfter.Format(time.DateTime)
+	late := due.Add(which.NotAfter.Sub(which.NotBefore) / renewalLate)
+	byItself := len(which.URIs) > 0
+	switch left := time.Until(which.NotAfter); {
+	case left < 0 && byItself:
+		k.add(check, Fail, fmt.Sprintf("%s ended on %s", subject(which), ends), "the agent tries to renew it for 30 days more, and its log says why it can not; after that ask central operations for a token: safeguard-agent enrol")
+	case left < 0:
+		k.add(check, Fail, fmt.Sprintf("%s ended on %s", subject(which), ends), "renew it where it was issued")
+	case byItself && time.Now().After(late):
+		k.add(check, Warn, fmt.Sprintf("%s ends on %s; it should have been renewed by itself on %s", subject(which), ends, due.Format(time.DateOnly)),
+			"see in the agent's log why it can not renew it; if that stays, ask central operations for a token: safeguard-agent enrol")
+	case byItself:
+		k.add(check, Pass, fmt.Sprintf("%s, until %s; it renews by itself on %s", subject(which), ends, due.Format(time.DateOnly)), "")
+	case left < expirySoon:
+		k.add(check, Warn, fmt.Sprintf("%s ends on %s", subject(which), ends), "renew it where it was issued: only the centre's own are renewed by themselves")
+	default:
+		k.add(check, Pass, fmt.Sprintf("%s, until %s", subject(which), ends), "")
+	}
+}
+
+// checkCertificate looks at the time of every certificate in a file, and says do of
+// one whose end is near.
+func (k *checker) checkCertificate(check, path, do string) {
 	if path == "" {
 		return
 	}
+	which, ok := k.certificate(check, path)
+	if !ok {
+		return
+	}
+	switch left := time.Until(which.NotAfter); {
+	case left < 0:
+		k.add(check, Fail, fmt.Sprintf("%s ended on %s", subject(which), which.NotAfter.Format(time.DateTime)), do)
+	case left < expirySoon:
+		k.add(check, Warn, fmt.Sprintf("%s ends on %s", subject(which), which.NotAfter.Format(time.DateOnly)), do)
+	default:
+		k.add(check, Pass, fmt.Sprintf("%s, until %s", subject(which), which.NotAfter.Format(time.DateOnly)), "")
+	}
+}
+
+// certificate is the one of a file that ends first.
+func (k *checker) certificate(check, path string) (which *x509.Certificate, ok bool) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		k.add(check, Fail, plainly(err), missingFile)
-		return
+		return nil, false
 	}
-	var ends time.Time
-	var which *x509.Certificate
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
@@ -190,22 +238,16 @@ func (k *checker) checkCertificate(check, path string) {
 		}
 		if time.Now().Before(c.NotBefore) {
 			k.add(check, Fail, fmt.Sprintf("%s is not valid before %s", subject(c), c.NotBefore.Format(time.DateTime)), "look at this host's clock")
-			return
+			return nil, false
 		}
-		if which == nil || c.NotAfter.Before(ends) {
-			which, ends = c, c.NotAfter
+		if which == nil || c.NotAfter.Before(which.NotAfter) {
+			which = c
 		}
 	}
-	switch left := time.Until(ends); {
-	case which == nil:
+	if which == nil {
 		k.add(check, Fail, path+" holds no certificate", "want PEM, beginning with -----BEGIN CERTIFICATE-----")
-	case left < 0:
-		k.add(check, Fail, fmt.Sprintf("%s ended on %s", subject(which), ends.Format(time.DateTime)), "renew it")
-	case left < expirySoon:
-		k.add(check, Warn, fmt.Sprintf("%s ends on %s", subject(which), ends.Format(time.DateOnly)), "renew it")
-	default:
-		k.add(check, Pass, fmt.Sprintf("%s, until %s", subject(which), ends.Format(time.DateOnly)), "")
 	}
+	return which, which != nil
 }
 
 // probe connects to a peer, and shakes hands where it wants TLS.
@@ -281,9 +323,15 @@ func (k *checker) feedState(r FeedReport) {
 	}
 }
 
-func (k *checker) checkHooks(ctx context.Context) {
+// checkPages looks at what else is listened on.
+func (k *checker) checkPages(ctx context.Context) {
 	if h := k.config.CDSHooks; h != nil {
 		k.listens(ctx, "cds_hooks", h.Address, k.feeds != nil)
+	}
+	// The page listens a moment after the agent has started: what is wrong with it
+	// then is in the log.
+	if s := k.config.Status; s.Listen != "" && !k.starting {
+		k.listens(ctx, "status page", s.Listen, k.feeds != nil)
 	}
 }
 
@@ -303,6 +351,10 @@ func (k *checker) listens(ctx context.Context, check, address string, running bo
 		defer func() { _ = l.Close() }()
 	}
 	host, port, _ := net.SplitHostPort(address)
+	if port == "0" {
+		k.add(check, Pass, address+" is any port that is free", "")
+		return
+	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}

@@ -23,6 +23,7 @@ type parts struct {
 	lookup   *lookup.Lookup
 	cache    *cache.Cache
 	own      *identity.Own
+	settings *live
 }
 
 // reportOn says which agent it is, and where its last day is kept.
@@ -38,7 +39,7 @@ func dayFile(data string) string { return filepath.Join(data, "status", "day.jso
 func (p parts) sources() status.Sources {
 	return status.Sources{
 		Feeds: p.feedHealth, Journal: p.journalHealth, Sinks: p.sinkHealth, Unreachable: p.lookup.Degraded,
-		Cache: p.cacheHealth, Certificate: p.certificateHealth,
+		Cache: p.cacheHealth, Certificate: p.certificateHealth, Failing: p.settings.failing,
 	}
 }
 
@@ -48,7 +49,7 @@ func (p parts) feedHealth() []safeguard.FeedHealth {
 	for i, s := range reports {
 		out[i] = safeguard.FeedHealth{
 			Name: s.Name, Transport: s.Transport, Connections: s.Open, LastMessage: s.LastMessage,
-			Messages: s.Frames, Errors: s.Unreadable + s.Rejected, HeldSince: s.HeldSince,
+			Messages: s.Frames, Errors: s.Unreadable + s.Rejected, HeldSince: s.HeldSince, Fault: s.Fault,
 		}
 		for _, n := range s.Framing {
 			out[i].Errors += n

@@ -42,6 +42,9 @@ type live struct {
 	in    Config
 	last  Reloaded
 	since time.Time
+
+	checked sync.Mutex // guards the field below
+	fails   []string   // of the last check, by name
 }
 
 func newLive(c Config, feeds *liveFeeds, sinks *liveSinks, log *slog.Logger) *live {

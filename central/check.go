@@ -49,6 +49,7 @@ func Check(ctx context.Context, file string, say func(findings.Finding) error) e
 	k := &checker{config: c, say: say}
 	k.pass("configuration", file+" is valid")
 	k.folders()
+	k.clock()
 	ring := k.keys()
 	k.store(ctx, ring)
 	k.certificate(ring)
@@ -138,16 +139,35 @@ func (k *checker) store(ctx context.Context, ring *keys.Ring) {
 	default:
 		k.pass("store", fmt.Sprintf("%s answers, and is of version %d", where, i.Version))
 	}
-	if k.config.Store.Postgres.DSNFile == "" {
-		return
+	if k.config.Store.Postgres.DSNFile != "" {
+		k.databaseClock(i.Clock.Abs())
 	}
-	switch off := i.Clock.Abs(); {
+}
+
+// databaseClock compares this machine's clock with the database's: leases and ages
+// are by both.
+func (k *checker) databaseClock(off time.Duration) {
+	const do = "see that both follow the same time servers (NTP)"
+	text := fmt.Sprintf("this machine and the database differ by %v", off.Round(time.Millisecond))
+	switch {
 	case off > clockWrong:
-		k.add("clock", findings.Fail, fmt.Sprintf("this machine and the database differ by %v", off.Round(time.Millisecond)), "see that both follow the same time servers (NTP)")
+		k.add("database clock", findings.Fail, text, do)
 	case off > clockOff:
-		k.add("clock", findings.Warn, fmt.Sprintf("this machine and the database differ by %v", off.Round(time.Millisecond)), "see that both follow the same time servers (NTP)")
+		k.add("database clock", findings.Warn, text, do)
 	default:
-		k.pass("clock", fmt.Sprintf("this machine and the database differ by %v", off.Round(time.Millisecond)))
+		k.pass("database clock", text)
+	}
+}
+
+// clock asks the system whether its time is right. Every agent compares its own with
+// this one, and is told that it is off when this one is.
+func (k *checker) clock() {
+	switch kept, known := keptTime(); {
+	case !known: // some systems do not say
+	case kept:
+		k.pass("clock", "the system keeps its time by time servers")
+	default:
+		k.add("clock", findings.Warn, "the system does not keep its time by time servers, and agents are measured against it", "set up NTP on the host (timedatectl, chronyc tracking)")
 	}
 }
 

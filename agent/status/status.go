@@ -24,6 +24,7 @@ type Sources struct {
 	Unreachable func() time.Time              // since when the centre does not answer lookups; zero while it does
 	Cache       func() safeguard.CacheHealth
 	Certificate func() (safeguard.CertificateHealth, error)
+	Failing     func() []string // what fails of the last check, by name
 
 	// Replied, where there is one, is handed each of the centre's replies. It must
 	// not wait.
@@ -170,6 +171,7 @@ func (r *Reporter) look(ctx context.Context) {
 	h, now := r.report, time.Now()
 	h.At = now
 	h.Feeds, h.Centre.Since, h.Cache, h.Certificate = feeds, unreachable, cache, certificate
+	h.Failing = r.sources.Failing()
 	if !unseen {
 		h.Journal, h.Lookups, h.Corrections = kept.JournalHealth, kept.Lookups, kept.Corrections
 		h.Disk.Free, h.Disk.Floor = kept.Free, kept.Floor

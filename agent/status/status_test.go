@@ -32,6 +32,7 @@ func (p *parts) set(change func(p *parts)) {
 
 func (p *parts) sources() Sources {
 	return Sources{
+		Failing: func() []string { return nil },
 		Feeds: func() []safeguard.FeedHealth {
 			p.mu.Lock()
 			defer p.mu.Unlock()

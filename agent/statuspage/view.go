@@ -97,7 +97,7 @@ func (v *View) worst(codes ...safeguard.WarningCode) (worst safeguard.Severity) 
 }
 
 func (v *View) feeds(now time.Time) Link {
-	l := Link{Name: "Feeds", Severity: v.worst(safeguard.FeedQuiet, safeguard.FeedErrors, safeguard.NumbersMissing)}
+	l := Link{Name: "Feeds", Severity: v.worst(safeguard.FeedDown, safeguard.FeedQuiet, safeguard.FeedErrors, safeguard.NumbersMissing)}
 	for _, f := range v.Report.Feeds {
 		said := "no message yet"
 		if !f.LastMessage.IsZero() {

@@ -68,7 +68,7 @@ func heartbeat(h safeguard.Heartbeat, periods []safeguard.Period) *flagpb.Heartb
 	for _, f := range h.Feeds {
 		out.Feeds = append(out.Feeds, &flagpb.FeedHealth{
 			Name: f.Name, Transport: f.Transport, Connections: natural(f.Connections), LastAge: ago(f.LastMessage), Messages: f.Messages,
-			Errors: f.Errors, LastHour: natural(f.LastHour), HourErrors: natural(f.HourErrors), HeldAge: ago(f.HeldSince),
+			Errors: f.Errors, LastHour: natural(f.LastHour), HourErrors: natural(f.HourErrors), HeldAge: ago(f.HeldSince), Fault: f.Fault,
 		})
 	}
 	for _, s := range h.Sinks {
@@ -77,6 +77,7 @@ func heartbeat(h safeguard.Heartbeat, periods []safeguard.Period) *flagpb.Heartb
 			Delivered: natural(s.Delivered), Refused: natural(s.Refused), Failed: natural(s.Failed), Carrier: s.Carrier, TookAge: ago(s.Took), Error: s.Error,
 		})
 	}
+	out.Failing = h.Failing[:min(len(h.Failing), maxFailing)]
 	for _, w := range h.Warnings {
 		out.Warnings = append(out.Warnings, &flagpb.Warning{Code: string(w.Code), Part: w.Part, Age: ago(w.Since), Detail: w.Detail})
 	}
@@ -85,6 +86,8 @@ func heartbeat(h safeguard.Heartbeat, periods []safeguard.Period) *flagpb.Heartb
 	}
 	return out
 }
+
+const maxFailing = 100
 
 func period(p safeguard.Period) *flagpb.Period {
 	out := &flagpb.Period{

@@ -3399,6 +3399,7 @@ type HeartbeatRequest struct {
 	Attendances       *AttendanceHealth      `protobuf:"bytes,26,opt,name=attendances,proto3" json:"attendances,omitempty"`
 	Warnings          []*Warning             `protobuf:"bytes,27,rep,name=warnings,proto3" json:"warnings,omitempty"` // at most 300
 	Periods           []*Period              `protobuf:"bytes,28,rep,name=periods,proto3" json:"periods,omitempty"`   // that are over and that the centre does not have yet, in their order; at most 100
+	Failing           []string               `protobuf:"bytes,29,rep,name=failing,proto3" json:"failing,omitempty"`   // what fails of all that the agent has checked that it depends on, by name; at most 100
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -3629,6 +3630,13 @@ func (x *HeartbeatRequest) GetPeriods() []*Period {
 	return nil
 }
 
+func (x *HeartbeatRequest) GetFailing() []string {
+	if x != nil {
+		return x.Failing
+	}
+	return nil
+}
+
 // Queue is how much waits, and for how long the first of it has.
 type Queue struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3694,6 +3702,7 @@ type FeedHealth struct {
 	LastHour      uint32                 `protobuf:"varint,7,opt,name=last_hour,json=lastHour,proto3" json:"last_hour,omitempty"`       // messages in it
 	HourErrors    uint32                 `protobuf:"varint,8,opt,name=hour_errors,json=hourErrors,proto3" json:"hour_errors,omitempty"` // errors in it
 	HeldAge       uint32                 `protobuf:"varint,9,opt,name=held_age,json=heldAge,proto3" json:"held_age,omitempty"`          // since when it waits for intake
+	Fault         string                 `protobuf:"bytes,10,opt,name=fault,proto3" json:"fault,omitempty"`                             // why it takes no messages; empty while it does
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3789,6 +3798,13 @@ func (x *FeedHealth) GetHeldAge() uint32 {
 		return x.HeldAge
 	}
 	return 0
+}
+
+func (x *FeedHealth) GetFault() string {
+	if x != nil {
+		return x.Fault
+	}
+	return ""
 }
 
 // JournalHealth is what was acknowledged, and whether more can be.
@@ -5487,7 +5503,7 @@ const file_safeguard_proto_rawDesc = "" +
 	"\x06resume\x18\x02 \x01(\tR\x06resume\x12\x16\n" +
 	"\x06missed\x18\x03 \x01(\bR\x06missed\x129\n" +
 	"\n" +
-	"lost_since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tlostSinceJ\x04\b\x05\x10\x10\"\xde\t\n" +
+	"lost_since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tlostSinceJ\x04\b\x05\x10\x10\"\xf8\t\n" +
 	"\x10HeartbeatRequest\x12\x12\n" +
 	"\x04boot\x18\x01 \x01(\tR\x04boot\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x129\n" +
@@ -5520,10 +5536,11 @@ const file_safeguard_proto_rawDesc = "" +
 	"\x10disk_sync_micros\x18\x19 \x01(\rR\x0ediskSyncMicros\x12@\n" +
 	"\vattendances\x18\x1a \x01(\v2\x1e.safeguard.v1.AttendanceHealthR\vattendances\x121\n" +
 	"\bwarnings\x18\x1b \x03(\v2\x15.safeguard.v1.WarningR\bwarnings\x12.\n" +
-	"\aperiods\x18\x1c \x03(\v2\x14.safeguard.v1.PeriodR\aperiodsJ\x04\b\x1d\x10)\"1\n" +
+	"\aperiods\x18\x1c \x03(\v2\x14.safeguard.v1.PeriodR\aperiods\x12\x18\n" +
+	"\afailing\x18\x1d \x03(\tR\afailingJ\x04\b\x1e\x10)\"1\n" +
 	"\x05Queue\x12\x16\n" +
 	"\x06length\x18\x01 \x01(\rR\x06length\x12\x10\n" +
-	"\x03age\x18\x02 \x01(\rR\x03age\"\x88\x02\n" +
+	"\x03age\x18\x02 \x01(\rR\x03age\"\x9e\x02\n" +
 	"\n" +
 	"FeedHealth\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
@@ -5535,7 +5552,9 @@ const file_safeguard_proto_rawDesc = "" +
 	"\tlast_hour\x18\a \x01(\rR\blastHour\x12\x1f\n" +
 	"\vhour_errors\x18\b \x01(\rR\n" +
 	"hourErrors\x12\x19\n" +
-	"\bheld_age\x18\t \x01(\rR\aheldAge\"\xd2\x01\n" +
+	"\bheld_age\x18\t \x01(\rR\aheldAge\x12\x14\n" +
+	"\x05fault\x18\n" +
+	" \x01(\tR\x05fault\"\xd2\x01\n" +
 	"\rJournalHealth\x12\x18\n" +
 	"\astopped\x18\x01 \x01(\tR\astopped\x12\x1f\n" +
 	"\vstopped_age\x18\x02 \x01(\rR\n" +

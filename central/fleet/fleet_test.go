@@ -157,6 +157,7 @@ func TestWarningsOfAnAgent(t *testing.T) {
 		}},
 		{safeguard.CentreAway, "", func(c *centre) { c.report.Centre.Since = c.now }},
 		{safeguard.IntakeStopped, "", func(c *centre) { c.report.Journal.Stopped, c.report.Journal.Since = "disk full", c.now }},
+		{safeguard.FeedDown, "pas", func(c *centre) { c.report.Feeds[0].Fault = "listen tcp :2575: address already in use" }},
 		{safeguard.FeedQuiet, "pas", func(c *centre) { c.report.Feeds[0].LastMessage = c.now.Add(-12 * time.Hour) }},
 		{safeguard.FeedErrors, "pas", func(c *centre) { c.report.Feeds[0].LastHour, c.report.Feeds[0].HourErrors = 100, 30 }},
 		{safeguard.JournalDeep, "", func(c *centre) {
@@ -187,6 +188,7 @@ func TestWarningsOfAnAgent(t *testing.T) {
 			c.report.Clock = safeguard.ClockHealth{Offset: time.Minute, Measured: c.now}
 		}},
 		{safeguard.DiskLow, "", func(c *centre) { c.report.Disk.Free = 1 << 30 }},
+		{safeguard.CheckFails, "", func(c *centre) { c.report.Failing = []string{"keys"} }},
 		{safeguard.DiskSlow, "", func(c *centre) { c.report.Disk.Sync = time.Second }},
 		{safeguard.ConfigDiffers, "", func(c *centre) {
 			if err := c.store.Intend(c.Context(), ashmere, "", "bb", audit.Who{}); err != nil {

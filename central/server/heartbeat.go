@@ -50,7 +50,7 @@ func (s fleet) Heartbeat(ctx context.Context, r *flagpb.HeartbeatRequest) (*flag
 	switch {
 	case r.GetBoot() == "" || len(r.GetBoot()) > maxWord || r.GetSequence() == 0 || r.GetSequence() > 1<<62:
 		return nil, status.Error(codes.InvalidArgument, "boot and sequence: want the run of the agent, in at most 64 characters, and a number from 1")
-	case len(r.GetFeeds()) > maxParts || len(r.GetSinks()) > maxParts || len(r.GetPeriods()) > maxParts || len(r.GetWarnings()) > maxWarnings:
+	case len(r.GetFeeds()) > maxParts || len(r.GetSinks()) > maxParts || len(r.GetPeriods()) > maxParts || len(r.GetFailing()) > maxParts || len(r.GetWarnings()) > maxWarnings:
 		return nil, status.Error(codes.InvalidArgument, "too many feeds, sinks, periods or warnings: want at most 100 of each, and 300 warnings")
 	}
 	beat := store.Beat{Agent: store.AgentKey{Organisation: who.Code, ID: who.ID}, Received: received, Report: reportOf(r, received)}
@@ -222,7 +222,7 @@ func reportOf(r *flagpb.HeartbeatRequest, at time.Time) safeguard.Heartbeat {
 	for _, f := range r.GetFeeds() {
 		h.Feeds = append(h.Feeds, safeguard.FeedHealth{
 			Name: words(f.GetName(), maxWord), Transport: words(f.GetTransport(), maxWord), Connections: int(f.GetConnections()), LastMessage: ago(f.GetLastAge()),
-			Messages: f.GetMessages(), Errors: f.GetErrors(), LastHour: int(f.GetLastHour()), HourErrors: int(f.GetHourErrors()), HeldSince: ago(f.GetHeldAge()),
+			Messages: f.GetMessages(), Errors: f.GetErrors(), LastHour: int(f.GetLastHour()), HourErrors: int(f.GetHourErrors()), HeldSince: ago(f.GetHeldAge()), Fault: words(f.GetFault(), maxWords),
 		})
 	}
 	for _, s := range r.GetSinks() {
@@ -231,6 +231,9 @@ func reportOf(r *flagpb.HeartbeatRequest, at time.Time) safeguard.Heartbeat {
 			Delivered: int(s.GetDelivered()), Refused: int(s.GetRefused()), Failed: int(s.GetFailed()),
 			Carrier: words(s.GetCarrier(), maxWord), Took: ago(s.GetTookAge()), Error: words(s.GetError(), maxWord),
 		})
+	}
+	for _, check := range r.GetFailing() {
+		h.Failing = append(h.Failing, words(check, maxWord))
 	}
 	for _, w := range r.GetWarnings() {
 		h.Warnings = append(h.Warnings, safeguard.Warning{Code: safeguard.WarningCode(words(w.GetCode(), maxWord)), Part: words(w.GetPart(), maxWord), Since: ago(w.GetAge()), Detail: words(w.GetDetail(), maxWords)})

@@ -23,7 +23,8 @@ func full(at time.Time) safeguard.Heartbeat {
 	return safeguard.Heartbeat{
 		Boot: "BOOT", Sequence: 1, At: at, State: safeguard.Degraded, Since: ago(time.Minute),
 		Device: "rx1-ed-1", Version: "1.2.3", Config: strings.Repeat("ab", 32), Started: ago(50 * time.Hour),
-		Feeds:   []safeguard.FeedHealth{{Name: "pas", Transport: "mllp", Connections: 2, LastMessage: ago(3 * time.Second), Messages: 120_000, Errors: 4, LastHour: 900, HourErrors: 1, HeldSince: ago(time.Second)}},
+		Feeds:   []safeguard.FeedHealth{{Name: "pas", Transport: "mllp", Connections: 2, LastMessage: ago(3 * time.Second), Messages: 120_000, Errors: 4, LastHour: 900, HourErrors: 1, HeldSince: ago(time.Second), Fault: "address already in use"}},
+		Failing: []string{"feed pas", "keys"},
 		Journal: safeguard.JournalHealth{Stopped: "disk full", Since: ago(9 * time.Second), Waiting: queue, SetAside: 2, Late: 1, Size: 1 << 30, Lost: 5},
 		Sinks:   []safeguard.SinkHealth{{Name: "epr", Carrier: "mllp", Took: ago(3 * time.Minute), Error: "no answer in time", Live: true, Waiting: queue, DownSince: ago(time.Minute), Answered: ago(2 * time.Minute), Delivered: 55, Refused: 1, Failed: 9}},
 		Lookups: queue, Corrections: queue,

@@ -263,6 +263,7 @@ var codes = map[string][]int{
 	"safeguard-agent epr observed":                              {0, 3},
 	"safeguard-agent epr reconcile":                             {0, 1, 3, 5, 6},
 	"safeguard-agent keys destroy":                              {1},    // the agent runs, and RING is not the ring's name
+	"safeguard-central check":                                   {0, 6}, // the machine's time may be kept by nobody
 	"safeguard-central ca init":                                 {0, 1}, // there is one since the centre's start
 	"safeguard-central restore":                                 {1},    // the store is there
 	"safeguard-central restore --config central.yaml --already": {0},

@@ -25,8 +25,13 @@ func TestCheck(t *testing.T) {
 	}
 	want(exitWarnings, "PASS  configuration: ", "WARN  keys: none yet", " 0 failed")
 	p.start()
-	want(0, "PASS  keys: ring ", "PASS  store: ", "PASS  certificate: it is good until ", "PASS  disk: ", " 0 warnings, 0 failed")
-	if out, code := p.run("check", "--json", "--config", "central.yaml"); code != 0 || !strings.Contains(out, `{"check":"store","result":"pass","text":"`) {
+	// Whether the machine of the test keeps its time is not this program's to say.
+	well, warnings := 0, " 0 warnings, 0 failed"
+	if out, _ := p.run("check", "--config", "central.yaml"); strings.Contains(out, "WARN  clock: the system does not keep its time") {
+		well, warnings = exitWarnings, " 1 warnings, 0 failed"
+	}
+	want(well, "PASS  keys: ring ", "PASS  store: ", "PASS  certificate: it is good until ", "PASS  disk: ", warnings)
+	if out, code := p.run("check", "--json", "--config", "central.yaml"); code != well || !strings.Contains(out, `{"check":"store","result":"pass","text":"`) {
 		t.Errorf("as JSON: %d: %s", code, out)
 	}
 	other, err := net.Listen("tcp", "127.0.0.1:0")
