@@ -30,6 +30,21 @@ const (
 	SendBundle   RemoteDo = "support-bundle" // send the support bundle
 )
 
+// Does says what the command has an agent do, for whoever orders it.
+func (d RemoteDo) Does() string {
+	switch d {
+	case RunCheck:
+		return "say what its own check finds"
+	case RefreshCache:
+		return "ask again, at once, for kept answers that are due"
+	case RotateKeys:
+		return "make new data keys, which seal from now on"
+	case SendBundle:
+		return "send its support bundle"
+	}
+	return string(d)
+}
+
 // RemoteDos are all that there is.
 var RemoteDos = []RemoteDo{RunCheck, RefreshCache, RotateKeys, SendBundle}
 

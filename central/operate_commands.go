@@ -2,7 +2,6 @@ package central
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/audit"
+	"github.com/safeguard-edge/safeguard/central/fleet"
 	"github.com/safeguard-edge/safeguard/central/store"
 )
 
@@ -29,9 +29,8 @@ func (o Operator) Command(ctx context.Context, agent string, do safeguard.Remote
 		if err != nil {
 			return err
 		}
-		now := time.Now()
-		c := safeguard.RemoteCommand{ID: rand.Text(), Agent: key.String(), Do: do, By: by.Caller, Ordered: now, Expires: now.Add(expires)}
-		if err := s.Order(ctx, c, by); err != nil {
+		c, err := fleet.Order(ctx, s, key, do, expires, by)
+		if err != nil {
 			return err
 		}
 		if _, err := fmt.Fprintf(out, "%s: %s is asked for %s, until %s\n", c.ID, c.Agent, c.Do, c.Expires.UTC().Format(time.RFC3339)); err != nil || wait <= 0 {
@@ -88,7 +87,7 @@ func awaited(ctx context.Context, s store.Store, c safeguard.RemoteCommand, wait
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for {
-		list, err := s.OrderedCommands(ctx, c.Ordered.Add(-time.Second))
+		list, err := s.OrderedCommands(ctx, store.CommandFilter{Since: c.Ordered.Add(-time.Second)})
 		if err != nil && ctx.Err() == nil {
 			return store.OrderedCommand{}, err
 		}
@@ -109,7 +108,7 @@ func awaited(ctx context.Context, s store.Store, c safeguard.RemoteCommand, wait
 func (o Operator) ListCommands(ctx context.Context, within time.Duration, asJSON bool, out io.Writer) error {
 	return o.with(ctx, func(s store.Store, _ audit.Who) error {
 		now := time.Now()
-		list, err := s.OrderedCommands(ctx, now.Add(-within))
+		list, err := s.OrderedCommands(ctx, store.CommandFilter{Since: now.Add(-within)})
 		if err != nil {
 			return err
 		}

@@ -50,7 +50,7 @@ func (Chart) Height() int { return chartHeight }
 func (Chart) Half() int { return chartHeight / 2 }
 
 // Outer is the width with the values of the axis.
-func (Chart) Outer() int { return chartWidth + 60 }
+func (Chart) Outer() int { return chartWidth + 72 }
 
 // Last tells whether a label that begins at the column would not find room.
 func (c Column) Last() bool { return c.X > chartWidth*9/10 }

@@ -47,8 +47,6 @@ func (l *Live) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	w.Header().Set("Content-Type", "text/event-stream")
 	out := http.NewResponseController(w)
-	tick := time.NewTicker(liveEach)
-	defer tick.Stop()
 	for last := ""; ; {
 		event := ": nothing new\n\n" // so that a page that has gone is found out
 		switch now, ok := l.digest(page); {
@@ -68,13 +66,17 @@ func (l *Live) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-r.Context().Done():
 			return
-		case <-tick.C:
+		case <-time.After(time.Until(time.Now().Truncate(liveEach).Add(liveEach))): // with all others, so that it is drawn once
 		}
 	}
 }
 
 // digest is of what a page shows now.
 func (l *Live) digest(page *http.Request) (string, bool) {
+	if shared, ok := l.Pages.(*Shared); ok {
+		d := shared.draw(page)
+		return string(d.digest[:]), d.status == http.StatusOK
+	}
 	seen := digesting{header: http.Header{}, hash: sha256.New(), status: http.StatusOK}
 	l.Pages.ServeHTTP(&seen, page)
 	return string(seen.hash.Sum(nil)), seen.status == http.StatusOK

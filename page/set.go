@@ -2,7 +2,6 @@ package page
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -42,6 +41,8 @@ func NewSet(own fs.FS, more template.FuncMap) Set {
 	return all
 }
 
+const leastPacked = 2 << 10 // bytes
+
 // Draw writes a page, packed where the browser takes it so. With ?fragment it is
 // its changing part alone. Nothing is written after an error.
 func (s Set) Draw(w http.ResponseWriter, r *http.Request, status int, page string, data any) error {
@@ -56,16 +57,14 @@ func (s Set) Draw(w http.ResponseWriter, r *http.Request, status int, page strin
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Vary", "Accept-Encoding")
-	if out.Len() < 2<<10 || !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if out.Len() < leastPacked || !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		w.WriteHeader(status)
 		_, _ = w.Write(out.Bytes())
 		return nil
 	}
 	h.Set("Content-Encoding", "gzip")
 	w.WriteHeader(status)
-	packed, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
-	_, _ = packed.Write(out.Bytes())
-	_ = packed.Close()
+	_, _ = w.Write(packed(out.Bytes()))
 	return nil
 }
 

@@ -24,9 +24,9 @@ type Commands interface {
 	// safeguard.ErrAnswered.
 	AnswerCommand(ctx context.Context, agent AgentKey, id string, a safeguard.RemoteAnswer, at time.Time) error
 
-	// OrderedCommands gives all that were ordered since then, the latest first, without
-	// the bundles.
-	OrderedCommands(ctx context.Context, since time.Time) ([]OrderedCommand, error)
+	// OrderedCommands gives those that were ordered, the latest first, without the
+	// bundles.
+	OrderedCommands(ctx context.Context, which CommandFilter) ([]OrderedCommand, error)
 
 	// CommandBundle gives the bundle that was sent to a command. ErrUnknown says that
 	// there is none. It is audited who took it.
@@ -40,6 +40,13 @@ type OrderedCommand struct {
 	Outcome  safeguard.RemoteOutcome `json:"outcome,omitempty"` // empty for none yet
 	Text     string                  `json:"text,omitempty"`
 	Bundle   bool                    `json:"bundle,omitempty"` // there is one
+}
+
+// CommandFilter says which commands are wanted. The zero value is all.
+type CommandFilter struct {
+	Agent AgentKey // that was asked
+	Since time.Time
+	Limit int
 }
 
 func bundleAD(id string) []byte { return key("command bundle", id) }
@@ -120,12 +127,20 @@ func (s *DB) AnswerCommand(ctx context.Context, agent AgentKey, id string, a saf
 }
 
 // OrderedCommands implements Commands.
-func (s *DB) OrderedCommands(ctx context.Context, since time.Time) (list []OrderedCommand, err error) {
+func (s *DB) OrderedCommands(ctx context.Context, which CommandFilter) (list []OrderedCommand, err error) {
+	text, args := commandColumns+`WHERE ordered >= ?`, []any{millis(which.Since)}
+	if which.Agent != (AgentKey{}) {
+		text, args = text+` AND agent = ?`, append(args, which.Agent.String())
+	}
+	text += ` ORDER BY ordered DESC, id`
+	if which.Limit > 0 {
+		text, args = text+` LIMIT ?`, append(args, which.Limit)
+	}
 	err = s.engine.query(ctx, func(row scanner) error {
 		c, err := scanCommand(row)
 		list = append(list, c)
 		return err
-	}, stmt(commandColumns+`WHERE ordered >= ? ORDER BY ordered DESC, id`, millis(since)))
+	}, stmt(text, args...))
 	if err != nil {
 		return nil, fmt.Errorf("read commands: %w", err)
 	}

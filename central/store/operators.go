@@ -67,7 +67,7 @@ type Role int
 const (
 	NoRole        Role = iota
 	Viewer             // look
-	Operating          // acknowledge warnings and write notes
+	Operating          // acknowledge warnings, write notes, ask agents
 	Administering      // see who is signed in, and end their sessions
 )
 

@@ -22,6 +22,7 @@ func BenchmarkPages(b *testing.B) {
 	for _, page := range []struct{ name, path string }{
 		{"bare/file", "/static/style.css"},
 		{"safeguard/fleet", "/"},
+		{"safeguard/fragment", "/?fragment"}, // of many who look: it is drawn once in two seconds
 		{"safeguard/find", "/?q=region+7"},
 		{"safeguard/site", "/sites/R0007/S0007"},
 	} {

@@ -31,6 +31,9 @@ func TestInABrowser(t *testing.T) {
 			ctx := pagetest.Tab(t, screen.width, screen.height)
 			c := serve(t, nil)
 			c.fill(time.Now())
+			c.ask("c1", safeguard.RunCheck, time.Now().Add(-time.Hour), safeguard.RemoteAnswer{Outcome: safeguard.CommandDone, Text: "14 passed, 1 warnings, 0 failed\npass journal: it takes a message\nwarn disk: 9 GB free\n  do: make room"})
+			c.ask("c2", safeguard.SendBundle, time.Now().Add(-30*time.Minute), safeguard.RemoteAnswer{Outcome: safeguard.CommandRefused, Text: "the site does not allow it: remote.allow in the agent's configuration"})
+			c.ask("c3", safeguard.RefreshCache, time.Now(), safeguard.RemoteAnswer{})
 			must(t, chromedp.Do(ctx, chromedp.EmulateViewport(screen.width, screen.height), chromedp.Navigate(c.url+"/"), chromedp.WaitVisible("#name")))
 			look := func(name string) {
 				t.Helper()
@@ -42,6 +45,9 @@ func TestInABrowser(t *testing.T) {
 			look("fleet")
 			must(t, chromedp.Do(ctx, chromedp.Click(`a[href="/sites/RX1/RX101"]`), chromedp.WaitVisible("#warnings")))
 			look("site")
+			must(t, chromedp.Do(ctx, chromedp.Click(".command button"), chromedp.WaitVisible(`form[method="post"] a`)))
+			look("ask")
+			must(t, chromedp.Do(ctx, chromedp.Click(`main form[method="post"] button`), chromedp.WaitVisible(`//tr[contains(., "waits for the agent")][contains(., "operator ada")]`)))
 			for _, p := range []struct{ name, path, wait string }{{"authorities", "/authorities", "#list"}, {"sessions", "/sessions", "#accounts"}, {"nothing-found", "/?q=nowhere", "#sites"}, {"not-found", "/nowhere", "#content p"}} {
 				must(t, chromedp.Do(ctx, chromedp.Navigate(c.url+p.path), chromedp.WaitVisible(p.wait)))
 				look(p.name)

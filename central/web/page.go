@@ -40,6 +40,16 @@ func (p shown) With(part any) map[string]any { return map[string]any{"Page": p, 
 // SignedIn tells whether somebody is.
 func (p shown) SignedIn() bool { return p.Session.ID != nil }
 
+// sees is what of who looks a page depends on: the role, and on the page of sessions
+// which one is their own.
+func sees(r *http.Request) string {
+	session := sessionOf(r)
+	if r.URL.Path == "/sessions" {
+		return string(session.ID)
+	}
+	return session.Role.String()
+}
+
 // page draws a page of what content gives. With ?fragment it is its changing part
 // alone.
 func (s *Server) page(name string, content func(r *http.Request, now time.Time) (title string, content any, err error)) http.Handler {

@@ -29,6 +29,8 @@ type siteContent struct {
 type agentContent struct {
 	fleet.Agent
 	Day, Month []page.Chart
+	Commands   []commandRow // that it was asked to do lately
+	May        []safeguard.RemoteDo
 }
 
 const (
@@ -69,7 +71,7 @@ func (s *Server) sitePage(r *http.Request, now time.Time) (string, any, error) {
 }
 
 func (s *Server) agent(ctx context.Context, a fleet.Agent, now time.Time) (agentContent, error) {
-	out := agentContent{Agent: a}
+	out := agentContent{Agent: a, May: safeguard.RemoteDos}
 	local := now.In(s.Zone)
 	firstDay := time.Date(local.Year(), local.Month(), local.Day()-monthDays+1, 0, 0, 0, 0, s.Zone)
 	hours, err := s.Store.FleetHours(ctx, a.Key, firstDay)
@@ -79,6 +81,9 @@ func (s *Server) agent(ctx context.Context, a fleet.Agent, now time.Time) (agent
 	var periods []safeguard.Period
 	for _, h := range hours {
 		periods = append(periods, h.Whole)
+	}
+	if out.Commands, err = s.commands(ctx, a.Key, now); err != nil {
+		return out, err
 	}
 	out.Day = page.Charts("day-"+a.Key.ID, "the last 24 hours", page.Day(periods, local, time.Hour))
 	out.Month = page.Charts("month-"+a.Key.ID, "the last 31 days", monthColumns(hours, firstDay))

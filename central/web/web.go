@@ -29,6 +29,9 @@ type Store interface {
 	FleetHours(ctx context.Context, agent store.AgentKey, from time.Time) ([]store.FleetHour, error)
 	AcknowledgeWarning(ctx context.Context, id int64, by audit.Who) error
 	NoteWarning(ctx context.Context, id int64, text string, by audit.Who) error
+	Order(ctx context.Context, c safeguard.RemoteCommand, by audit.Who) error
+	OrderedCommands(ctx context.Context, which store.CommandFilter) ([]store.OrderedCommand, error)
+	CommandBundle(ctx context.Context, id string, by audit.Who) ([]byte, error)
 	Uploads(ctx context.Context, which store.UploadFilter) ([]store.Kept, error)
 	Owing(ctx context.Context) (map[safeguard.ODSCode]safeguard.Queue, error)
 }
@@ -64,7 +67,7 @@ func Listen(c Config) (*Server, error) {
 		return nil, fmt.Errorf("listen for operators: %w", err)
 	}
 	s := &Server{Config: c, listener: listener, fleet: fleet.NewOverviews(c.Store), drawn: parse(c.Zone, c.Runbook)}
-	s.pages = s.routes()
+	s.pages = &page.Shared{Pages: s.routes(), Sees: sees}
 	return s, nil
 }
 
@@ -105,6 +108,9 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /sessions/end", s.allowed(store.Administering, http.HandlerFunc(s.endSession)))
 	mux.Handle("POST /warnings/{id}/acknowledge", s.allowed(store.Operating, http.HandlerFunc(s.acknowledge)))
 	mux.Handle("POST /warnings/{id}/note", s.allowed(store.Operating, http.HandlerFunc(s.note)))
+	mux.Handle("GET /agents/{organisation}/{id}/ask", s.allowed(store.Operating, s.page("ask", s.askPage)))
+	mux.Handle("POST /agents/{organisation}/{id}/ask", s.allowed(store.Operating, http.HandlerFunc(s.ask)))
+	mux.Handle("POST /commands/{id}/bundle", s.allowed(store.Operating, http.HandlerFunc(s.bundle)))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, "There is no such page.")
 	})

@@ -361,6 +361,77 @@ func TestPagesShowTheFleet(t *testing.T) {
 	}
 }
 
+// What agents are asked to do is seen on the page of their site, by whom and what
+// came of it; who has the role may ask, once it is confirmed.
+func TestAnAgentIsAskedFromItsSitesPage(t *testing.T) {
+	c := serve(t, nil)
+	now := time.Now()
+	c.fill(now)
+	viewer, operator := c.in("vera", store.Viewer), c.in("otto", store.Operating)
+	a1 := store.AgentKey{Organisation: code("RX1"), ID: "a1"}
+	c.ask("done", safeguard.RunCheck, now.Add(-2*time.Hour), safeguard.RemoteAnswer{Outcome: safeguard.CommandDone, Text: "14 passed, 1 warnings, 0 failed\nwarn disk: <b>9 GB</b> free\n"})
+	c.ask("refused", safeguard.RotateKeys, now.Add(-2*time.Hour), safeguard.RemoteAnswer{Outcome: safeguard.CommandRefused, Text: "the site does not allow it: remote.allow in the agent's configuration"})
+	c.ask("expired", safeguard.RefreshCache, now.Add(-4*time.Hour), safeguard.RemoteAnswer{})
+	c.ask("bundle", safeguard.SendBundle, now.Add(-2*time.Hour), safeguard.RemoteAnswer{Outcome: safeguard.CommandDone, Text: "the bundle is with this answer", Bundle: []byte("PK zip")})
+	site := c.get(viewer, "/sites/RX1/RX101").Body
+	for _, want := range []string{"operator ada", "<strong>done</strong>", "14 passed", "warn disk: &lt;b&gt;9 GB", "<strong>refused</strong>", "the site does not allow it", "<strong>expired"} {
+		if !strings.Contains(site, want) {
+			t.Errorf("the site's page lacks %q", want)
+		}
+	}
+	if strings.Contains(site, "/ask") || strings.Contains(site, "Take the bundle") {
+		t.Error("a viewer is offered what it may not do")
+	}
+	const path = "/agents/RX1/a1/ask"
+	form := func(do string) url.Values { return url.Values{"do": {do}, "to": {"/sites/RX1/RX101"}} }
+	for _, tt := range []struct {
+		name string
+		got  pagetest.Page
+		want int
+	}{
+		{"a viewer asks", c.post(viewer, path, form("check")), http.StatusForbidden},
+		{"a viewer is to confirm", c.get(viewer, path+"?do=check"), http.StatusForbidden},
+		{"a viewer takes a bundle", c.post(viewer, "/commands/bundle/bundle", nil), http.StatusForbidden},
+		{"from another site", c.post(operator, path, form("check"), "Sec-Fetch-Site", "cross-site"), http.StatusForbidden},
+		{"a shell", c.post(operator, path, form("run-a-shell")), http.StatusNotFound},
+		{"nothing", c.get(operator, path), http.StatusNotFound},
+		{"an agent that is not there", c.post(operator, "/agents/RX1/nobody/ask", form("check")), http.StatusNotFound},
+		{"no agent's name", c.post(operator, "/agents/RX1/a%2Fb/ask", form("check")), http.StatusNotFound},
+		{"a bundle that is not there", c.post(operator, "/commands/done/bundle", nil), http.StatusNotFound},
+		{"to confirm", c.get(operator, path+"?do=support-bundle&to=/sites/RX1/RX101"), http.StatusOK},
+	} {
+		if tt.got.Status != tt.want {
+			t.Errorf("%s: status %d, want %d", tt.name, tt.got.Status, tt.want)
+		}
+	}
+	all := func() []store.OrderedCommand {
+		t.Helper()
+		list, err := c.store.OrderedCommands(t.Context(), store.CommandFilter{Agent: a1})
+		must(t, err)
+		return list
+	}
+	if n := len(all()); n != 4 {
+		t.Fatalf("%d commands: what was refused, or not confirmed, was ordered", n)
+	}
+	got := c.post(operator, path, form("check"))
+	asked := all()[0]
+	if got.To != "/sites/RX1/RX101#asked-"+asked.ID || asked.Do != safeguard.RunCheck || asked.By != "operator otto" || asked.Expires.Sub(asked.Ordered) != time.Hour {
+		t.Errorf("sent to %q, ordered %+v", got.To, asked)
+	}
+	if got := c.get(operator, "/sites/RX1/RX101").Body; !strings.Contains(got, "waits for the agent") || !strings.Contains(got, "Take the bundle") {
+		t.Error("the page does not show what was asked, or offer the bundle")
+	}
+	if got := c.post(operator, "/commands/bundle/bundle", nil); got.Body != "PK zip" || got.Header.Get("Content-Type") != "application/zip" {
+		t.Errorf("bundle: status %d, %q", got.Status, got.Body)
+	}
+	trail := c.audited()
+	for _, want := range []string{`"act":"command ordered","who":{"caller":"operator otto","device":"127.0.0.1","role":"operator"}`, `"act":"support bundle taken","who":{"caller":"operator otto"`} {
+		if !strings.Contains(trail, want) {
+			t.Errorf("the audit lacks %s", want)
+		}
+	}
+}
+
 func TestALivePageIsTold(t *testing.T) {
 	c := serve(t, nil)
 	c.fill(time.Now())
@@ -431,6 +502,16 @@ func (c *centre) fill(now time.Time) {
 		{Subject: store.Subject{Kind: store.AboutAuthority, Name: "906"}, Warning: safeguard.Warning{Code: safeguard.RowsRejected, Since: now.Add(-26 * time.Hour), Detail: "5 of 20 rows"}},
 	}, nil))
 	must(c.t, c.store.ChangeWarnings(ctx, now, nil, []int64{c.warning(safeguard.DiskSlow).ID}))
+}
+
+// ask has the agent that can go wrong asked for something, and answer.
+func (c *centre) ask(id string, do safeguard.RemoteDo, at time.Time, answer safeguard.RemoteAnswer) {
+	c.t.Helper()
+	agent := store.AgentKey{Organisation: code("RX1"), ID: "a1"}
+	must(c.t, c.store.Order(c.t.Context(), safeguard.RemoteCommand{ID: id, Agent: agent.String(), Do: do, By: "operator ada", Ordered: at, Expires: at.Add(3 * time.Hour)}, audit.Who{Caller: "operator ada"}))
+	if answer.Outcome != "" {
+		must(c.t, c.store.AnswerCommand(c.t.Context(), agent, id, answer, at.Add(20*time.Second)))
+	}
 }
 
 // loaded is as many flags of made-up people.

@@ -16,8 +16,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// Screens, where it is set, is a folder for pictures of the pages, to be looked
-// at by a person.
+// Screens, where it is set, is a folder for pictures of the pages, on the screen and
+// printed, to be looked at by a person.
 var Screens = os.Getenv("SAFEGUARD_SCREENS")
 
 // Tab opens a browser with a tab of that size. It skips where there is none.
@@ -92,6 +92,9 @@ func Picture(t testing.TB, ctx context.Context, name string, width int64) {
 	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(Screens, name+".png"), png, 0o600))
+	pdf, err := chromedp.Run(ctx, chromedp.PrintToPDF())
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(Screens, name+".pdf"), pdf, 0o600))
 }
 
 func must(t testing.TB, err error) {

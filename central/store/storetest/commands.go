@@ -55,7 +55,7 @@ func commands(t *testing.T, open func() store.Store) {
 	if list, err = s.OpenCommands(t.Context(), later); err != nil || len(list) != 1 || list[0].ID != "c2" {
 		t.Errorf("open after the answer: %+v, %v", list, err)
 	}
-	all, err := s.OrderedCommands(t.Context(), morning)
+	all, err := s.OrderedCommands(t.Context(), store.CommandFilter{Since: morning})
 	if err != nil || len(all) != 2 || all[0].ID != "c2" || all[1].Outcome != safeguard.CommandDone || all[1].Text != "it is here" || !all[1].Bundle || !all[1].Answered.Equal(later) || all[0].Bundle || !all[0].Answered.IsZero() {
 		t.Errorf("ordered: %+v, %v", all, err)
 	}
@@ -69,7 +69,7 @@ func commands(t *testing.T, open func() store.Store) {
 	if err := s.RetainFleet(t.Context(), morning, morning.Add(time.Hour), morning.Add(30*time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	if all, err = s.OrderedCommands(t.Context(), time.Time{}); err != nil || len(all) != 1 || all[0].ID != "c2" {
+	if all, err = s.OrderedCommands(t.Context(), store.CommandFilter{}); err != nil || len(all) != 1 || all[0].ID != "c2" {
 		t.Errorf("what is old has not gone: %+v, %v", all, err)
 	}
 }
