@@ -152,8 +152,9 @@ func (c Config) pages(held store.Store, entrance *identity.Entrance, log *slog.L
 	}
 	config := web.Config{
 		Listen: c.Web.Listen, Store: held, Zone: zone, Runbook: c.Web.Runbook, Log: log,
-		Desk: signin.Desk{Store: held, Limits: signin.Limits{Idle: c.Web.Idle, Absolute: c.Web.Absolute}},
-		TLS:  secured,
+		Desk:  signin.Desk{Store: held, Limits: signin.Limits{Idle: c.Web.Idle, Absolute: c.Web.Absolute}},
+		Staff: signin.Limits{Idle: c.Staff.Idle, Absolute: c.Staff.Absolute},
+		TLS:   secured,
 	}
 	if o := c.Web.OIDC; o != nil {
 		if config.Provider, err = o.provider(); err != nil {

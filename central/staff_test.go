@@ -1,11 +1,69 @@
 package central
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/safeguard-edge/safeguard"
+	"github.com/safeguard-edge/safeguard/central/audit"
 	"github.com/safeguard-edge/safeguard/central/store"
 )
+
+// An operator ends the sessions of one person, and never those of two who are called
+// the same.
+func TestAnOperatorSignsStaffOut(t *testing.T) {
+	c, err := load(t, goodStaff)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Operator{c}
+	trust, err := safeguard.ParseODSCode("RX1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(id, subject, name string, opened time.Time) {
+		t.Helper()
+		err := o.with(t.Context(), func(s store.Store, by audit.Who) error {
+			return s.OpenStaffSession(t.Context(), store.StaffSession{ID: []byte(id), Subject: subject, Name: name, Role: "Nurse", Source: "https://id.example",
+				Organisation: trust, Rights: store.ViewAndNotify, Opened: opened, Seen: opened}, by)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := time.Now()
+	open("1", "id-1", "Nell Example", now)
+	open("2", "id-1", "Nell Example", now)
+	open("3", "id-2", "Sam Example", now)
+	open("4", "id-3", "Sam Example", now)
+	open("5", "id-4", "Olga Example", now.Add(-24*time.Hour))
+	for _, tt := range []struct{ person, want string }{
+		{"nell example", "id-1: signed out of 2"},
+		{"id-1", "not signed in"},
+		{"Sam Example", "2 who are signed in are called Sam Example"},
+		{"id-3", "id-3: signed out of 1"},
+		{"Sam Example", "id-2: signed out"},
+		{"Olga Example", "not signed in"},
+	} {
+		var out strings.Builder
+		if err := o.SignOutStaff(t.Context(), tt.person, &out); err != nil {
+			out.WriteString(err.Error())
+		}
+		if !strings.Contains(out.String(), tt.want) {
+			t.Errorf("%s: %q, want %q", tt.person, out.String(), tt.want)
+		}
+	}
+	open("6", "id-6", "Nell Example", now)
+	var table, list strings.Builder
+	if err := errors.Join(o.ListStaff(t.Context(), false, &table), o.ListStaff(t.Context(), true, &list)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(table.String(), "id-6") || strings.Contains(table.String(), "id-4") || !strings.Contains(list.String(), `"subject": "id-6"`) {
+		t.Errorf("listed\n%s%s", table.String(), list.String())
+	}
+}
 
 const goodStaff = goodConfig + `staff:
   listen: 127.0.0.1:0

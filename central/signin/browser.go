@@ -50,6 +50,29 @@ func DropToken(w http.ResponseWriter, name string) {
 	http.SetCookie(w, c)
 }
 
+// SignOutPath is where somebody signs out; behind it lies what is left to do then.
+const SignOutPath = "/sign-out"
+
+// KeepTheirs has the browser keep the provider's token until somebody signs out:
+// only then it is sent. One that is too long for a cookie is not kept; the provider
+// then asks who it is.
+func KeepTheirs(w http.ResponseWriter, name, token string) {
+	const longest = 3800 // browsers keep 4096 bytes, with name and attributes
+	if len(token) <= longest {
+		c := cookie(name, token)
+		c.Path = SignOutPath
+		http.SetCookie(w, c)
+	}
+}
+
+// TakeTheirs gives that back, once.
+func TakeTheirs(w http.ResponseWriter, r *http.Request, name string) (token string) {
+	c := cookie(name, "")
+	c.Path, c.MaxAge = SignOutPath, -1
+	http.SetCookie(w, c)
+	return Token(r, name)
+}
+
 // flowTime is how long a sign-in by a provider may take.
 const flowTime = 10 * time.Minute
 

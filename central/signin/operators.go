@@ -19,10 +19,11 @@ type Operators struct {
 }
 
 // End takes what the browser brings back, and opens a session for whom the
-// provider vouches for, in the highest of the roles that it gives.
-func (p *Operators) End(ctx context.Context, d Desk, flow string, back url.Values, address string, now time.Time) (token string, err error) {
+// provider vouches for, in the highest of the roles that it gives. It gives the
+// token of the session, and the provider's.
+func (p *Operators) End(ctx context.Context, d Desk, flow string, back url.Values, address string, now time.Time) (token, theirs string, err error) {
 	operator := Operator{Name: "unknown"}
-	claims, err := p.Returned(ctx, flow, back)
+	claims, theirs, err := p.Returned(ctx, flow, back)
 	if err == nil {
 		operator, err = p.operator(claims)
 	}
@@ -30,11 +31,12 @@ func (p *Operators) End(ctx context.Context, d Desk, flow string, back url.Value
 	if err != nil {
 		refused := d.Refuse(ctx, operator, err.Error())
 		if errors.Is(refused, ErrRefused) {
-			return "", err
+			return "", "", err
 		}
-		return "", refused
+		return "", "", refused
 	}
-	return d.Open(ctx, operator, now)
+	token, err = d.Open(ctx, operator, now)
+	return token, theirs, err
 }
 
 func (p *Operators) operator(claims Claims) (Operator, error) {

@@ -91,43 +91,73 @@ func (p *Provider) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, 
 type Claims map[string]any
 
 // Returned takes what the browser brings back, and gives what the provider says of
-// whom it vouches for. Subject is there in any case, if there is no error.
-func (p *Provider) Returned(ctx context.Context, flow string, back url.Values) (Claims, error) {
+// whom it vouches for, and its token, by which it knows whom to sign out. Subject is
+// there in any case, if there is no error.
+func (p *Provider) Returned(ctx context.Context, flow string, back url.Values) (claims Claims, token string, err error) {
 	parts := strings.Split(flow, ".")
 	if len(parts) != 3 || subtle.ConstantTimeCompare([]byte(parts[0]), []byte(back.Get("state"))) != 1 {
-		return nil, fmt.Errorf("%w: it was not begun in this browser, or too long ago", ErrProvider)
+		return nil, "", fmt.Errorf("%w: it was not begun in this browser, or too long ago", ErrProvider)
 	}
 	if back.Has("error") {
-		return nil, fmt.Errorf("%w: it says %.80q", ErrProvider, back.Get("error"))
+		return nil, "", fmt.Errorf("%w: it says %.80q", ErrProvider, back.Get("error"))
 	}
 	bounded, cancel := p.bounded(ctx)
 	defer cancel()
 	config, found, err := p.config(bounded)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	exchanged, err := config.Exchange(bounded, back.Get("code"), oauth2.VerifierOption(parts[2]))
 	if err != nil {
-		return nil, fmt.Errorf("%w: exchange of the code: %w", ErrProvider, withoutBody(err))
+		return nil, "", fmt.Errorf("%w: exchange of the code: %w", ErrProvider, withoutBody(err))
 	}
-	raw, _ := exchanged.Extra("id_token").(string)
-	verified, err := found.Verifier(&oidc.Config{ClientID: p.ClientID}).Verify(bounded, raw)
+	token, _ = exchanged.Extra("id_token").(string)
+	verified, err := found.Verifier(&oidc.Config{ClientID: p.ClientID}).Verify(bounded, token)
 	if err != nil {
-		return nil, fmt.Errorf("%w: its token: %w", ErrProvider, err)
+		return nil, "", fmt.Errorf("%w: its token: %w", ErrProvider, err)
 	}
 	if subtle.ConstantTimeCompare([]byte(verified.Nonce), []byte(parts[1])) != 1 {
-		return nil, fmt.Errorf("%w: its token is of another sign-in", ErrProvider)
+		return nil, "", fmt.Errorf("%w: its token is of another sign-in", ErrProvider)
 	}
-	claims := Claims{}
+	claims = Claims{}
 	if p.UserInfo {
 		if claims, err = userInfo(bounded, found, config.TokenSource(bounded, exchanged), verified.Subject); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 	if err := verified.Claims(&claims); err != nil { // over what the endpoint said: this is signed
-		return nil, fmt.Errorf("%w: its claims: %w", ErrProvider, err)
+		return nil, "", fmt.Errorf("%w: its claims: %w", ErrProvider, err)
 	}
-	return claims, nil
+	return claims, token, nil
+}
+
+// SignOut is where a browser ends its session at the provider (OpenID Connect
+// RP-Initiated Logout 1.0, section 2); empty where the provider has no such place.
+// The token says whose it is.
+func (p *Provider) SignOut(ctx context.Context, token string) (address string, err error) {
+	ctx, cancel := p.bounded(ctx)
+	defer cancel()
+	_, found, err := p.config(ctx)
+	if err != nil {
+		return "", err
+	}
+	var announced struct {
+		End string `json:"end_session_endpoint"`
+	}
+	if err := found.Claims(&announced); err != nil || announced.End == "" {
+		return "", err
+	}
+	to, err := url.Parse(announced.End)
+	if err != nil || to.Scheme != "https" && to.Scheme != "http" {
+		return "", fmt.Errorf("%w: its end_session_endpoint is no address", ErrProvider)
+	}
+	query := to.Query()
+	query.Set("client_id", p.ClientID)
+	if token != "" {
+		query.Set("id_token_hint", token)
+	}
+	to.RawQuery = query.Encode()
+	return to.String(), nil
 }
 
 func userInfo(ctx context.Context, found *oidc.Provider, token oauth2.TokenSource, subject string) (Claims, error) {

@@ -115,6 +115,9 @@ func TestInABrowser(t *testing.T) {
 			}
 			look("list-reviewed")
 			must(t, chromedp.Do(ctx, chromedp.Click(`form[action="/sign-out"] button`), chromedp.WaitVisible(`a[href="/sign-in/provider"]`)))
+			look("signed-out")
+			must(t, chromedp.Do(ctx, chromedp.Click(`a[href="/sign-out/provider"]`)))
+			must(t, pagetest.SignOut(ctx))
 
 			c.signIn(t, ctx, "rosa", "#number")
 			must(t, chromedp.Do(ctx, chromedp.SendKeys("#number", alice.Reveal()), chromedp.SetValue("#born", born.String()), chromedp.SetValue("#reason", "I work with this person or their family"),

@@ -21,8 +21,32 @@ const (
 
 // reviewList is the privacy officer's.
 type reviewList struct {
-	Waiting, Reviewed []store.BreakGlass
+	Waiting, Reviewed []reviewRow
 	Most              bool // there may be more that wait
+}
+
+type reviewRow struct {
+	store.BreakGlass
+	SiteName string // empty where the site takes part no more
+}
+
+// rows are the views with the names of their sites.
+func (s *Server) rows(r *http.Request, views []store.BreakGlass) []reviewRow {
+	rows := make([]reviewRow, len(views))
+	for i, v := range views {
+		rows[i] = reviewRow{v, s.siteName(r, v.Site)}
+	}
+	return rows
+}
+
+// siteName is that of a site of whoever asks; empty where it takes part no more.
+func (s *Server) siteName(r *http.Request, code safeguard.ODSCode) string {
+	for _, place := range s.Flags.Places(sessionOf(r).Organisation) {
+		if place.Code == code {
+			return place.Name
+		}
+	}
+	return ""
 }
 
 func (s *Server) reviewList(w http.ResponseWriter, r *http.Request) {
@@ -37,13 +61,13 @@ func (s *Server) reviewList(w http.ResponseWriter, r *http.Request) {
 		s.broken(w, r, err)
 		return
 	}
-	s.draw(w, r, http.StatusOK, "break-glass", "Views by break-glass", reviewList{waiting, reviewed, len(waiting) == mostListed})
+	s.draw(w, r, http.StatusOK, "break-glass", "Views by break-glass", reviewList{s.rows(r, waiting), s.rows(r, reviewed), len(waiting) == mostListed})
 }
 
 // reviewing is one view, with whom it was about. What is held for the person is
 // not the privacy officer's to see.
 type reviewing struct {
-	store.BreakGlass
+	reviewRow
 	Findings []store.Finding
 	Wrong    string
 }
@@ -65,7 +89,7 @@ func (s *Server) drawReview(w http.ResponseWriter, r *http.Request, status int, 
 	case err != nil:
 		s.broken(w, r, err)
 	default:
-		s.draw(w, r, status, "review", "A view by break-glass", reviewing{found, store.Findings, wrong})
+		s.draw(w, r, status, "review", "A view by break-glass", reviewing{reviewRow{found, s.siteName(r, found.Site)}, store.Findings, wrong})
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 const (
 	sessionCookie = "__Host-staff"
 	flowCookie    = "__Host-staff-sign-in"
+	theirsCookie  = "__Secure-staff-provider"
 
 	searchesWithin = 15 * time.Minute
 	tidyEach       = 15 * time.Minute
@@ -132,7 +133,7 @@ func (s *Server) toProvider(w http.ResponseWriter, r *http.Request) {
 // audit with the reason.
 func (s *Server) fromProvider(w http.ResponseWriter, r *http.Request) {
 	flow, _ := signin.TakeFlow(w, r, flowCookie)
-	claims, err := s.Provider.Returned(r.Context(), flow, r.URL.Query())
+	claims, theirs, err := s.Provider.Returned(r.Context(), flow, r.URL.Query())
 	person := store.StaffSession{Subject: "unknown"}
 	if err == nil {
 		person, err = s.Reading.Person(claims)
@@ -158,6 +159,7 @@ func (s *Server) fromProvider(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	signin.KeepToken(w, sessionCookie, token)
+	signin.KeepTheirs(w, theirsCookie, theirs)
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
@@ -199,5 +201,28 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
 	}
 	signin.DropToken(w, sessionCookie)
 	w.Header().Set("Clear-Site-Data", `"cache"`)
-	http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
+	to := "/sign-in"
+	if signin.Token(r, theirsCookie) != "" {
+		to = signin.SignOutPath
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+// signedOut says that somebody is signed out here, and leads to where they sign out
+// of the provider: a form may not, by the pages' own policy.
+func (s *Server) signedOut(w http.ResponseWriter, r *http.Request) {
+	s.draw(w, r, http.StatusOK, "signed-out", "You are signed out here", s.Provider.Name)
+}
+
+// atProvider has the provider sign out too.
+func (s *Server) atProvider(w http.ResponseWriter, r *http.Request) {
+	to, err := s.Provider.SignOut(r.Context(), signin.TakeTheirs(w, r, theirsCookie))
+	switch {
+	case err != nil:
+		s.notSignedIn(w, r, err)
+	case to == "":
+		s.fail(w, r, http.StatusNotFound, "From here nobody is signed out of "+s.Provider.Name+": do it there.")
+	default:
+		http.Redirect(w, r, to, http.StatusSeeOther)
+	}
 }

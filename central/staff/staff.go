@@ -93,7 +93,9 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /sign-in", s.signInPage)
 	mux.HandleFunc("GET /sign-in/provider", s.toProvider)
 	mux.HandleFunc("GET "+signin.ReturnPath, s.fromProvider)
-	mux.HandleFunc("POST /sign-out", s.signOut)
+	mux.HandleFunc("POST "+signin.SignOutPath, s.signOut)
+	mux.HandleFunc("GET "+signin.SignOutPath, s.signedOut)
+	mux.HandleFunc("GET "+signin.SignOutPath+"/provider", s.atProvider)
 	for pattern, of := range map[string]struct {
 		right store.Rights
 		serve http.HandlerFunc

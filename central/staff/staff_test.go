@@ -382,7 +382,7 @@ func TestBreakGlassIsOnThePrivacyOfficersListAtOnce(t *testing.T) {
 		t.Fatalf("%d on the list, want one", len(list))
 	}
 	at := fmt.Sprintf("/break-glass/%d", list[0].Position)
-	wantBody(t, "list", c.get(officer, "/break-glass"), http.StatusOK, []string{"vera of the tests", "I am assessing or treating this person", `href="` + at + `"`, "to review", "*** *** 0115"}, words, "999 000 0115", "Looked after")
+	wantBody(t, "list", c.get(officer, "/break-glass"), http.StatusOK, []string{"vera of the tests", "Ashmere General Hospital", "I am assessing or treating this person", `href="` + at + `"`, "to review", "*** *** 0115"}, words, "999 000 0115", "Looked after")
 	wantBody(t, "one", c.get(officer, at), http.StatusOK, []string{"vera of the tests", words, "999 000 0115", "4 May 2017", "were notified", "127.0.0.1"}, "Looked after", "Ashmere Council")
 	for what, form := range map[string]url.Values{"no finding": {}, "another finding": {"finding": {"fine"}, "note": {"x"}}, "no note": {"finding": {"not justified"}}, "too long": {"finding": {"justified"}, "note": {strings.Repeat("x", 2001)}}} {
 		if got := c.post(officer, at+"/review", form); got.Status != http.StatusBadRequest {

@@ -1,8 +1,10 @@
 package web_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -103,6 +105,52 @@ func TestAReturnThatIsNotOneIsRefused(t *testing.T) {
 		if got.Status != http.StatusUnauthorized || strings.Contains(strings.Join(got.Header.Values("Set-Cookie"), " "), "__Host-session=") {
 			t.Errorf("%s: status %d, want 401 and no session", tt.name, got.Status)
 		}
+	}
+}
+
+// Who was let in by a provider is told that they are still signed in there, and is
+// led to where that ends.
+func TestSigningOutOfTheProviderToo(t *testing.T) {
+	c := provided(t)
+	ctx := pagetest.Tab(t, 1280, 900)
+	must(t, chromedp.Do(ctx, chromedp.Navigate(c.url+"/sign-in"), chromedp.Click(`a.button`)))
+	must(t, pagetest.SignIn(ctx, "vera"))
+	must(t, chromedp.Do(ctx, chromedp.WaitVisible(".out button"), chromedp.Click(".out button"), chromedp.WaitVisible(`a[href="/sign-out/provider"]`)))
+	// Out here, and not there: the provider lets in without asking.
+	must(t, chromedp.Do(ctx, chromedp.Click(`a[href="/sign-in/provider"]`), chromedp.WaitVisible(".out button")))
+	must(t, chromedp.Do(ctx, chromedp.Click(".out button"), chromedp.WaitVisible(`a[href="/sign-out/provider"]`), chromedp.Click(`a[href="/sign-out/provider"]`)))
+	must(t, pagetest.SignOut(ctx))
+	must(t, chromedp.Do(ctx, chromedp.Navigate(c.url+"/sign-in/provider"), chromedp.WaitVisible(`input[name="login"]`)))
+
+	a, b := c.account("imogen", store.Viewer), c.browser()
+	c.signIn(b, a, password, a.code(t))
+	if got := c.post(b, "/sign-out", nil); got.To != "/sign-in" {
+		t.Errorf("who has an account here is sent to %q, want the sign-in: no provider is concerned", got.To)
+	}
+}
+
+func TestWhereAProviderSignsOut(t *testing.T) {
+	for name, tt := range map[string]struct{ announces, want string }{
+		"nowhere":         {"", ""},
+		"where it says":   {`,"end_session_endpoint":"ISSUER/end?realm=x"`, "ISSUER/end?client_id=centre&id_token_hint=t.o.k&realm=x"},
+		"what is no page": {`,"end_session_endpoint":"javascript:alert(1)"`, "no address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var at string
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = io.WriteString(w, `{"issuer":"`+at+`","authorization_endpoint":"`+at+`/a","token_endpoint":"`+at+`/t","jwks_uri":"`+at+`/k"`+strings.ReplaceAll(tt.announces, "ISSUER", at)+`}`)
+			}))
+			defer s.Close()
+			at = s.URL
+			p := &signin.Provider{Issuer: at, ClientID: "centre", HTTP: s.Client()}
+			got, err := p.SignOut(t.Context(), "t.o.k")
+			if err != nil {
+				got = err.Error()
+			}
+			if want := strings.ReplaceAll(tt.want, "ISSUER", at); got != want && (err == nil || !strings.Contains(got, want)) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
 	}
 }
 

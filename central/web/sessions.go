@@ -14,12 +14,18 @@ import (
 type sessionsContent struct {
 	Accounts []store.OperatorAccount
 	Sessions []sessionRow
+	Staff    []staffRow
 }
 
 type sessionRow struct {
 	store.Session
 	Handle string // names it in a form; nobody signs in by it
 	Own    bool
+}
+
+type staffRow struct {
+	store.StaffSession
+	Handle string
 }
 
 func (s *Server) sessionsPage(r *http.Request, now time.Time) (string, any, error) {
@@ -38,13 +44,27 @@ func (s *Server) sessionsPage(r *http.Request, now time.Time) (string, any, erro
 			c.Sessions = append(c.Sessions, sessionRow{session, handle, string(session.ID) == string(sessionOf(r).ID)})
 		}
 	}
+	staff, err := s.Store.StaffSessions(r.Context())
+	if err != nil {
+		return "", nil, err
+	}
+	for _, session := range staff {
+		if !s.Staff.Over(session.Opened, session.Seen, now) {
+			c.Staff = append(c.Staff, staffRow{session, hex.EncodeToString(session.ID)})
+		}
+	}
 	return "Operators", c, nil
 }
 
+// endSession ends an operator's, or with staff a member of staff's.
 func (s *Server) endSession(w http.ResponseWriter, r *http.Request) {
-	id, err := hex.DecodeString(r.PostFormValue("session"))
+	end, handle := s.Store.EndSession, r.PostFormValue("session")
+	if handle == "" {
+		end, handle = s.Store.EndStaffSession, r.PostFormValue("staff")
+	}
+	id, err := hex.DecodeString(handle)
 	if err == nil {
-		err = s.Store.EndSession(r.Context(), id, operatorOf(r).Who())
+		err = end(r.Context(), id, operatorOf(r).Who())
 	}
 	if err != nil && !errors.Is(err, store.ErrNoSession) {
 		s.broken(w, r, err)

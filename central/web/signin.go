@@ -15,6 +15,7 @@ import (
 const (
 	sessionCookie = "__Host-session"
 	flowCookie    = "__Host-sign-in"
+	theirsCookie  = "__Secure-provider"
 )
 
 type sessionKey struct{}
@@ -135,7 +136,30 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	signin.DropToken(w, sessionCookie)
-	http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
+	to := "/sign-in"
+	if s.Provider != nil && signin.Token(r, theirsCookie) != "" {
+		to = signin.SignOutPath
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+// leftAtProvider says that somebody is signed out here, and leads to where they sign
+// out of the provider: a form may not, by the pages' own policy.
+func (s *Server) leftAtProvider(w http.ResponseWriter, r *http.Request) {
+	s.draw(w, r, http.StatusOK, shown{Title: "You are signed out here", Page: "signed-out", Now: time.Now(), Content: s.Provider.Name})
+}
+
+// atProvider has the provider sign out too.
+func (s *Server) atProvider(w http.ResponseWriter, r *http.Request) {
+	to, err := s.Provider.SignOut(r.Context(), signin.TakeTheirs(w, r, theirsCookie))
+	switch {
+	case err != nil:
+		s.notSignedIn(w, r, "", err)
+	case to == "":
+		s.fail(w, r, http.StatusNotFound, "From here nobody is signed out of "+s.Provider.Name+": do it there.")
+	default:
+		http.Redirect(w, r, to, http.StatusSeeOther)
+	}
 }
 
 // toProvider begins a sign-in that another vouches for.
@@ -152,11 +176,12 @@ func (s *Server) toProvider(w http.ResponseWriter, r *http.Request) {
 // fromProvider ends it.
 func (s *Server) fromProvider(w http.ResponseWriter, r *http.Request) {
 	flow, to := signin.TakeFlow(w, r, flowCookie)
-	token, err := s.Provider.End(r.Context(), s.Desk, flow, r.URL.Query(), signin.Address(r), time.Now())
+	token, theirs, err := s.Provider.End(r.Context(), s.Desk, flow, r.URL.Query(), signin.Address(r), time.Now())
 	if err != nil {
 		s.notSignedIn(w, r, to, err)
 		return
 	}
+	signin.KeepTheirs(w, theirsCookie, theirs)
 	signin.KeepToken(w, sessionCookie, token)
 	http.Redirect(w, r, signin.Within(to), http.StatusSeeOther)
 }

@@ -26,6 +26,8 @@ import (
 type Store interface {
 	fleet.Source
 	store.Operators
+	StaffSessions(ctx context.Context) ([]store.StaffSession, error)
+	EndStaffSession(ctx context.Context, id []byte, by audit.Who) error
 	FleetHours(ctx context.Context, agent store.AgentKey, from time.Time) ([]store.FleetHour, error)
 	AcknowledgeWarning(ctx context.Context, id int64, by audit.Who) error
 	NoteWarning(ctx context.Context, id int64, text string, by audit.Who) error
@@ -42,6 +44,7 @@ type Config struct {
 	TLS      *tls.Config
 	Store    Store
 	Desk     signin.Desk
+	Staff    signin.Limits     // of sessions on the pages for staff
 	Provider *signin.Operators // nil where operators have accounts at the centre alone
 	Zone     *time.Location    // that times are shown in
 	Runbook  string            // address of the page that has a section for each warning
@@ -88,8 +91,10 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /static/{file}", page.Static)
 	mux.HandleFunc("GET /sign-in", s.signInPage)
 	mux.HandleFunc("POST /sign-in", s.signIn)
-	mux.HandleFunc("POST /sign-out", s.signOut)
+	mux.HandleFunc("POST "+signin.SignOutPath, s.signOut)
 	if s.Provider != nil {
+		mux.HandleFunc("GET "+signin.SignOutPath, s.leftAtProvider)
+		mux.HandleFunc("GET "+signin.SignOutPath+"/provider", s.atProvider)
 		mux.HandleFunc("GET /sign-in/provider", s.toProvider)
 		mux.HandleFunc("GET "+signin.ReturnPath, s.fromProvider)
 	}

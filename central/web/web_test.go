@@ -91,7 +91,7 @@ func serve(t testing.TB, change func(*web.Config)) *centre {
 	must(t, err)
 	config := web.Config{
 		Listen: "127.0.0.1:0", TLS: &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}, Store: c.store, Zone: zone,
-		Desk: signin.Desk{Store: c.store, Limits: signin.Limits{Idle: 30 * time.Minute, Absolute: 12 * time.Hour}}, Runbook: "https://safeguard.example/runbook",
+		Desk: signin.Desk{Store: c.store, Limits: signin.Limits{Idle: 30 * time.Minute, Absolute: 12 * time.Hour}}, Staff: signin.Limits{Idle: 10 * time.Minute, Absolute: 8 * time.Hour}, Runbook: "https://safeguard.example/runbook",
 		Log: slog.New(slog.NewTextHandler(c.log, nil)),
 	}
 	if change != nil {
@@ -295,6 +295,30 @@ func TestAnAdministratorEndsASession(t *testing.T) {
 	}
 	if got := c.get(viewer, "/"); got.Status != http.StatusSeeOther {
 		t.Errorf("status %d, want the sign-in", got.Status)
+	}
+
+	now := time.Now()
+	nurse := store.StaffSession{ID: []byte("nurse"), Subject: "id-7", Name: "Nell Example", Role: "Nurse", Source: "https://id.example", Organisation: code("RX1"), Rights: store.ViewAndNotify, Opened: now, Seen: now}
+	old := nurse
+	old.ID, old.Name, old.Opened = []byte("old"), "Olga Example", now.Add(-9*time.Hour)
+	for _, n := range []store.StaffSession{nurse, old} {
+		must(t, c.store.OpenStaffSession(t.Context(), n, audit.Who{Caller: "test"}))
+	}
+	got := c.get(administrator, "/sessions")
+	if !strings.Contains(got.Body, "Nell Example") || strings.Contains(got.Body, "Olga Example") {
+		t.Errorf("the page has %s, want Nell, and not Olga, whose session has ended by itself", got.Body)
+	}
+	if got := c.post(c.in("otto", store.Operating), "/sessions/end", url.Values{"staff": {fmt.Sprintf("%x", nurse.ID)}}); got.Status != http.StatusForbidden {
+		t.Errorf("an operator ends it: status %d, want 403", got.Status)
+	}
+	if got := c.post(administrator, "/sessions/end", url.Values{"staff": {fmt.Sprintf("%x", nurse.ID)}}); got.To != "/sessions" {
+		t.Errorf("sent to %q", got.To)
+	}
+	if _, err := c.store.StaffSession(t.Context(), nurse.ID); !errors.Is(err, store.ErrNoSession) {
+		t.Errorf("the session of staff: %v, want it ended", err)
+	}
+	if trail := c.audited(); !strings.Contains(trail, `"staff":"id-7"`) || !strings.Contains(trail, "operator ada") {
+		t.Errorf("the audit does not say whose session was ended, and by whom: %s", trail)
 	}
 }
 

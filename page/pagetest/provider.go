@@ -52,6 +52,11 @@ func Provider(t testing.TB, origin string, people People, userInfo bool) (issuer
 	return strings.TrimSpace(line)
 }
 
+// SignOut goes through the provider's own pages, and waits until it says so.
+func SignOut(ctx context.Context) error {
+	return chromedp.Do(ctx, chromedp.WaitVisible(`button[name="logout"]`), chromedp.Click(`button[name="logout"]`), chromedp.WaitVisible(`//h1[contains(., "Sign-out Success")]`))
+}
+
 // SignIn goes through the provider's own pages.
 func SignIn(ctx context.Context, name string) error {
 	return chromedp.Do(ctx, chromedp.WaitVisible(`input[name="login"]`), chromedp.SendKeys(`input[name="login"]`, name), chromedp.SendKeys(`input[name="password"]`, "any\r"),

@@ -241,6 +241,7 @@ var unrun = map[string]string{
 	"safeguard-agent status password":                                         "needs a password: agent/cmd/safeguard-agent has one",
 	"safeguard-central enrol":                                                 "needs a token or the centre's public address: test/e2e enrols in a world that has both",
 	"safeguard-central certificate renew":                                     "needs a certificate of an authority that issues: test/e2e renews in a world that has one",
+	"safeguard-central ca import":                                             "needs an intermediate of an authority: test/e2e imports one that openssl makes",
 	"safeguard-central operator add":                                          "needs a file with a password: central and its tests have one",
 	"safeguard-agent enrol":                                                   "needs a token of the centre: its own tests run it with one",
 	"safeguard-agent epr observed --config agent.yaml --since 168h --compare": "needs the hospital's own list: agent/cmd/safeguard-agent runs it with one",
@@ -267,6 +268,7 @@ var codes = map[string][]int{
 	"safeguard-central ca init":                                 {0, 1}, // there is one since the centre's start
 	"safeguard-central restore":                                 {1},    // the store is there
 	"safeguard-central restore --config central.yaml --already": {0},
+	"safeguard-central staff sign-out":                          {1},    // nobody is signed in
 	"safeguard-central fleet acknowledge":                       {0, 1}, // the example's number is no warning's
 	"safeguard-central fleet note":                              {0, 1},
 	"safeguard-central fleet forget":                            {0, 1}, // the example's agent may not have been heard from yet

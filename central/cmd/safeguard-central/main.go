@@ -80,6 +80,7 @@ type commands struct {
 
 	Site      siteCommands      `cmd:"" help:"Places that may ask."`
 	Operator  operatorCommands  `cmd:"" help:"Who may sign in to the centre's pages by an account of its own."`
+	Staff     staffCommands     `cmd:"" help:"Which members of staff are signed in, and ending that."`
 	Authority authorityCommands `cmd:"" help:"Local authorities that hold flags."`
 	Audit     auditCommands     `cmd:"" help:"Who looked at whose flags, and who did what to the centre."`
 
@@ -195,6 +196,8 @@ func do(ctx context.Context, command string, c *commands) (code int, err error) 
 		return 0, c.CA.run(ctx, command)
 	case "site":
 		return 0, c.Site.run(ctx, command)
+	case "staff":
+		return 0, c.Staff.run(ctx, command)
 	case "operator":
 		return 0, c.Operator.run(ctx, command)
 	case "authority":
