@@ -19,7 +19,7 @@ const (
 	passwordMemory = 64 << 10 // KiB
 	passwordLanes  = 4
 	passwordSalt   = 16
-	passwordHash   = 32
+	passwordHashed = 32
 	leastPassword  = 12
 	mostPassword   = 256
 )
@@ -35,41 +35,57 @@ func HashPassword(password string) (string, error) {
 	}
 	salt := make([]byte, passwordSalt)
 	_, _ = rand.Read(salt) // crypto/rand never fails
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, passwordMemory, passwordPasses, passwordLanes,
-		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(derivePassword(password, salt, passwordPasses, passwordMemory, passwordLanes, passwordHash))), nil
+	h := passwordHash{passwordMemory, passwordPasses, passwordLanes, salt, nil}
+	h.key = h.derive(password, passwordHashed)
+	return h.String(), nil
 }
 
-func derivePassword(password string, salt []byte, t, m uint32, p uint8, length uint32) []byte {
+// passwordHash is what is kept of a password.
+type passwordHash struct {
+	memory, passes uint32 // memory in KiB
+	lanes          uint8
+	salt, key      []byte
+}
+
+// String writes the PHC string format.
+func (h passwordHash) String() string {
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.memory, h.passes, h.lanes,
+		base64.RawStdEncoding.EncodeToString(h.salt), base64.RawStdEncoding.EncodeToString(h.key))
+}
+
+func (h passwordHash) derive(password string, length int) []byte {
 	hashing <- struct{}{}
 	defer func() { <-hashing }()
-	return argon2.IDKey([]byte(password), salt, t, m, p, length)
+	return argon2.IDKey([]byte(password), h.salt, h.passes, h.memory, h.lanes, uint32(length))
 }
 
 var errPasswordHash = errors.New("want a hash by argon2id in the PHC string format")
 
+// parsePasswordHash reads what String writes, and nothing else; and nothing that
+// would take more memory or time than a password is worth.
+func parsePasswordHash(text string) (h passwordHash, err error) {
+	parts := strings.Split(text, "$")
+	if len(parts) != 6 {
+		return h, errPasswordHash
+	}
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &h.memory, &h.passes, &h.lanes); err != nil || h.passes == 0 || h.passes > 100 || h.memory > 1<<20 || h.lanes == 0 {
+		return h, errPasswordHash
+	}
+	if h.salt, err = base64.RawStdEncoding.DecodeString(parts[4]); err != nil {
+		return h, errPasswordHash
+	}
+	if h.key, err = base64.RawStdEncoding.DecodeString(parts[5]); err != nil || len(h.key) < 16 || len(h.key) > 64 || h.String() != text {
+		return h, errPasswordHash
+	}
+	return h, nil
+}
+
 // CheckPassword tells whether the hash is the password's. An error says that it is
 // no such hash.
 func CheckPassword(hash, password string) (bool, error) {
-	parts := strings.Split(hash, "$")
-	if len(parts) != 6 || parts[1] != "argon2id" {
-		return false, errPasswordHash
-	}
-	var version int
-	var t, m uint32
-	var p uint8
-	if _, err := fmt.Sscanf(parts[2], "v=%d", &version); err != nil || version != argon2.Version {
-		return false, errPasswordHash
-	}
-	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &m, &t, &p); err != nil || t == 0 || t > 100 || m > 1<<20 || p == 0 {
-		return false, errPasswordHash
-	}
-	salt, err := base64.RawStdEncoding.DecodeString(parts[4])
-	if err != nil {
-		return false, errPasswordHash
-	}
-	want, err := base64.RawStdEncoding.DecodeString(parts[5])
-	if err != nil || len(want) < 16 || len(want) > 64 || utf8.RuneCountInString(password) > mostPassword {
+	h, err := parsePasswordHash(hash)
+	if err != nil || utf8.RuneCountInString(password) > mostPassword {
 		return false, err
 	}
-	return subtle.ConstantTimeCompare(derivePassword(password, salt, t, m, p, uint32(len(want))), want) == 1, nil
+	return subtle.ConstantTimeCompare(h.derive(password, len(h.key)), h.key) == 1, nil
 }
