@@ -27,6 +27,10 @@ type Limits struct {
 	DiskTimes     float64       // free, against what stops intake
 	Sync          time.Duration // of one small write
 	Corrected     bool          // the report's times are by the centre's clock already
+
+	// Holiday tells of the days on which as little comes as on a Sunday, in the
+	// hospital's time zone; nil for none.
+	Holiday func(time.Time) bool
 }
 
 // DefaultLimits are those of a hospital with an emergency department.
@@ -75,7 +79,10 @@ func (u *Usual) Feed(name string) *FeedUsual {
 
 // Learn takes up an hour that is over. Its start should be in the hospital's
 // time zone.
-func (u *Usual) Learn(hour Period) {
+func (u *Usual) Learn(hour Period, l Limits) {
+	if l.Holiday != nil && l.Holiday(hour.Start) {
+		return // it is not what is usual on this day of the week
+	}
 	for _, f := range hour.Feeds {
 		known := u.Feed(f.Name)
 		if hour.Start.Before(known.Rhythm.Until) {
@@ -188,7 +195,7 @@ func (c *checking) quiet(h Heartbeat, f FeedHealth, l Limits, u *Usual) {
 	if silent < l.QuietFloor {
 		return
 	}
-	expected, learnt := known.Rhythm.Expected(last, c.now)
+	expected, learnt := known.Rhythm.Expected(last, c.now, l.Holiday)
 	if learnt {
 		c.when(expected >= l.QuietExpected, FeedQuiet, f.Name, time.Time{}, "nothing for %s, in which %.0f messages usually come", InWords(silent), expected)
 		return

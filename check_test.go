@@ -35,7 +35,7 @@ func usual() *safeguard.Usual {
 		if hour.Hour() >= 8 && hour.Hour() < 20 {
 			n = 60
 		}
-		u.Learn(safeguard.Period{Start: hour, Feeds: []safeguard.FeedPeriod{{Name: "pas", Messages: n}}, Begun: 10, NoNumber: 1})
+		u.Learn(safeguard.Period{Start: hour, Feeds: []safeguard.FeedPeriod{{Name: "pas", Messages: n}}, Begun: 10, NoNumber: 1}, safeguard.Limits{})
 	}
 	return u
 }
@@ -179,12 +179,12 @@ func TestRhythm(t *testing.T) {
 	defer func() { monday = before }()
 	expect := func(name string, low, high float64) {
 		t.Helper()
-		got, known := r.Expected(monday, monday.Add(time.Hour))
+		got, known := r.Expected(monday, monday.Add(time.Hour), nil)
 		if !known || got < low || got > high {
 			t.Errorf("%s: got %.1f, known %t, want %.1f to %.1f", name, got, known, low, high)
 		}
 	}
-	if _, known := r.Expected(monday, monday.Add(time.Hour)); known {
+	if _, known := r.Expected(monday, monday.Add(time.Hour), nil); known {
 		t.Error("something is expected before anything was learnt")
 	}
 	learn(1, 40)
@@ -201,8 +201,56 @@ func TestRhythm(t *testing.T) {
 	tuesday := monday.AddDate(0, 0, 1)
 	r = safeguard.Rhythm{}
 	learn(1, 40)
-	if got, known := r.Expected(tuesday, tuesday.Add(30*time.Minute)); !known || got != 10 {
+	if got, known := r.Expected(tuesday, tuesday.Add(30*time.Minute), nil); !known || got != 10 {
 		t.Errorf("got %.1f, %t of half an hour of a day that was not seen yet, want half of the other day's", got, known)
+	}
+}
+
+// On a bank holiday as much is expected as on a Sunday, and nothing is learnt.
+func TestAHolidayIsLikeASunday(t *testing.T) {
+	holiday := func(at time.Time) bool { return at.Format(time.DateOnly) == "2026-05-04" } // a Monday
+	monday := time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
+	var u safeguard.Usual
+	hour := func(at time.Time, messages int) safeguard.Period {
+		return safeguard.Period{Start: at.Truncate(time.Hour), Feeds: []safeguard.FeedPeriod{{Name: "pas", Messages: messages}}}
+	}
+	limits := safeguard.DefaultLimits()
+	limits.Holiday = holiday
+	for at := monday.AddDate(0, 0, -28); at.Before(monday.AddDate(0, 0, 1)); at = at.Add(time.Hour) {
+		switch {
+		case holiday(at):
+			u.Learn(hour(at, 0), limits)
+		case at.Weekday() == time.Sunday:
+			u.Learn(hour(at, 6), limits)
+		default:
+			u.Learn(hour(at, 60), limits)
+		}
+	}
+	r := &u.Feed("pas").Rhythm
+	midnight := time.Date(2026, 5, 5, 0, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name     string
+		from, to time.Time
+		holiday  func(time.Time) bool
+		want     float64
+	}{
+		{"a holiday", monday, monday.Add(2 * time.Hour), holiday, 12},
+		{"a Monday", monday.AddDate(0, 0, 7), monday.AddDate(0, 0, 7).Add(2 * time.Hour), holiday, 120},
+		{"over its end", midnight.Add(-time.Hour), midnight.Add(30 * time.Minute), holiday, 6 + 30},
+		{"where there are no holidays", monday, monday.Add(time.Hour), nil, 60},
+	} {
+		if got, known := r.Expected(tt.from, tt.to, tt.holiday); !known || got != tt.want {
+			t.Errorf("%s: got %.1f, known %t, want %.1f", tt.name, got, known, tt.want)
+		}
+	}
+	h := safeguard.Heartbeat{State: safeguard.Working, Started: monday.AddDate(0, 0, -28), Feeds: []safeguard.FeedHealth{{Name: "pas", LastMessage: monday.Add(-time.Hour)}}}
+	quiet := func(w safeguard.Warning) bool { return w.Code == safeguard.FeedQuiet }
+	if slices.ContainsFunc(h.Check(monday, limits, &u), quiet) {
+		t.Error("a feed is quiet on a bank holiday, as it would be on a Sunday")
+	}
+	limits.Holiday = nil
+	if !slices.ContainsFunc(h.Check(monday, limits, &u), quiet) {
+		t.Error("a feed is not quiet on a Monday on which 60 messages did not come")
 	}
 }
 

@@ -17,7 +17,7 @@ const module = "github.com/safeguard-edge/safeguard"
 // before its own, so that nothing depends on what is built from it.
 var layers = [][]string{
 	{"."},
-	{"hl7adapter/hl7", "central/cpisxml", "central/flagpb", "central/identity", "central/audit", "central/notice", "cache/keys", "installer", "configs", "findings", "disk", "docs", "page", "page/pagetest", "logging"},
+	{"hl7adapter/hl7", "central/cpisxml", "central/flagpb", "central/identity", "central/audit", "central/notice", "cache/keys", "installer", "configs", "findings", "disk", "docs", "page", "page/pagetest", "logging", "holidays"},
 	{"hl7adapter/feed", "tracing", "tracing/tracingtest", "control"},
 	{"hl7adapter/mllp", "hl7adapter/httpfeed", "hl7adapter/dropfolder", "hl7adapter/mqtt", "hl7adapter/adt", "hl7adapter/feed/feedtest", "hl7adapter/explain/mask", "hl7adapter/epr/document",
 		"cache/sealed", "central/client", "central/store"},
@@ -68,6 +68,7 @@ var doors = []struct {
 	{"github.com/alecthomas/kong", []string{"agent/cmd/safeguard-agent", "central/cmd/safeguard-central"}, "flags are the program's"},
 	{"github.com/prometheus/client_golang", []string{"agent/metrics", "central/metrics"}, "names and labels are decided in one place of each program"},
 	{"go.opentelemetry.io", []string{"tracing", "tracing/tracingtest"}, "what a trace may say is decided in one place"},
+	{"github.com/rickar/cal", []string{"holidays"}, "which days are unlike others is decided in one place"},
 	{"github.com/wneessen/go-mail", []string{"central/alarm"}, "what is mailed is decided in one place"},
 	{"github.com/standard-webhooks/standard-webhooks", []string{"central/webhook"}, "what is signed is decided once"},
 	{"github.com/yuin/goldmark", []string{"agent/statuspage"}, "what the documentation looks like is decided in one place"},

@@ -42,17 +42,26 @@ func (r *Rhythm) Learn(hour time.Time, count int) {
 
 // Expected is how many messages usually come between two moments, and whether
 // that is known. An hour of the week that was never seen counts as half of the
-// same hour of other days.
-func (r *Rhythm) Expected(from, to time.Time) (count float64, known bool) {
+// same hour of other days. A holiday's hours count as a Sunday's; holiday is nil
+// where there are none.
+func (r *Rhythm) Expected(from, to time.Time, holiday func(time.Time) bool) (count float64, known bool) {
 	if earliest := to.AddDate(0, 0, -14); from.Before(earliest) {
 		from = earliest
 	}
+	off, day := false, -1
 	for from.Before(to) {
+		if day != from.YearDay() && holiday != nil {
+			off, day = holiday(from), from.YearDay()
+		}
 		next := from.Truncate(time.Hour).Add(time.Hour)
 		if next.After(to) {
 			next = to
 		}
-		if mean, ok := r.mean(hourOfWeek(from)); ok {
+		hour := hourOfWeek(from)
+		if off {
+			hour %= 24
+		}
+		if mean, ok := r.mean(hour); ok {
 			known = true
 			count += mean * next.Sub(from).Hours()
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/status"
 	"github.com/safeguard-edge/safeguard/cache"
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/holidays"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 )
 
@@ -28,10 +29,9 @@ type parts struct {
 
 // reportOn says which agent it is, and where its last day is kept.
 func (c Config) reportOn(zone *time.Location) status.Agent {
-	return status.Agent{
-		Device: c.Device, Version: c.Version, Config: c.Digest, Zone: zone,
-		Limits: safeguard.DefaultLimits(), File: dayFile(c.Data),
-	}
+	limits := safeguard.DefaultLimits()
+	limits.Holiday = holidays.England
+	return status.Agent{Device: c.Device, Version: c.Version, Config: c.Digest, Zone: zone, Limits: limits, File: dayFile(c.Data)}
 }
 
 func dayFile(data string) string { return filepath.Join(data, "status", "day.json") }

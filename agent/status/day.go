@@ -41,7 +41,7 @@ func (r *Reporter) over(start time.Time) {
 		}
 	}
 	if seen == columnsHour && start.Truncate(time.Hour) == start {
-		r.usual.Learn(whole)
+		r.usual.Learn(whole, r.agent.Limits)
 	}
 }
 

@@ -338,7 +338,7 @@ func TestQuietIsLearnt(t *testing.T) {
 	c.pass(5 * time.Minute)
 	c.want("half an hour of a Monday", "feed-quiet pas")
 	usual, until, err := c.store.FleetUsual(t.Context(), ashmere)
-	if expected, known := usual.Feed("pas").Rhythm.Expected(noon, noon.Add(time.Hour)); err != nil || !known || expected != 60 || !until.Equal(noon) {
+	if expected, known := usual.Feed("pas").Rhythm.Expected(noon, noon.Add(time.Hour), nil); err != nil || !known || expected != 60 || !until.Equal(noon) {
 		t.Errorf("got %v expected at noon, learnt until %v, %v", expected, until, err)
 	}
 }

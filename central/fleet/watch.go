@@ -11,6 +11,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/holidays"
 )
 
 // Store is what a watcher works on.
@@ -33,7 +34,7 @@ type Policy struct {
 // DefaultPolicy is that of a live centre, in UTC.
 func DefaultPolicy() Policy {
 	limits := safeguard.DefaultLimits()
-	limits.Corrected = true
+	limits.Corrected, limits.Holiday = true, holidays.England
 	return Policy{Limits: limits, Zone: time.UTC, DataOverdue: 7 * 24 * time.Hour}
 }
 
@@ -382,7 +383,7 @@ func (w *Watcher) learnAgent(ctx context.Context, key store.AgentKey, a *watched
 		}
 		hour := h.Whole
 		hour.Start = hour.Start.In(w.Policy.Zone)
-		a.usual.Learn(hour)
+		a.usual.Learn(hour, w.Policy.Limits)
 	}
 	if err := w.Store.LearnUsual(ctx, key, a.usual, over); err != nil {
 		return err

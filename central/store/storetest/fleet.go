@@ -159,13 +159,13 @@ func intended(t *testing.T, open func() store.Store) {
 	if err != nil || !until.IsZero() || len(u.Feeds) != 0 {
 		t.Fatalf("got %+v, %v, %v before anything was learnt", u, until, err)
 	}
-	u.Learn(safeguard.Period{Start: morning.Truncate(time.Hour), Feeds: []safeguard.FeedPeriod{{Name: "pas", Messages: 60}}})
+	u.Learn(safeguard.Period{Start: morning.Truncate(time.Hour), Feeds: []safeguard.FeedPeriod{{Name: "pas", Messages: 60}}}, safeguard.Limits{})
 	if err := s.LearnUsual(t.Context(), first, u, morning); err != nil {
 		t.Fatal(err)
 	}
 	take(t, s, beat(first, "x", 4, morning))
 	u, until, err = s.FleetUsual(t.Context(), first)
-	if expected, known := u.Feed("pas").Rhythm.Expected(morning.Truncate(time.Hour), morning.Truncate(time.Hour).Add(time.Hour)); err != nil || !known || expected != 60 || !until.Equal(morning) {
+	if expected, known := u.Feed("pas").Rhythm.Expected(morning.Truncate(time.Hour), morning.Truncate(time.Hour).Add(time.Hour), nil); err != nil || !known || expected != 60 || !until.Equal(morning) {
 		t.Errorf("got %v expected, until %v, %v", expected, until, err)
 	}
 }
