@@ -11,8 +11,8 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/status"
 	"github.com/safeguard-edge/safeguard/cache"
 	"github.com/safeguard-edge/safeguard/central/identity"
-	"github.com/safeguard-edge/safeguard/holidays"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
+	"github.com/safeguard-edge/safeguard/holidays"
 )
 
 // parts are those that the report on the agent is gathered from.

@@ -442,6 +442,10 @@ func TestUploadsOfAnAuthority(t *testing.T) {
 	c.now = noon.Add(8 * time.Hour) // Monday evening
 	only("a day without", "")
 	c.now = noon.Add(36 * time.Hour) // Wednesday, midnight
+	limits := &c.watcher.Policy.Limits
+	limits.Holiday = func(at time.Time) bool { return at.Format(time.DateOnly) == noon.Format(time.DateOnly) }
+	only("two days without, of which one is a holiday", "")
+	limits.Holiday = nil
 	only("two days without", "upload-late")
 	upload(c.now, 40, 20)
 	c.now = c.now.Add(10 * time.Minute)

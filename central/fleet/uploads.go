@@ -51,6 +51,7 @@ func (w *Watcher) late(a store.Authority, now time.Time) (wrong []safeguard.Warn
 		due = last.Add(max(time.Duration(float64(gap)*gapTimes), gap+gapMore))
 		usual = fmt.Sprintf(", usually at most %s apart", safeguard.InWords(gap))
 	}
+	due = w.pastHolidays(last, due)
 	if now.After(due) {
 		wrong = append(wrong, safeguard.Warning{Code: safeguard.UploadLate, Since: due, Detail: "last upload on " + last.In(w.Policy.Zone).Format("2 Jan 15:04") + usual})
 	}
@@ -58,6 +59,21 @@ func (w *Watcher) late(a store.Authority, now time.Time) (wrong []safeguard.Warn
 		wrong = append(wrong, safeguard.Warning{Code: safeguard.RowsRejected, Since: uploads[0].Received, Detail: fmt.Sprintf("%d of %d rows", rejected, rows)})
 	}
 	return wrong
+}
+
+// pastHolidays is when something is due after the last time, when nobody works on
+// the holidays between: each working day that is one gives a day more.
+func (w *Watcher) pastHolidays(last, due time.Time) time.Time {
+	holiday := w.Policy.Limits.Holiday
+	if holiday == nil {
+		return due
+	}
+	for day := last.In(w.Policy.Zone).AddDate(0, 0, 1); day.Before(due); day = day.AddDate(0, 0, 1) {
+		if d := day.Weekday(); d != time.Saturday && d != time.Sunday && holiday(day) {
+			due = due.Add(24 * time.Hour)
+		}
+	}
+	return due
 }
 
 // Rhythm is how long an authority's uploads are apart at most, but for the longest

@@ -28,9 +28,6 @@ type authorityRow struct {
 	Waiting        safeguard.Queue
 }
 
-// Age of what waits.
-func (a authorityRow) Waits(now time.Time) time.Duration { return a.Waiting.Age(now) }
-
 const (
 	uploadsOver  = 30 * 24 * time.Hour // that shares are of
 	rhythmOver   = 120 * 24 * time.Hour
@@ -53,7 +50,7 @@ func (s *Server) authoritiesPage(r *http.Request, now time.Time) (string, any, e
 	}
 	c := authoritiesContent{At: seen.At}
 	for _, a := range seen.Authorities {
-		c.Count.add(fleet.Site{Stage: a.Stage, Condition: a.Condition})
+		c.Count.add(a.Severity, a.Stage)
 		row := authorityRow{Authority: a, Waiting: owing[a.Code]}
 		if !a.Uploaded.IsZero() {
 			row.Age = now.Sub(a.Uploaded)

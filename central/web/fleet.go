@@ -38,9 +38,9 @@ type count struct {
 	Invited, Testing, Observe, On int
 }
 
-func (c *count) add(s fleet.Site) {
+func (c *count) add(severity safeguard.Severity, stage store.Stage) {
 	c.Sites++
-	switch s.Severity {
+	switch severity {
 	case safeguard.Critical:
 		c.Critical++
 	case safeguard.Attention:
@@ -50,7 +50,7 @@ func (c *count) add(s fleet.Site) {
 	default:
 		c.Well++
 	}
-	switch s.Stage {
+	switch stage {
 	case store.Invited:
 		c.Invited++
 	case store.Testing:
@@ -77,13 +77,13 @@ func (s *Server) fleetPage(r *http.Request, now time.Time) (string, any, error) 
 	c := fleetContent{At: seen.At, Words: words, All: len(seen.Sites)}
 	regions := map[string]*region{}
 	for _, site := range seen.Find(words) {
-		c.Count.add(site)
+		c.Count.add(site.Severity, site.Stage)
 		at := regions[site.Region]
 		if at == nil {
 			at = &region{Name: site.Region}
 			regions[site.Region] = at
 		}
-		at.add(site)
+		at.add(site.Severity, site.Stage)
 		row := siteRow{Site: site, Acked: len(site.Warnings) > 0 && !site.Unacknowledged()}
 		if len(site.Warnings) > 0 {
 			row.Worst, row.More = &site.Warnings[0], len(site.Warnings)-1

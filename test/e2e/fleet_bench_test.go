@@ -19,42 +19,36 @@ import (
 	"github.com/safeguard-edge/safeguard/agent/status"
 	"github.com/safeguard-edge/safeguard/central/client"
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/central/store/storetest"
 	"github.com/safeguard-edge/safeguard/test/world"
 )
 
 var fleetMeasured bool
 
-// BenchmarkFleet measures a centre, as it is built, on the embedded store, that
-// 1,500 agents tell how they are: each with a certificate and a connection of its
-// own and the code that the agent reports with, but without feeds. The memory and
-// the processor are the centre's; the latency is what the agents see; and one agent
+// BenchmarkFleet measures a centre, as it is built, that 1,500 agents tell how they
+// are: each with a certificate and a connection of its own and the code that the
+// agent reports with, but without feeds. The memory and the processor are the
+// centre's; the latency is what the agents see; and on the embedded store one agent
 // dies without a word.
 func BenchmarkFleet(b *testing.B) {
 	if fleetMeasured {
 		b.Skip("measured already")
 	}
 	fleetMeasured = true
-	for _, agents := range []int{1500} {
-		b.Run(fmt.Sprintf("agents=%d", agents), func(b *testing.B) {
-			f := newFleet(b, agents)
-			f.settle(b)
-			before, begun := processor(b, f.CentralProcess()), time.Now()
-			f.forget()
-			<-time.After(time.Minute) // two heartbeats of each
-			took := time.Since(begun)
-			used := processor(b, f.CentralProcess()) - before
-			latencies := f.heard()
-			if n := len(latencies); n < agents*3/2 {
-				b.Errorf("the centre took %d heartbeats of %d agents in a minute", n, agents)
-			}
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(memory(b, f.CentralProcess(), "VmRSS:"), "MB")
-			b.ReportMetric(100*used.Seconds()/took.Seconds(), "%cpu")
-			b.ReportMetric(float64(latencies[len(latencies)/2].Microseconds())/1000, "ms-p50")
-			b.ReportMetric(float64(latencies[len(latencies)*99/100].Microseconds())/1000, "ms-p99")
-			b.ReportMetric(f.death(b).Seconds(), "s-to-warning")
-		})
-	}
+	const agents = 1500
+	b.Run(fmt.Sprintf("agents=%d", agents), func(b *testing.B) {
+		f := newFleet(b, agents, "")
+		f.measure(b)
+		b.ReportMetric(f.death(b).Seconds(), "s-to-warning")
+	})
+	b.Run(fmt.Sprintf("postgres/agents=%d", agents), func(b *testing.B) {
+		db := startPostgres(b, func() (*storetest.Postgres, error) { return storetest.StartPostgres(true) })
+		dsn, err := db.Empty(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		newFleet(b, agents, dsn).measure(b)
+	})
 }
 
 // reporting is a fleet of agents, and the centre that they report to.
@@ -97,7 +91,9 @@ func (l *link) Heartbeat(ctx context.Context, h safeguard.Heartbeat, periods []s
 
 func fleetCode(i int) string { return fmt.Sprintf("F%04d", i) }
 
-func newFleet(b *testing.B, agents int) *reporting {
+// newFleet is one whose centre has a PostgreSQL database, or where dsn is empty the
+// embedded store.
+func newFleet(b *testing.B, agents int, dsn string) *reporting {
 	b.Helper()
 	w, err := world.New(b.Context(), b.TempDir(), programs)
 	b.Cleanup(func() { finish(b, w) })
@@ -128,6 +124,11 @@ func newFleet(b *testing.B, agents int) *reporting {
 	}
 	if _, err := identity.WriteDevelopment(w.Path("certificates"), identity.Development{Agents: codes}); err != nil {
 		b.Fatal(err)
+	}
+	if dsn != "" {
+		if err := w.Share(b.Context(), dsn); err != nil {
+			b.Fatal(err)
+		}
 	}
 	if err := w.StartCentral(b.Context()); err != nil {
 		b.Fatal(err)
@@ -175,6 +176,26 @@ func (f *reporting) join(b *testing.B, i int) {
 		<-ended
 		_ = c.Close()
 	})
+}
+
+// measure reports what the centre needs for a minute of them.
+func (f *reporting) measure(b *testing.B) {
+	b.Helper()
+	f.settle(b)
+	before, begun := processor(b, f.CentralProcess()), time.Now()
+	f.forget()
+	<-time.After(time.Minute) // two heartbeats of each
+	took := time.Since(begun)
+	used := processor(b, f.CentralProcess()) - before
+	latencies := f.heard()
+	if n := len(latencies); n < len(f.links)*3/2 {
+		b.Errorf("the centre took %d heartbeats of %d agents in a minute", n, len(f.links))
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(memory(b, f.CentralProcess(), "VmRSS:"), "MB")
+	b.ReportMetric(100*used.Seconds()/took.Seconds(), "%cpu")
+	b.ReportMetric(float64(latencies[len(latencies)/2].Microseconds())/1000, "ms-p50")
+	b.ReportMetric(float64(latencies[len(latencies)*99/100].Microseconds())/1000, "ms-p99")
 }
 
 // settle waits until the centre has heard from all.
