@@ -17,7 +17,7 @@ const module = "github.com/safeguard-edge/safeguard"
 // before its own, so that nothing depends on what is built from it.
 var layers = [][]string{
 	{"."},
-	{"hl7adapter/hl7", "central/cpisxml", "central/flagpb", "central/identity", "central/audit", "central/notice", "cache/keys", "installer", "configs", "findings", "disk", "docs", "page", "page/pagetest", "logging", "holidays"},
+	{"hl7adapter/hl7", "central/cpisxml", "central/flagpb", "central/identity", "central/audit", "central/notice", "cache/keys", "installer", "configs", "findings", "disk", "docs", "page", "page/pagetest", "logging", "logging/loggingtest", "holidays", "test/loopback"},
 	{"hl7adapter/feed", "tracing", "tracing/tracingtest", "control"},
 	{"hl7adapter/mllp", "hl7adapter/httpfeed", "hl7adapter/dropfolder", "hl7adapter/mqtt", "hl7adapter/adt", "hl7adapter/feed/feedtest", "hl7adapter/explain/mask", "hl7adapter/epr/document",
 		"cache/sealed", "central/client", "central/store"},

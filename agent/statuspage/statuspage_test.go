@@ -20,6 +20,7 @@ import (
 	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed/feedtest"
+	"github.com/safeguard-edge/safeguard/logging/loggingtest"
 )
 
 const password = "correct horse battery"
@@ -76,9 +77,9 @@ func (a *agent) parts() statuspage.Parts {
 }
 
 // serve shows the page until the test ends, and gives where.
-func serve(t *testing.T, c statuspage.Config, a *agent) (address string, log *feedtest.Buffer) {
+func serve(t *testing.T, c statuspage.Config, a *agent) (address string, log *loggingtest.Log) {
 	t.Helper()
-	log = &feedtest.Buffer{}
+	log = &loggingtest.Log{}
 	s := statuspage.New(c, a.parts(), slog.New(slog.NewTextHandler(log, nil)))
 	must(t, s.Listen())
 	address = s.Addr().String()

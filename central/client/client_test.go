@@ -20,6 +20,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/client"
 	"github.com/safeguard-edge/safeguard/central/flagpb"
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/test/loopback"
 )
 
 // centre answers every lookup as it is told to, also as no centre should.
@@ -174,12 +175,10 @@ func TestDeadlines(t *testing.T) {
 }
 
 func TestNobodyThere(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
-	listener.Close()
 	conn, err := client.Dial(address, &tls.Config{MinVersion: tls.VersionTLS13})
 	if err != nil {
 		t.Fatal(err)

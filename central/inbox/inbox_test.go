@@ -22,6 +22,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/cpisxml"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/upload"
+	"github.com/safeguard-edge/safeguard/logging/loggingtest"
 )
 
 // place is a centre with a folder, and local authorities 806 and 906.
@@ -30,24 +31,7 @@ type place struct {
 	folder string
 	store  *store.DB
 	intake *upload.Intake
-	log    lines
-}
-
-type lines struct {
-	mu   sync.Mutex // guards text
-	text strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	log    loggingtest.Log
 }
 
 func newPlace(t *testing.T) *place {

@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -26,6 +25,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/central/server"
 	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/logging/loggingtest"
 )
 
 // The people here are made up; their numbers are of the range for tests.
@@ -67,27 +67,9 @@ type centre struct {
 	directory *server.Directory
 	store     store.Store
 	dir       string // of the certificates
-	log       *lines
+	log       *loggingtest.Log
 	stop      context.CancelFunc
 	ended     chan error
-}
-
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // option changes how a centre is started.
@@ -97,7 +79,7 @@ func production(p *server.Policy, _ *store.Store) { p.ProductionChecks = true }
 
 func start(t *testing.T, options ...option) *centre {
 	t.Helper()
-	c := &centre{T: t, dir: t.TempDir(), log: &lines{}}
+	c := &centre{T: t, dir: t.TempDir(), log: &loggingtest.Log{}}
 	_, err := identity.WriteDevelopment(c.dir, identity.Development{
 		Agents:      []safeguard.ODSCode{trust, code("RX2")},
 		Authorities: []safeguard.ODSCode{middlesbrough.Code, sheffield.Code, code("999")},
@@ -749,7 +731,7 @@ func TestWhoMayNotEvenConnect(t *testing.T) {
 // wantLog waits for the log to say so.
 func (c *centre) wantLog(text string) {
 	c.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(c.log.String(), text); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(c.log.String(), text); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			c.Fatalf("the log does not say %q:\n%s", text, c.log)
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/signin"
 	"github.com/safeguard-edge/safeguard/central/staff"
 	"github.com/safeguard-edge/safeguard/central/store"
+	"github.com/safeguard-edge/safeguard/logging/loggingtest"
 	"github.com/safeguard-edge/safeguard/page/pagetest"
 )
 
@@ -61,7 +62,7 @@ type centre struct {
 	store     *store.DB
 	directory *server.Directory
 	url       string
-	log       *pagetest.Log
+	log       *loggingtest.Log
 	provider  *signin.Provider
 	limits    signin.Limits
 }
@@ -86,7 +87,7 @@ func sites() []store.Site {
 // serve begins to serve, and ends with the test.
 func serve(t testing.TB, change func(*staff.Config)) *centre {
 	t.Helper()
-	c := &centre{t: t, log: &pagetest.Log{}}
+	c := &centre{t: t, log: &loggingtest.Log{}}
 	dir := t.TempDir()
 	ring, err := keys.Open(filepath.Join(dir, "keys"), keys.FileMaster(filepath.Join(dir, "master")))
 	must(t, err)

@@ -25,6 +25,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/signin"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/web"
+	"github.com/safeguard-edge/safeguard/logging/loggingtest"
 	"github.com/safeguard-edge/safeguard/page/pagetest"
 )
 
@@ -49,7 +50,7 @@ type centre struct {
 	t     testing.TB
 	store *store.DB
 	url   string
-	log   *pagetest.Log
+	log   *loggingtest.Log
 }
 
 func must(t testing.TB, err error) {
@@ -81,7 +82,7 @@ func openStore(t testing.TB) *store.DB {
 // serve begins to serve pages, and ends with the test.
 func serve(t testing.TB, change func(*web.Config)) *centre {
 	t.Helper()
-	c := &centre{t: t, store: openStore(t), log: &pagetest.Log{}}
+	c := &centre{t: t, store: openStore(t), log: &loggingtest.Log{}}
 	dir := t.TempDir()
 	_, err := identity.WriteDevelopment(dir, identity.Development{})
 	must(t, err)

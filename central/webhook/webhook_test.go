@@ -1,7 +1,6 @@
 package webhook_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -26,6 +25,7 @@ import (
 	"github.com/safeguard-edge/safeguard/central/notice"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/webhook"
+	"github.com/safeguard-edge/safeguard/logging/loggingtest"
 )
 
 var (
@@ -157,28 +157,10 @@ func (r *receiver) wait(t *testing.T, n int) []event {
 
 func taken(int) int { return http.StatusNoContent }
 
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // send runs a sender until the test ends, or until stopped.
-func send(t *testing.T, q webhook.Queue, holder string, targets ...webhook.Target) (log *lines, stop func()) {
+func send(t *testing.T, q webhook.Queue, holder string, targets ...webhook.Target) (log *loggingtest.Log, stop func()) {
 	t.Helper()
-	log = &lines{}
+	log = &loggingtest.Log{}
 	s, err := webhook.New(q, holder, func(safeguard.ODSCode) bool { return true }, targets, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)

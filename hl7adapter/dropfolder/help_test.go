@@ -14,6 +14,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed/feedtest"
+	"github.com/safeguard-edge/safeguard/logging/loggingtest"
 )
 
 func TestMain(m *testing.M) {
@@ -149,6 +150,6 @@ func gone(t testing.TB, c Config) func() bool {
 
 var eventually = feedtest.Eventually
 
-type lockedBuffer = feedtest.Buffer
+type lockedBuffer = loggingtest.Log
 
 var textLog = feedtest.TextLog

@@ -18,6 +18,7 @@ import (
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/mqtt"
 	"github.com/safeguard-edge/safeguard/test/hospital"
+	"github.com/safeguard-edge/safeguard/test/loopback"
 )
 
 // broker is mosquitto, with who listens to it.
@@ -33,12 +34,11 @@ type broker struct {
 
 func openBroker(t testing.TB, topics ...string) *broker {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &broker{t: t, address: l.Addr().String()}
-	l.Close()
+	b := &broker{t: t, address: address}
 	_, port, _ := net.SplitHostPort(b.address)
 	dir := t.TempDir()
 	b.config = filepath.Join(dir, "mosquitto.conf")

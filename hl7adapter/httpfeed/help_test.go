@@ -14,6 +14,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed/feedtest"
+	"github.com/safeguard-edge/safeguard/logging/loggingtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -115,4 +116,4 @@ func dial(t testing.TB, addr net.Addr) net.Conn {
 
 var eventually = feedtest.Eventually
 
-type lockedBuffer = feedtest.Buffer
+type lockedBuffer = loggingtest.Log

@@ -12,11 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
+	"github.com/safeguard-edge/safeguard/logging/loggingtest"
 )
 
 func TestListenerAcknowledgesInOrder(t *testing.T) {
@@ -350,7 +350,7 @@ func TestListenerTwoPhase(t *testing.T) {
 
 // Probes and scanners are counted, and are no reason to wake anyone.
 func TestListenerKeepsQuietAboutProbes(t *testing.T) {
-	var log lockedBuffer
+	var log loggingtest.Log
 	l, err := Listen(testConfig(), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		t.Fatal(err)
@@ -376,7 +376,7 @@ func TestListenerKeepsQuietAboutProbes(t *testing.T) {
 
 // Whatever goes wrong, nothing of a message reaches a log or an error.
 func TestListenerLogsNoContent(t *testing.T) {
-	var log lockedBuffer
+	var log loggingtest.Log
 	c := testConfig()
 	c.MaxFrame, c.FrameIdle = 2<<10, 50*time.Millisecond
 	l, err := Listen(c, textLog(&log))
@@ -402,23 +402,6 @@ func TestListenerLogsNoContent(t *testing.T) {
 			t.Errorf("%s is in the log:\n%s", word, log.String())
 		}
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func TestListenRefuses(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed/feedtest"
 	"github.com/safeguard-edge/safeguard/hl7adapter/hl7"
+	"github.com/safeguard-edge/safeguard/logging/loggingtest"
+	"github.com/safeguard-edge/safeguard/test/loopback"
 )
 
 func TestTLS(t *testing.T) {
@@ -174,15 +176,13 @@ func TestClientDialsTLS(t *testing.T) {
 
 // The client calls until the sender is there, and again when it has gone.
 func TestClientComesBack(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := ln.Addr().String()
-	ln.Close()
 	config := testConfig()
 	config.Address = address
-	var log lockedBuffer
+	var log loggingtest.Log
 	c, err := NewClient(config, textLog(&log))
 	if err != nil {
 		t.Fatal(err)
@@ -190,8 +190,9 @@ func TestClientComesBack(t *testing.T) {
 	d := newDisk()
 	run(t, c, d.accept)
 	eventually(t, "it has called in vain", func() bool { return strings.Contains(log.String(), "not connected") })
-	if ln, err = net.Listen("tcp", address); err != nil {
-		t.Skipf("the port was taken meanwhile: %v", err)
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
 	}
 	defer ln.Close()
 	for _, id := range []string{"1", "2", "3"} {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/safeguard-edge/safeguard/test/loopback"
 )
 
 // mosquitto is a real broker in a process of its own.
@@ -30,12 +32,11 @@ func startBroker(t testing.TB, settings ...string) *mosquitto {
 			t.Skip("mosquitto is not installed: run make deps")
 		}
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &mosquitto{t: t, dir: t.TempDir(), address: ln.Addr().String()}
-	ln.Close()
+	m := &mosquitto{t: t, dir: t.TempDir(), address: address}
 	_, port, _ := net.SplitHostPort(m.address)
 	if len(settings) == 0 {
 		settings = []string{"allow_anonymous true"}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed/feedtest"
+	"github.com/safeguard-edge/safeguard/logging/loggingtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -180,6 +181,6 @@ func start(t testing.TB, c Config, d *disk, log *slog.Logger) (f *Feed, stop fun
 
 var eventually = feedtest.Eventually
 
-type lockedBuffer = feedtest.Buffer
+type lockedBuffer = loggingtest.Log
 
 var textLog = feedtest.TextLog

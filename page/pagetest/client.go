@@ -7,7 +7,6 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -58,23 +57,4 @@ func do(t testing.TB, b *http.Client, r *http.Request) Page {
 	body, err := io.ReadAll(answer.Body)
 	must(t, err)
 	return Page{answer.StatusCode, answer.Header.Get("Location"), answer.Header, string(body)}
-}
-
-// Log is a log that may be read while it is written.
-type Log struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-// Write implements io.Writer.
-func (l *Log) Write(text []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(text)
-}
-
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

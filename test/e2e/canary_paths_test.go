@@ -104,13 +104,7 @@ cds_hooks:
 	files += look.tree(t, temporary)
 	plain := look.plain()
 	files += plain.tree(t, db.Dir())
-	for place, text := range seen.seen {
-		look.in(place, text)
-	}
-	for n, body := range traces.Bodies() {
-		look.in(fmt.Sprintf("traces (%d)", n), body)
-	}
-	s.lookInto(look)
+	s.lookInto(look, seen, traces)
 	t.Logf("%d canaries looked for in %d files, %d outputs and %d things seen of processes", len(s.c.places), files, len(s.outputs), len(seen.seen))
 	if log, err := os.ReadFile(db.Dir() + "/log"); err != nil || len(log) < 100 {
 		t.Errorf("PostgreSQL's log is %q, %v", log, err)

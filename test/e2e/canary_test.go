@@ -329,13 +329,7 @@ func TestNothingAboutAPatientGetsOut(t *testing.T) {
 		"alerts",                                      // into the EPR
 		"flags.csv", "rejected.csv", "no-columns.csv") // the local authority's
 	files += look.tree(t, temporary)
-	for place, text := range seen.seen {
-		look.in(place, text)
-	}
-	for n, body := range traces.Bodies() {
-		look.in(fmt.Sprintf("traces (%d)", n), body)
-	}
-	s.lookInto(look)
+	s.lookInto(look, seen, traces)
 	t.Logf("%d canaries looked for in %d files, %d outputs and %d things seen of processes", len(s.c.places), files, len(s.outputs), len(seen.seen))
 	if files < 20 || len(seen.seen) < 10 || len(s.outputs) < 20 {
 		t.Errorf("looked into %d files, %d outputs, %d things seen of processes: too few", files, len(s.outputs), len(seen.seen))
@@ -347,8 +341,15 @@ func TestNothingAboutAPatientGetsOut(t *testing.T) {
 	s.traced(traces.Spans())
 }
 
-// lookInto looks into the outputs, but for what an operator is shown on purpose.
-func (s *scenario) lookInto(look *search) {
+// lookInto looks into what was seen of the processes, into the traces, and into the
+// outputs, but for what an operator is shown on purpose.
+func (s *scenario) lookInto(look *search, seen *watched, traces *tracingtest.Receiver) {
+	for place, text := range seen.seen {
+		look.in(place, text)
+	}
+	for n, body := range traces.Bodies() {
+		look.in(fmt.Sprintf("traces (%d)", n), body)
+	}
 	for place, text := range s.outputs {
 		if operates.MatchString(place) {
 			text = numbered.ReplaceAllStringFunc(text, func(word string) string {

@@ -22,6 +22,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/safeguard-edge/safeguard/test/loopback"
 )
 
 // Versions that are built: the second is signed, and is what the first is
@@ -282,15 +284,13 @@ func admit(t *testing.T, address, control string) {
 	}
 }
 
-// freePort is one that nothing listened on a moment ago.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // configuration is the sample, with other values for some of its lines.

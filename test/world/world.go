@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/safeguard-edge/safeguard/test/hospital"
+	"github.com/safeguard-edge/safeguard/test/loopback"
 )
 
 // World is all of it. What is exported as JSON is what another process needs to
@@ -334,11 +335,4 @@ func (w *World) AuthorityFlags() []string {
 }
 
 // FreeAddress is one of the loopback interface where nobody listens.
-func FreeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}
+func FreeAddress() (string, error) { return loopback.Free() }

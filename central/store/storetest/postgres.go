@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/safeguard-edge/safeguard/test/loopback"
 )
 
 // ErrNoPostgres says that this machine has no PostgreSQL to test with.
@@ -132,12 +134,11 @@ func asServer(dir string, args ...string) ([]string, error) {
 }
 
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Free()
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
+	_, port, err := net.SplitHostPort(address)
 	return port, err
 }
 

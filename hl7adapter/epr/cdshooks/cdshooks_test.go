@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -23,6 +22,7 @@ import (
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr/cdshooks"
+	"github.com/safeguard-edge/safeguard/logging/loggingtest"
 )
 
 // known is what an agent knows: alerts by NHS number.
@@ -36,25 +36,7 @@ type site struct {
 	t       *testing.T
 	service *cdshooks.Service
 	key     *ecdsa.PrivateKey
-	log     *lines
-}
-
-// lines is a log that can be read while it is written.
-type lines struct {
-	mu   sync.Mutex // guards the field below
-	text bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	log     *loggingtest.Log
 }
 
 const public = "https://safeguard.example"
@@ -83,7 +65,7 @@ func opened(t *testing.T, alerts known, change func(*cdshooks.Config)) *site {
 	c.Clients = []cdshooks.Client{{Issuer: "https://epr.example", KeysFile: file}}
 	c.Delivery.ReleaseConfirmedBy = "Dr Imogen Hale, 2 Nov 2026"
 	change(&c)
-	s := &site{t: t, key: key, log: &lines{}}
+	s := &site{t: t, key: key, log: &loggingtest.Log{}}
 	if s.service, err = cdshooks.Listen(c, epr.DefaultWording(), time.UTC, alerts, slog.New(slog.NewTextHandler(s.log, nil))); err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,6 @@ package feedtest
 import (
 	"io"
 	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -19,24 +17,6 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("never: %s", what)
 		}
 	}
-}
-
-// Buffer is a log that is written and read at once.
-type Buffer struct {
-	mu   sync.Mutex // guards text
-	text strings.Builder
-}
-
-func (b *Buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *Buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // TextLog logs everything to w.
