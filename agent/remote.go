@@ -57,7 +57,7 @@ type remote struct {
 }
 
 const (
-	remoteAgain = time.Minute // after the centre could not be asked, or told
+	remoteAgain = time.Minute // after the centre could not be told
 	remoteTime  = 2 * time.Minute
 	remoteTries = 5 // to tell what became of a command
 )
@@ -185,7 +185,10 @@ func failed(why string) safeguard.RemoteAnswer {
 
 func (r *remote) who(c safeguard.RemoteCommand) string { return "centre, " + c.By }
 
-func clipped(text string) string { return text[:min(len(text), safeguard.MostRemoteText)] }
+// clipped is text as an answer may have it: what is not UTF-8 could not be sent.
+func clipped(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), safeguard.MostRemoteText)], "")
+}
 
 // begunCommand is what is on disk of a command that was begun.
 type begunCommand struct {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/safeguard-edge/safeguard"
 )
@@ -119,6 +120,15 @@ func TestACommandIsDoneOnceAlsoAfterARestart(t *testing.T) {
 	}
 	if got := newAsking(t, file).answer(t.Context(), command("c6")); got.Outcome != safeguard.CommandFailed || !strings.Contains(got.Text, "not begun") {
 		t.Errorf("what was begun is not known: got %+v", got)
+	}
+}
+
+func TestAnAnswerCanBeSent(t *testing.T) {
+	a := newAsking(t, filepath.Join(t.TempDir(), "known.json"))
+	a.do[safeguard.RunCheck] = func(context.Context) (string, []byte, error) { return "x" + strings.Repeat("ä", 40_000), nil, nil }
+	got := a.answer(t.Context(), command("c1"))
+	if !utf8.ValidString(got.Text) || len(got.Text) > safeguard.MostRemoteText || len(got.Text) < safeguard.MostRemoteText-2 {
+		t.Errorf("%d bytes, UTF-8 %t", len(got.Text), utf8.ValidString(got.Text))
 	}
 }
 

@@ -88,13 +88,13 @@ func TestOperationsSeeTheAgent(t *testing.T) {
 }
 
 // An operator looks from a computer that has nothing of the centre's but what the
-// token brought, sees what is seen on the centre's machine, and no more once the
+// token brought, which names a centre that is away and its standby; sees what is seen on the centre's machine, and no more once the
 // certificate is revoked.
 func TestAnOperatorLooksFromAnotherComputer(t *testing.T) {
 	w := newWorld(t)
 	l := life{t, w}
 	l.until("the agent is heard from", func() bool { return len(seen(t, w).Agents) == 1 })
-	l.central("enrol", "token", "--operator", "X26", "--id", "j.smith", "--address", w.Central, "--address", "127.0.0.1:1", "--output", w.Path("smith.token"))
+	l.central("enrol", "token", "--operator", "X26", "--id", "j.smith", "--address", "127.0.0.1:1", "--address", w.Central, "--output", w.Path("smith.token"))
 	files := []string{"--cert", w.Path("smith", "own.pem"), "--key", w.Path("smith", "key.pem"), "--ca", w.Path("smith", "ca.pem")}
 	if out, err := w.Run(t.Context(), "safeguard-central", append([]string{"enrol", "certificate", "--token-file", w.Path("smith.token")}, files...)...); err != nil {
 		t.Fatalf("%v: %s", err, out)
