@@ -211,6 +211,10 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
 // signedOut says that somebody is signed out here, and leads to where they sign out
 // of the provider: a form may not, by the pages' own policy.
 func (s *Server) signedOut(w http.ResponseWriter, r *http.Request) {
+	if _, err := s.session(r.Context(), signin.Token(r, sessionCookie), time.Now()); !errors.Is(err, signin.ErrSignedOut) {
+		http.Redirect(w, r, "/", http.StatusSeeOther) // who comes by the address alone is still in
+		return
+	}
 	s.draw(w, r, http.StatusOK, "signed-out", "You are signed out here", s.Provider.Name)
 }
 

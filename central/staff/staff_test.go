@@ -584,8 +584,14 @@ func TestSessionsOfStaffEnd(t *testing.T) {
 	if got := c.post(b, "/stay", nil); got.Status != http.StatusNoContent {
 		t.Errorf("stay: status %d, want 204", got.Status)
 	}
+	if got := c.get(b, "/sign-out"); got.To != "/" {
+		t.Errorf("who is signed in and enters the address of signing out is sent to %q, want not to be told that they are out", got.To)
+	}
 	if got := c.post(b, "/sign-out", nil); got.To != "/sign-in" || got.Header.Get("Clear-Site-Data") != `"cache"` {
 		t.Errorf("signed out to %q, want the sign-in, with the browser's memory cleared", got.To)
+	}
+	if got := c.get(b, "/sign-out"); got.Status != http.StatusOK || !strings.Contains(got.Body, "/sign-out/provider") {
+		t.Errorf("signed out: status %d, %s, want the way to sign out of the provider", got.Status, got.Body)
 	}
 	if got := c.get(b, "/view"); got.Status != http.StatusSeeOther {
 		t.Errorf("signed out: status %d, want the sign-in", got.Status)

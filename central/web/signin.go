@@ -146,6 +146,10 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
 // leftAtProvider says that somebody is signed out here, and leads to where they sign
 // out of the provider: a form may not, by the pages' own policy.
 func (s *Server) leftAtProvider(w http.ResponseWriter, r *http.Request) {
+	if _, err := s.Desk.Session(r.Context(), signin.Token(r, sessionCookie), false, time.Now()); !errors.Is(err, signin.ErrSignedOut) {
+		http.Redirect(w, r, "/", http.StatusSeeOther) // who comes by the address alone is still in
+		return
+	}
 	s.draw(w, r, http.StatusOK, shown{Title: "You are signed out here", Page: "signed-out", Now: time.Now(), Content: s.Provider.Name})
 }
 
