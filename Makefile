@@ -84,7 +84,7 @@ packages: ## deb, rpm, MSI and zip of each program into dist/packages, with chec
 	VERSION=$(VERSION) PLATFORMS='$(PLATFORMS)' installer/packages/build.sh dist/packages
 
 packages-test: ## build packages of two versions; install, upgrade, run and remove them, Windows' under wine (Linux, as root)
-	$(GO) test -count 1 -timeout 15m -v -tags packages ./test/packages
+	$(GO) test -count 1 -timeout 25m -v -tags packages ./test/packages
 
 clean: ## remove what was built
 	rm -rf bin dist bench.json

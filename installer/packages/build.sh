@@ -17,6 +17,7 @@
 #   SIGN_PKCS11        instead of SIGN_KEY: osslsigncode's options for a token,
 #                      such as "-pkcs11module /usr/lib/x.so -key pkcs11:..."
 set -euo pipefail
+umask 022 # the packages have the modes of what is gathered here
 cd "$(dirname "$0")/../.."
 out=${1:?usage: build.sh OUT}
 mkdir -p "$out"
@@ -106,24 +107,28 @@ guid() {
 # at_its_time runs what writes the time of day into its file.
 at_its_time() { faketime -f "$(date -u -d "@$SOURCE_DATE_EPOCH" '+%Y-%m-%d %H:%M:%S')" "$@"; }
 
-msi() { # msi BINARY
-	local target="$out/safeguard-agent_${version}_windows_amd64.msi"
-	documents agent "$work/msi"
+msi() { # msi PROGRAM BINARY
+	local target="$out/safeguard-$1_${version}_windows_amd64.msi" folder=msi-$1 description
+	description=$(describe "$1")
+	documents "$1" "$work/$folder"
 	# A shell on Windows reads no more of a text file than it has to.
-	sed -i 's/$/\r/' "$work/msi/install-windows.md"
-	dated "$work/msi" "$1"
-	cp -p "$1" "$work/msi/"
-	# wixl takes paths from the folder of the .wxs.
-	cp $here/agent.wxs "$work/msi.wxs"
-	(cd "$work" && at_its_time wixl --arch x64 -D Version="$numeric" -D Product="{$(guid "agent product $version")}" -D Folder=msi -o "$target" msi.wxs)
+	sed -i 's/$/\r/' "$work/$folder/install-windows.md"
+	dated "$work/$folder" "$2"
+	cp -p "$2" "$work/$folder/"
+	# wixl takes paths from the folder of the .wxs. The product is another one for each
+	# version; what is upgraded, and its components, are always the same.
+	cp $here/windows.wxs "$work/$folder.wxs"
+	(cd "$work" && at_its_time wixl --arch x64 -D Name="$1" -D Title="${1^}" -D Description="${description%.}" -D Version="$numeric" -D Folder="$folder" \
+		-D Product="{$(guid "$1 product $version")}" -D Upgrade="$(guid "$1 upgrade")" \
+		-D ProgramComponent="$(guid "$1 program")" -D DocumentsComponent="$(guid "$1 documents")" -o "$target" "$folder.wxs")
 	# What wixl does not know: properties that an elevated install takes from the
 	# command line; to remove the former version within the transaction, so that it
 	# is brought back when the new one fails; and an identity of the file that
 	# follows from what is in it.
 	at_its_time msibuild "$target" -q "UPDATE Property SET Value = 'CONFIGFILE;PURGE;STARTSERVICE;TOKENFILE;WIX_DOWNGRADE_DETECTED;WIX_UPGRADE_DETECTED' WHERE Property = 'SecureCustomProperties'"
 	at_its_time msibuild "$target" -q "UPDATE InstallExecuteSequence SET Sequence = 1501 WHERE Action = 'RemoveExistingProducts'"
-	at_its_time msibuild "$target" -s "Safeguard agent $version" Safeguard 'x64;1033' "{$(guid "agent package $(cat "$work"/msi/* $here/agent.wxs | sha256sum)")}"
-	sign "$target" "Safeguard agent"
+	at_its_time msibuild "$target" -s "Safeguard $1 $version" Safeguard 'x64;1033' "{$(guid "$1 package $(cat "$work/$folder"/* $here/windows.wxs | sha256sum)")}"
+	sign "$target" "Safeguard $1"
 }
 
 # The unit and the init script are the program's own word.
@@ -151,7 +156,7 @@ for platform in $PLATFORMS; do
 		sed -i "s/\"timestamp\": \".*\"/\"timestamp\": \"$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)\"/" "$out/${name}_${version}_${os}_$arch.cdx.json"
 		if [[ $os = windows ]]; then
 			sign "$binary" "Safeguard $program"
-			[[ $program != agent ]] || msi "$binary"
+			msi "$program" "$binary"
 		else
 			linux_packages "$program" "$arch" "$binary"
 		fi

@@ -178,7 +178,7 @@ func TestCommandsOfTheDocsExist(t *testing.T) {
 // test/packages sees to.
 func TestCommandsForWindowsAreMarked(t *testing.T) {
 	marks := []string{"*Tried under wine:*", "*Not tried:*"}
-	wxs, err := os.ReadFile("../../installer/packages/agent.wxs")
+	wxs, err := os.ReadFile("../../installer/packages/windows.wxs")
 	if err != nil {
 		t.Fatal(err)
 	}

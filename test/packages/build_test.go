@@ -146,8 +146,9 @@ func TestEveryPlatformHasItsPackages(t *testing.T) {
 	for _, e := range entries {
 		got = append(got, e.Name())
 	}
-	want := []string{"SHA256SUMS", "safeguard-agent_1.2.3_windows_amd64.msi"}
+	want := []string{"SHA256SUMS"}
 	for _, program := range []string{"agent", "central"} {
+		want = append(want, "safeguard-"+program+"_1.2.3_windows_amd64.msi")
 		for _, platform := range []string{"linux_amd64", "linux_arm64", "windows_amd64"} {
 			want = append(want, "safeguard-"+program+"_1.2.3_"+platform+".zip", "safeguard-"+program+"_1.2.3_"+platform+".cdx.json")
 		}
@@ -200,7 +201,7 @@ func TestWindowsFilesAreSignedAndAChangeIsNoticed(t *testing.T) {
 	dir := t.TempDir()
 	command(t, "unzip", "-q", file(t, newer, "safeguard-agent_*_windows_amd64.zip"), "-d", dir)
 	exe := filepath.Join(dir, "safeguard-agent_1.2.4_windows_amd64", "safeguard-agent.exe")
-	for _, signed := range []string{file(t, newer, "*.msi"), exe} {
+	for _, signed := range []string{file(t, newer, "safeguard-agent_*.msi"), file(t, newer, "safeguard-central_*.msi"), exe} {
 		command(t, "osslsigncode", "verify", "-CAfile", signing.certificate, "-in", signed)
 		text, err := os.ReadFile(signed)
 		if err != nil {

@@ -34,16 +34,27 @@ func table(t *testing.T, msi, name string) []map[string]string {
 	return rows
 }
 
-func TestMSIHasOneServiceAndNoSecret(t *testing.T) {
+func TestMSIsHaveOneServiceEachAndNoSecret(t *testing.T) {
+	upgraded := map[string]string{}
+	for program, title := range map[string]string{"agent": "Agent", "central": "Central"} {
+		t.Run(program, func(t *testing.T) { upgraded[program] = oneServiceAndNoSecret(t, program, title) })
+	}
+	if upgraded["agent"] == upgraded["central"] {
+		t.Errorf("one would replace the other: both have the upgrade code %s", upgraded["agent"])
+	}
+}
+
+// oneServiceAndNoSecret looks at the MSIs of a program, and gives their upgrade code.
+func oneServiceAndNoSecret(t *testing.T, program, title string) (upgrade string) {
 	properties := map[string]map[string]string{}
 	for _, version := range []string{older, newer} {
-		msi := file(t, version, "*.msi")
+		msi := file(t, version, "safeguard-"+program+"_*.msi")
 		properties[version] = map[string]string{}
 		for _, row := range table(t, msi, "Property") {
 			properties[version][row["Property"]] = row["Value"]
 		}
 		services := table(t, msi, "ServiceInstall")
-		if len(services) != 1 || services[0]["Name"] != "SafeguardAgent" || services[0]["StartName"] == "" || services[0]["Password"] != "" {
+		if len(services) != 1 || services[0]["Name"] != "Safeguard"+title || services[0]["StartName"] == "" || services[0]["Password"] != "" {
 			t.Errorf("services %v, want one, under an account that needs no password", services)
 		}
 		const stopAndRemove = "162" // stop at install and uninstall, delete at uninstall (ServiceControl table, Event)
@@ -56,7 +67,7 @@ func TestMSIHasOneServiceAndNoSecret(t *testing.T) {
 			order[row["Action"]], _ = strconv.Atoi(row["Sequence"])
 			conditions[row["Action"]] = row["Condition"]
 		}
-		sequence := []string{"InstallInitialize", "RemoveExistingProducts", "StopAgent", "StopServices", "Purge", "DeleteServices", "RemoveFiles", "InstallFiles", "InstallServices", "Configure", "StartServices", "StartAgent", "InstallFinalize"}
+		sequence := []string{"InstallInitialize", "RemoveExistingProducts", "StopService", "StopServices", "Purge", "DeleteServices", "RemoveFiles", "InstallFiles", "InstallServices", "Configure", "StartServices", "StartService", "InstallFinalize"}
 		if !slices.IsSortedFunc(sequence, func(a, b string) int { return order[a] - order[b] }) || order["Configure"] == 0 {
 			t.Errorf("order %v, want %v", order, sequence)
 		}
@@ -81,10 +92,11 @@ func TestMSIHasOneServiceAndNoSecret(t *testing.T) {
 		t.Errorf("properties of the command line: %s", got)
 	}
 	dir := t.TempDir()
-	command(t, "msiextract", "-C", dir, file(t, older, "*.msi"))
-	for _, name := range []string{"safeguard-agent.exe", "agent.sample.yaml", "install-windows.md", "LICENSE.txt"} {
-		if found, _ := filepath.Glob(filepath.Join(dir, "*", "Agent", name)); len(found) != 1 {
+	command(t, "msiextract", "-C", dir, file(t, older, "safeguard-"+program+"_*.msi"))
+	for _, name := range []string{"safeguard-" + program + ".exe", program + ".sample.yaml", "install-windows.md", "LICENSE.txt"} {
+		if found, _ := filepath.Glob(filepath.Join(dir, "*", title, name)); len(found) != 1 {
 			t.Errorf("%s is not in the MSI", name)
 		}
 	}
+	return properties[older]["UpgradeCode"]
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // Windows has no time zones of its own
 
 	"github.com/alecthomas/kong"
 
