@@ -18,6 +18,7 @@ import (
 	"github.com/safeguard-edge/safeguard/cache/keys"
 	"github.com/safeguard-edge/safeguard/central/client"
 	"github.com/safeguard-edge/safeguard/control"
+	"github.com/safeguard-edge/safeguard/disk"
 	"github.com/safeguard-edge/safeguard/findings"
 	"github.com/safeguard-edge/safeguard/hl7adapter/epr"
 )
@@ -241,7 +242,7 @@ func (k *checker) checkFolders() {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		parent := filepath.Dir(dir)
-		if err := tryWrite(parent); err != nil {
+		if err := disk.TryWrite(parent); err != nil {
 			k.add("data folder", Fail, dir+" is not there, and can not be made: "+plainly(err), "make it, for the service's user alone")
 			return
 		}
@@ -251,7 +252,7 @@ func (k *checker) checkFolders() {
 		k.add("data folder", Fail, plainly(err), "give the service's user the folder")
 		return
 	}
-	if err := tryWrite(dir); err != nil {
+	if err := disk.TryWrite(dir); err != nil {
 		k.add("data folder", Fail, dir+" can not be written: "+plainly(err), "give the service's user the folder; check as that user")
 		return
 	}
@@ -260,15 +261,6 @@ func (k *checker) checkFolders() {
 		return
 	}
 	k.add("data folder", Pass, dir+" can be written, by this user alone", "")
-}
-
-// tryWrite makes a file in dir and removes it.
-func tryWrite(dir string) error {
-	f, err := os.CreateTemp(dir, ".safeguard-check-*")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // checkFiles looks at the files that the configuration names.
@@ -461,7 +453,7 @@ func (k *checker) checkSinks(ctx context.Context) {
 		case s.MQTT != nil:
 			k.probe(ctx, check, s.MQTT.Broker.Address, s.MQTT.Broker.TLS)
 		case s.Folder != nil:
-			if err := tryWrite(s.Folder.Folder); err != nil {
+			if err := disk.TryWrite(s.Folder.Folder); err != nil {
 				k.add(check, Fail, plainly(err), "make the folder, and let the service's user write there")
 				continue
 			}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/safeguard-edge/safeguard/central/identity"
+	"github.com/safeguard-edge/safeguard/disk"
 	"github.com/safeguard-edge/safeguard/hl7adapter/feed"
 )
 
@@ -298,7 +299,7 @@ func (k *checker) checkFeeds(ctx context.Context) {
 		case f.MQTT != nil:
 			k.probe(ctx, check, f.MQTT.Broker.Address, f.MQTT.Broker.TLS)
 		case f.Folder != nil:
-			if err := tryWrite(f.Folder.Folder); err != nil {
+			if err := disk.TryWrite(f.Folder.Folder); err != nil {
 				k.add(check, Fail, plainly(err), "make the folder; the service's user must be able to move and remove files there")
 				continue
 			}

@@ -72,12 +72,7 @@ func (k *checker) folders() {
 		if folder.path == "" {
 			continue
 		}
-		probe, err := os.CreateTemp(folder.path, ".safeguard-check-*")
-		if err == nil {
-			_, err = probe.WriteString("probe")
-			err = errors.Join(err, probe.Sync(), probe.Close(), os.Remove(probe.Name()))
-		}
-		switch {
+		switch err := disk.TryWrite(folder.path); {
 		case errors.Is(err, fs.ErrNotExist):
 			k.add(folder.key, findings.Warn, folder.path+" is not there: it is made at the first start, if its parent lets the service's user", "")
 		case err != nil:
