@@ -220,7 +220,7 @@ func TestDebOfTheAgent(t *testing.T) {
 
 	t.Run("one that is killed is said to have been", func(t *testing.T) {
 		m.t = t
-		m.run("pkill", "-KILL", "-x", name)
+		m.run("sh", "-c", "pkill -KILL -x "+name+"; while pgrep -x "+name+" >/dev/null; do sleep 0.05; done")
 		m.want(3, "it was killed", name, "service", "status")
 		m.want(0, "is ready", name, "service", "start")
 		admit(t, feed, "1004")
