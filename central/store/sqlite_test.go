@@ -2,7 +2,10 @@ package store_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/x509"
 	"database/sql"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +15,8 @@ import (
 
 	"github.com/safeguard-edge/safeguard"
 	"github.com/safeguard-edge/safeguard/cache/keys"
+	"github.com/safeguard-edge/safeguard/central/audit"
+	"github.com/safeguard-edge/safeguard/central/identity"
 	"github.com/safeguard-edge/safeguard/central/store"
 	"github.com/safeguard-edge/safeguard/central/store/storetest"
 )
@@ -151,20 +156,77 @@ func TestSQLiteKeepsPersonsSealed(t *testing.T) {
 	if k, err := s.Apply(t.Context(), waits); err != nil || k.State != store.Waits {
 		t.Fatalf("snapshot %+v, %v, want it to wait", k, err)
 	}
+	tellsNothing(t, dir, "9990000107", "2015-06-07", "2025-02-03", "2025-03-04", "2014-05-06", "9990000018", "CPP", "Infirmary")
+}
+
+// tellsNothing wants none of the secrets in any of the files.
+func tellsNothing(t *testing.T, dir string, secrets ...string) {
+	t.Helper()
 	files, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
 	}
 	for _, f := range files {
-		bytesOf, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		text, err := os.ReadFile(filepath.Join(dir, f.Name()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, secret := range []string{"9990000107", "2015-06-07", "2025-02-03", "2025-03-04", "2014-05-06", "9990000018", "CPP", "Infirmary"} {
-			if bytes.Contains(bytesOf, []byte(secret)) {
+		for _, secret := range secrets {
+			if bytes.Contains(text, []byte(secret)) {
 				t.Errorf("%s holds %q", f.Name(), secret)
 			}
 		}
+	}
+}
+
+// A copy of the files must let nobody issue certificates, enrol, sign in, or read
+// what an agent has sent.
+func TestSQLiteKeepsKeysSealed(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, filepath.Join(dir, "central.db"), ring(t))
+	by := audit.Who{Caller: "operator"}
+	ca, pair, err := identity.NewCA("Example authority", time.Now(), time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(pair.Key)
+	if err := s.PutIssuer(t.Context(), store.Issuer{ID: "one", Chain: pair.Certificate, Root: pair.Certificate, Key: block.Bytes, Made: time.Now()}, by); err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scalar, err := private.(*ecdsa.PrivateKey).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, _ := safeguard.ParseODSCode("RX1")
+	secret := identity.NewSecret()
+	token := store.EnrolToken{Hash: identity.SecretHash(secret), Identity: identity.Identity{Kind: identity.Agent, Code: trust, ID: "ed1"}, Site: trust, Made: time.Now(), Expires: time.Now().Add(time.Hour)}
+	if err := s.PutToken(t.Context(), token, by); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutOperator(t.Context(), store.OperatorAccount{Name: "imogen", Role: store.Viewer, Password: "a hash", Factor: []byte("SECOND FACTOR OF IMOGEN")}, by); err != nil {
+		t.Fatal(err)
+	}
+	agent := store.AgentKey{Organisation: trust, ID: "ed1"}
+	if _, err := s.Beat(t.Context(), []store.Beat{{Agent: agent, Received: time.Now(), Report: safeguard.Heartbeat{Boot: "b", Sequence: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Order(t.Context(), safeguard.RemoteCommand{ID: "c1", Agent: agent.String(), Do: safeguard.SendBundle, Ordered: time.Now(), Expires: time.Now().Add(time.Hour)}, by); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AnswerCommand(t.Context(), agent, "c1", safeguard.RemoteAnswer{Outcome: safeguard.CommandDone, Bundle: []byte("WHAT IS IN THE BUNDLE")}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	tellsNothing(t, dir, string(block.Bytes), string(scalar), string(secret), "SECOND FACTOR OF IMOGEN", "WHAT IS IN THE BUNDLE")
+	kept, err := s.Issuers(t.Context())
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("%d issuers, %v", len(kept), err)
+	}
+	if _, err := identity.OpenCA(ca.Certificate(), kept[0].Key); err != nil {
+		t.Errorf("with the keys it does not issue either: %v", err)
 	}
 }
 
