@@ -166,6 +166,7 @@ func (f *reporting) join(b *testing.B, i int) {
 		Certificate: func() (safeguard.CertificateHealth, error) {
 			return safeguard.CertificateHealth{From: time.Now().Add(-time.Hour), Until: time.Now().Add(1000 * time.Hour)}, nil
 		},
+		Failing: func() []string { return nil },
 	}
 	r := status.New(status.Agent{Device: fleetCode(i), Version: "1.0", Zone: time.UTC, Limits: safeguard.DefaultLimits()}, sources, l, slog.New(slog.DiscardHandler))
 	ended := make(chan struct{})
