@@ -41,6 +41,10 @@ func (o ownCertificate) Run(ctx context.Context) error {
 	}
 }
 
+// authorityEndsSoon leaves the time to have a next one issued, to let everybody
+// learn of it, and to renew all certificates from it.
+const authorityEndsSoon = 180 * 24 * time.Hour
+
 func (o ownCertificate) look(ctx context.Context) error {
 	leaf, err := o.entrance.Leaf()
 	if err != nil {
@@ -61,6 +65,9 @@ func (o ownCertificate) look(ctx context.Context) error {
 		ours = ours || mine
 		if i.State == store.IssuerIssuing {
 			issuing, due = i, due || !mine
+			if time.Until(chain[0].NotAfter) < authorityEndsSoon {
+				o.log.Warn("issuing authority ends soon, and nothing that it issues is good for longer", "issuer", i.ID, "until", chain[0].NotAfter)
+			}
 		}
 	}
 	if !ours || !due || issuing.ID == "" {
