@@ -204,7 +204,7 @@ func (e *sqlite) snapshot(ctx context.Context, do func(tx transaction) error) er
 	}
 	defer func() { _ = conn.Close() }()
 	tx := &sqliteTransaction{conn: conn}
-	if _, err := conn.ExecContext(ctx, `BEGIN`); err != nil {
+	if err := tx.begin(ctx, `BEGIN`); err != nil {
 		return err
 	}
 	defer tx.rollback()
@@ -212,10 +212,11 @@ func (e *sqlite) snapshot(ctx context.Context, do func(tx transaction) error) er
 }
 
 func (e *sqlite) begin(ctx context.Context) (openTransaction, error) {
-	if _, err := e.conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
+	tx := &sqliteTransaction{conn: e.conn, prepared: e.prepared}
+	if err := tx.begin(ctx, `BEGIN IMMEDIATE`); err != nil {
 		return nil, fmt.Errorf("begin: %w", err)
 	}
-	return &sqliteTransaction{conn: e.conn, prepared: e.prepared}, nil
+	return tx, nil
 }
 
 func (e *sqlite) atomically(ctx context.Context, statements ...statement) error {
@@ -284,6 +285,16 @@ type sqliteTransaction struct {
 	prepared map[string]*sql.Stmt // of conn; nil where nothing is repeated
 }
 
+// begin leaves nothing begun where it fails: the statement of a caller who has gone
+// fails although it was done, and the connection is the next one's.
+func (t *sqliteTransaction) begin(ctx context.Context, how string) error {
+	_, err := t.conn.ExecContext(ctx, how)
+	if err != nil {
+		t.rollback()
+	}
+	return err
+}
+
 func (t *sqliteTransaction) prepare(ctx context.Context, text string) (*sql.Stmt, error) {
 	if p := t.prepared[text]; p != nil {
 		return p, nil
@@ -332,7 +343,8 @@ func (t *sqliteTransaction) commit(ctx context.Context, last ...statement) error
 		t.rollback()
 		return err
 	}
-	if _, err := t.conn.ExecContext(ctx, `COMMIT`); err != nil {
+	// A caller who goes now is not told that it failed although it was done.
+	if _, err := t.conn.ExecContext(context.WithoutCancel(ctx), `COMMIT`); err != nil {
 		t.rollback()
 		return fmt.Errorf("commit: %w", err)
 	}

@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 		{"everything survives closing", survives},
 		{"concurrent callers", concurrent},
 		{"a caller that has gone", gone},
+		{"callers that go at any moment", goneAnywhere},
 		{"after closing", afterClosing},
 	}, uploadTests, fleetTests, lookTests, certificateTests, operatorTests, staffTests) {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, open(t)) })
@@ -726,6 +727,35 @@ func gone(t *testing.T, open func() store.Store) {
 	if got := waiting(t, s, islington); len(got) < 32 {
 		t.Errorf("%d notifications, want at least 32", len(got))
 	}
+}
+
+// goneAnywhere: wherever in its call a caller gives up, nothing of it is left that
+// stops who writes next, or shows who reads next what was.
+func goneAnywhere(t *testing.T, open func() store.Store) {
+	s := open()
+	for i := range 1000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		after := time.AfterFunc(time.Duration(i%200)*time.Microsecond, cancel)
+		_, _ = s.Lease(ctx, "work", "gone", time.Minute)
+		_, _ = s.Directory(ctx, -1)
+		after.Stop()
+		cancel()
+	}
+	if mine, err := s.Lease(t.Context(), "other work", "me", time.Minute); err != nil || !mine {
+		t.Fatalf("lease taken %v, %v, want it taken", mine, err)
+	}
+	if err := s.PutSite(t.Context(), site("RX1RA"), operator); err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 64 {
+		wait.Go(func() {
+			if d, err := s.Directory(t.Context(), -1); err != nil || len(d.Sites) != 1 {
+				t.Errorf("%d sites, %v, want the one that was put", len(d.Sites), err)
+			}
+		})
+	}
+	wait.Wait()
 }
 
 func afterClosing(t *testing.T, open func() store.Store) {
