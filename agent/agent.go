@@ -84,7 +84,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 	}
 	defer closing(&err, traces.Close)
 	handlers := map[string]control.Handler{"journal": entries.Operate, "keys": handleKeys(ring, log)}
-	operators, err := control.Listen(control.Address(c.Data), handlers, log)
+	operators, err := control.Listen(control.Address(control.Agent, c.Data), handlers, log)
 	if err != nil {
 		return err
 	}

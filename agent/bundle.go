@@ -48,7 +48,7 @@ type bundler struct {
 // it is the service's own account that looks. version is this program's.
 func SupportBundle(ctx context.Context, file, version string, out io.Writer) (running bool, err error) {
 	if data, err := configs.DataFolder(file); err == nil {
-		err = control.Call(ctx, control.Address(data), "support", nil, func(row json.RawMessage) error {
+		err = control.Call(ctx, control.Address(control.Agent, data), "support", nil, func(row json.RawMessage) error {
 			running = true
 			var part []byte
 			if err := json.Unmarshal(row, &part); err != nil {

@@ -70,7 +70,7 @@ func Check(ctx context.Context, file string, say func(Finding) error) error {
 		return err
 	}
 	var told error // by say
-	err = control.Call(ctx, control.Address(c.Data), "check", nil, func(row json.RawMessage) error {
+	err = control.Call(ctx, control.Address(control.Agent, c.Data), "check", nil, func(row json.RawMessage) error {
 		var f Finding
 		if err := json.Unmarshal(row, &f); err != nil {
 			return err

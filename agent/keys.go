@@ -47,7 +47,7 @@ var ErrOtherRing = errors.New("not confirmed")
 // new key from then on, and else on the files.
 func (c Config) OperateKeys(ctx context.Context, do string) (KeysStatus, error) {
 	var status KeysStatus
-	err := control.Call(ctx, control.Address(c.Data), "keys", do, func(row json.RawMessage) error { return json.Unmarshal(row, &status) })
+	err := control.Call(ctx, control.Address(control.Agent, c.Data), "keys", do, func(row json.RawMessage) error { return json.Unmarshal(row, &status) })
 	if !errors.Is(err, control.ErrNotRunning) {
 		return status, err
 	}

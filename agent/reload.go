@@ -198,7 +198,7 @@ func (l *live) operate(_ context.Context, who string, args json.RawMessage, send
 // InForce asks the agent that runs with the file what is in force. The file may be
 // bad: only its data folder is needed.
 func InForce(ctx context.Context, file string) (r Reloaded, err error) {
-	err = control.CallOf(ctx, file, "config", "show", func(row json.RawMessage) error { return json.Unmarshal(row, &r) })
+	err = control.CallOf(ctx, control.Agent, file, "config", "show", func(row json.RawMessage) error { return json.Unmarshal(row, &r) })
 	return r, err
 }
 

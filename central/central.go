@@ -159,7 +159,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger, ready func(alive func(
 // operators is the control channel: nil when it can not be had, as for the second
 // process on a machine, which needs it less than to run.
 func (c Config) operators(settings *reloader, log *slog.Logger) *control.Server {
-	s, err := control.Listen(control.Address(c.Data), map[string]control.Handler{"config": settings.operate, "log": control.HandleLog(log)}, log)
+	s, err := control.Listen(control.Address(control.Centre, c.Data), map[string]control.Handler{"config": settings.operate, "log": control.HandleLog(log)}, log)
 	if err != nil {
 		log.Warn("commands do not reach this process", "commands", "config reload, log", "err", err)
 		return nil

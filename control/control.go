@@ -117,14 +117,24 @@ func ExitCode(err error) int {
 	return 1
 }
 
+// Service is which program runs: both may have the same data folder, as where
+// somebody tries them on one machine.
+type Service string
+
+// The services.
+const (
+	Agent  Service = "agent"
+	Centre Service = "central"
+)
+
 // CallOf calls the command of the service that runs with the configuration file.
 // The file may be bad: only its data folder is needed.
-func CallOf(ctx context.Context, file, command string, args any, take func(row json.RawMessage) error) error {
+func CallOf(ctx context.Context, s Service, file, command string, args any, take func(row json.RawMessage) error) error {
 	data, err := configs.DataFolder(file)
 	if err != nil {
 		return err
 	}
-	return Call(ctx, Address(data), command, args, take)
+	return Call(ctx, Address(s, data), command, args, take)
 }
 
 // Call calls the command of the service at address, and hands each row to take.

@@ -21,7 +21,7 @@ import (
 // running serves the handlers until the test ends, and returns the address.
 func running(t *testing.T, handlers map[string]Handler) string {
 	t.Helper()
-	address := Address(t.TempDir())
+	address := Address(Agent, t.TempDir())
 	s, err := Listen(address, handlers, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -120,9 +120,17 @@ func TestErrorsReachTheCaller(t *testing.T) {
 }
 
 func TestNobodyListens(t *testing.T) {
-	_, err := ask(t, Address(t.TempDir()), "echo", nil)
+	_, err := ask(t, Address(Agent, t.TempDir()), "echo", nil)
 	if !errors.Is(err, ErrNotRunning) {
 		t.Errorf("got %v, want %v", err, ErrNotRunning)
+	}
+}
+
+// Who tries both programs on one machine may give them one folder.
+func TestBothServicesMayHaveOneDataFolder(t *testing.T) {
+	data := t.TempDir()
+	if a, b := Address(Agent, data), Address(Centre, data); a == b {
+		t.Errorf("both are operated at %s", a)
 	}
 }
 
@@ -211,7 +219,7 @@ func TestCallsOverTheLimitAreTurnedAway(t *testing.T) {
 }
 
 func TestStopEndsCallsUnderWay(t *testing.T) {
-	address := Address(t.TempDir())
+	address := Address(Agent, t.TempDir())
 	entered := make(chan bool)
 	s, err := Listen(address, map[string]Handler{"wait": func(ctx context.Context, _ string, _ json.RawMessage, _ func(any) error) error {
 		entered <- true
@@ -249,7 +257,7 @@ func TestAddressThatIsTooLongForASocketOrTaken(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	address := Address(dir)
+	address := Address(Agent, dir)
 	// What a killed agent left behind is in nobody's way.
 	if err := os.WriteFile(address, nil, 0o600); err != nil && runtime.GOOS != "windows" {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ type logLevel struct {
 }
 
 // Run is called by the command line, as are those of the other commands.
-func (c logLevel) Run() error {
+func (c logLevel) Run(s Service) error {
 	r := logRequest{For: c.For, Reset: c.Level == "configured"}
 	if c.Level != "" && !r.Reset {
 		if err := r.Level.UnmarshalText([]byte(c.Level)); err != nil {
@@ -44,7 +44,7 @@ func (c logLevel) Run() error {
 	if c.For != 0 && r.Level == 0 {
 		return errors.New("--for: want a level with it")
 	}
-	return c.ask("log", r, func(row json.RawMessage) error {
+	return c.ask(s, "log", r, func(row json.RawMessage) error {
 		var l logLevels
 		if err := json.Unmarshal(row, &l); err != nil {
 			return err
@@ -55,8 +55,8 @@ func (c logLevel) Run() error {
 
 type logRecent struct{ Operated }
 
-func (c logRecent) Run() error {
-	return c.ask("log", logRequest{Recent: true}, func(row json.RawMessage) error {
+func (c logRecent) Run(s Service) error {
+	return c.ask(s, "log", logRequest{Recent: true}, func(row json.RawMessage) error {
 		var line string
 		if err := json.Unmarshal(row, &line); err != nil {
 			return err
@@ -67,10 +67,10 @@ func (c logRecent) Run() error {
 }
 
 // ask calls the service that runs with the file, until it is interrupted.
-func (o Operated) ask(command string, args any, take func(row json.RawMessage) error) error {
+func (o Operated) ask(s Service, command string, args any, take func(row json.RawMessage) error) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	return CallOf(ctx, o.Config, command, args, take)
+	return CallOf(ctx, s, o.Config, command, args, take)
 }
 
 // logRequest is what is asked of the running service's log: to be told its level,

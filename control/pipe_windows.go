@@ -17,12 +17,12 @@ import (
 )
 
 // Address is where the service with that data folder is operated.
-func Address(data string) string {
+func Address(s Service, data string) string {
 	if full, err := filepath.Abs(data); err == nil {
 		data = full
 	}
 	sum := sha256.Sum256([]byte(strings.ToLower(data)))
-	return `\\.\pipe\safeguard-` + hex.EncodeToString(sum[:8])
+	return `\\.\pipe\safeguard-` + string(s) + "-" + hex.EncodeToString(sum[:8])
 }
 
 // administrators is an access list of the system, the administrators and the

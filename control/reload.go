@@ -27,8 +27,8 @@ type Reloaded struct {
 var ErrRestart = errors.New("needs a restart")
 
 // Run returns an ErrRestart where something needs one.
-func (c ReloadCommand) Run() error {
-	return c.ask("config", "reload", func(row json.RawMessage) error { return c.print(os.Stdout, row) })
+func (c ReloadCommand) Run(s Service) error {
+	return c.ask(s, "config", "reload", func(row json.RawMessage) error { return c.print(os.Stdout, row) })
 }
 
 func (c ReloadCommand) print(out io.Writer, row json.RawMessage) (err error) {

@@ -15,7 +15,7 @@ import (
 )
 
 // Address is where the service with that data folder is operated.
-func Address(data string) string { return filepath.Join(data, "control.sock") }
+func Address(s Service, data string) string { return filepath.Join(data, string(s)+".sock") }
 
 // socket is a listening Unix socket.
 type socket struct {

@@ -59,7 +59,7 @@ func (r running) attendances(request pipeline.Request) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	w := &ward{out: os.Stdout, err: os.Stderr, json: r.JSON, closing: request.Do == pipeline.Close}
-	err = control.Call(ctx, control.Address(config.Data), "attendances", request, w.take)
+	err = control.Call(ctx, control.Address(control.Agent, config.Data), "attendances", request, w.take)
 	w.flush()
 	switch {
 	case errors.Is(err, control.ErrNotRunning), errors.Is(err, control.ErrDenied):

@@ -100,7 +100,7 @@ func (c testEPR) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var report agent.TestReport
-	err = control.Call(ctx, control.Address(config.Data), "epr", agent.SinkRequest{Do: "test", Sink: c.Sink, Withdraw: c.Withdraw},
+	err = control.Call(ctx, control.Address(control.Agent, config.Data), "epr", agent.SinkRequest{Do: "test", Sink: c.Sink, Withdraw: c.Withdraw},
 		func(row json.RawMessage) error { return json.Unmarshal(row, &report) })
 	if errors.Is(err, control.ErrNotRunning) {
 		fmt.Fprintln(os.Stderr, "the agent is not running: sending from here")
@@ -159,7 +159,7 @@ func (c statesEPR) Run() error {
 	wrong := false
 	var asked *cdshooks.Stats
 	fmt.Fprint(map[bool]io.Writer{false: table, true: io.Discard}[c.JSON], "SINK\tBY\tSTATE\tDELIVERED\tOBSERVED\tRETRIED\tREFUSED\tUNANSWERED\tLAST ANSWER\n")
-	err = control.Call(ctx, control.Address(config.Data), "epr", agent.SinkRequest{Do: "states"}, func(row json.RawMessage) error {
+	err = control.Call(ctx, control.Address(control.Agent, config.Data), "epr", agent.SinkRequest{Do: "states"}, func(row json.RawMessage) error {
 		var s agent.SinkState
 		if err := json.Unmarshal(row, &s); err != nil {
 			return err

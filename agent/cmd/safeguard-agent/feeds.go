@@ -31,7 +31,7 @@ func (c feedCounters) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	p := feedPrinter{printer: printer{out: os.Stdout, json: c.JSON}}
-	err = control.Call(ctx, control.Address(config.Data), "feeds", nil, p.take)
+	err = control.Call(ctx, control.Address(control.Agent, config.Data), "feeds", nil, p.take)
 	p.flush()
 	if errors.Is(err, control.ErrNotRunning) || errors.Is(err, control.ErrDenied) {
 		fmt.Fprintln(os.Stderr, "safeguard-agent:", err)

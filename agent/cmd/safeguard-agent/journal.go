@@ -151,7 +151,7 @@ func (r running) ask(request journal.Request, p *printer) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err = control.Call(ctx, control.Address(config.Data), "journal", request, p.take)
+	err = control.Call(ctx, control.Address(control.Agent, config.Data), "journal", request, p.take)
 	p.flush()
 	if err != nil && !errors.Is(err, control.ErrNotRunning) && !errors.Is(err, control.ErrDenied) {
 		return err

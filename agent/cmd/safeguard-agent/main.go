@@ -127,7 +127,7 @@ func main() {
 		kong.Description("Puts child protection flags before the clinician when a patient attends."))
 	command, err := parser.Parse(os.Args[1:])
 	parser.FatalIfErrorf(err)
-	if err := command.Run(service); err != nil {
+	if err := command.Run(service, control.Agent); err != nil {
 		fmt.Fprintln(os.Stderr, "safeguard-agent:", err)
 		var state *installer.StatusError
 		if errors.As(err, &state) {

@@ -60,7 +60,7 @@ func (c observedEPR) Run() error {
 func operated(config agent.Config, command string, request any, take func(json.RawMessage) error) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := control.Call(ctx, control.Address(config.Data), command, request, take)
+	err := control.Call(ctx, control.Address(control.Agent, config.Data), command, request, take)
 	if errors.Is(err, control.ErrNotRunning) || errors.Is(err, control.ErrDenied) {
 		fmt.Fprintln(os.Stderr, "safeguard-agent:", err)
 		os.Exit(exitNotRunning)

@@ -50,7 +50,7 @@ func (c statusShow) Run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	s := statusScreen{address: control.Address(config.Data), zone: zone, json: c.JSON, out: os.Stdout}
+	s := statusScreen{address: control.Address(control.Agent, config.Data), zone: zone, json: c.JSON, out: os.Stdout}
 	s.terminal = !c.JSON && onTerminal(os.Stdout)
 	if c.Watch {
 		return s.watch(ctx)

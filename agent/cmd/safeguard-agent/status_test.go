@@ -84,7 +84,7 @@ func answer(t *testing.T, shown statuspage.Shown) *answering {
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s, err := control.Listen(control.Address(data), map[string]control.Handler{
+	s, err := control.Listen(control.Address(control.Agent, data), map[string]control.Handler{
 		"status": func(_ context.Context, _ string, _ json.RawMessage, send func(any) error) error {
 			a.mu.Lock()
 			defer a.mu.Unlock()

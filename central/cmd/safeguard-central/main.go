@@ -127,7 +127,7 @@ func main() {
 	var code int
 	var err error
 	if words := strings.Fields(line.Command()); words[0] == "service" || words[0] == "log" || slices.Equal(words[:min(2, len(words))], []string{"config", "reload"}) {
-		err = line.Run(service)
+		err = line.Run(service, control.Centre)
 	} else {
 		code, err = do(ctx, line.Command(), &c)
 	}
