@@ -31,11 +31,14 @@ const mark = "ZQXJKVWYZ"
 
 // canaries are words that are put where patient data is, each in one place.
 type canaries struct {
-	places []string // by number
+	mu     sync.Mutex // guards places
+	places []string   // by number
 }
 
 // word is a new canary for the place.
 func (c *canaries) word(place string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.places = append(c.places, place)
 	return fmt.Sprintf("%s%05d", mark, len(c.places)-1)
 }
@@ -45,6 +48,8 @@ var numbered = regexp.MustCompile(mark + `(\d{5})`)
 
 // place is that of the first canary of a text; empty where none is as it is.
 func (c *canaries) place(text string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if m := numbered.FindStringSubmatch(text); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil && n < len(c.places) {
 			return c.places[n]
