@@ -1,20 +1,16 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/safeguard-edge/safeguard/agent"
 	"github.com/safeguard-edge/safeguard/agent/pipeline"
-	"github.com/safeguard-edge/safeguard/control"
 )
 
 type listAttendances struct {
@@ -56,21 +52,13 @@ func (r running) attendances(request pipeline.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	w := &ward{out: os.Stdout, err: os.Stderr, json: r.JSON, closing: request.Do == pipeline.Close}
-	err = control.Call(ctx, control.Address(control.Agent, config.Data), "attendances", request, w.take)
+	err = operated(config, "attendances", request, w.take)
 	w.flush()
-	switch {
-	case errors.Is(err, control.ErrNotRunning), errors.Is(err, control.ErrDenied):
-		fmt.Fprintln(os.Stderr, "safeguard-agent:", err)
-		os.Exit(exitNotRunning)
-	case err != nil:
-		return err
-	case w.listed == 0:
+	if err == nil && w.listed == 0 {
 		os.Exit(exitNothing)
 	}
-	return nil
+	return err
 }
 
 // ward prints attendances as they come.

@@ -153,13 +153,11 @@ func (c statesEPR) Run() error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	wrong := false
 	var asked *cdshooks.Stats
 	fmt.Fprint(map[bool]io.Writer{false: table, true: io.Discard}[c.JSON], "SINK\tBY\tSTATE\tDELIVERED\tOBSERVED\tRETRIED\tREFUSED\tUNANSWERED\tLAST ANSWER\n")
-	err = control.Call(ctx, control.Address(control.Agent, config.Data), "epr", agent.SinkRequest{Do: "states"}, func(row json.RawMessage) error {
+	err = operated(config, "epr", agent.SinkRequest{Do: "states"}, func(row json.RawMessage) error {
 		var s agent.SinkState
 		if err := json.Unmarshal(row, &s); err != nil {
 			return err
@@ -189,8 +187,7 @@ func (c statesEPR) Run() error {
 		return err
 	})
 	if errors.Is(err, control.ErrNotRunning) || errors.Is(err, control.ErrDenied) {
-		fmt.Fprintln(os.Stderr, "safeguard-agent:", err)
-		os.Exit(exitNotRunning)
+		return err // and no table
 	}
 	_ = table.Flush()
 	if asked != nil && !c.JSON {

@@ -2,18 +2,14 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
 
 	"github.com/safeguard-edge/safeguard/agent"
-	"github.com/safeguard-edge/safeguard/control"
 )
 
 type feedCounters struct {
@@ -28,15 +24,9 @@ func (c feedCounters) Run() error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	p := feedPrinter{printer: printer{out: os.Stdout, json: c.JSON}}
-	err = control.Call(ctx, control.Address(control.Agent, config.Data), "feeds", nil, p.take)
+	err = operated(config, "feeds", nil, p.take)
 	p.flush()
-	if errors.Is(err, control.ErrNotRunning) || errors.Is(err, control.ErrDenied) {
-		fmt.Fprintln(os.Stderr, "safeguard-agent:", err)
-		os.Exit(exitNotRunning)
-	}
 	if err == nil && p.held {
 		os.Exit(exitHeld)
 	}

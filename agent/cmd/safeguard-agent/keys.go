@@ -10,7 +10,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/safeguard-edge/safeguard/agent"
-	"github.com/safeguard-edge/safeguard/control"
 )
 
 type keyCommands struct {
@@ -102,16 +101,10 @@ func (r running) keys(do string) error {
 // exitKeys exits with what a script needs to know, where that is more than that
 // it failed.
 func exitKeys(err error) error {
-	code := 0
-	switch {
-	case errors.Is(err, agent.ErrNoKeys):
-		code = exitNothing
-	case errors.Is(err, control.ErrDenied):
-		code = exitNotRunning
-	default:
+	if !errors.Is(err, agent.ErrNoKeys) {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "safeguard-agent:", err)
-	os.Exit(code)
+	os.Exit(exitNothing)
 	return nil
 }

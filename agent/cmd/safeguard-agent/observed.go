@@ -56,16 +56,11 @@ func (c observedEPR) Run() error {
 	return nil
 }
 
-// operated calls the running agent, and exits where there is none.
+// operated calls the running agent, until it is interrupted.
 func operated(config agent.Config, command string, request any, take func(json.RawMessage) error) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := control.Call(ctx, control.Address(control.Agent, config.Data), command, request, take)
-	if errors.Is(err, control.ErrNotRunning) || errors.Is(err, control.ErrDenied) {
-		fmt.Fprintln(os.Stderr, "safeguard-agent:", err)
-		os.Exit(exitNotRunning)
-	}
-	return err
+	return control.Call(ctx, control.Address(control.Agent, config.Data), command, request, take)
 }
 
 // theirs reads the list of the present process. No error repeats what is in it.
