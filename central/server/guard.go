@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -197,10 +198,11 @@ func (h handshakes) Clone() credentials.TransportCredentials {
 	return handshakes{h.TransportCredentials.Clone(), h.server}
 }
 
-// quiet lets the same line be logged once a minute, with how often it was due.
+// quiet lets the same be said once in a while, with how often it was due.
 type quiet struct {
-	mu   sync.Mutex // guards seen
-	seen map[string]*said
+	every time.Duration // 0 for once a minute
+	mu    sync.Mutex    // guards seen
+	seen  map[string]*said
 }
 
 type said struct {
@@ -221,7 +223,7 @@ func (q *quiet) due(line string) int {
 		q.seen[line] = s
 	}
 	s.since++
-	if time.Since(s.at) < time.Minute {
+	if time.Since(s.at) < cmp.Or(q.every, time.Minute) {
 		return 0
 	}
 	n := s.since

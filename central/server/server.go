@@ -97,7 +97,7 @@ type Server struct {
 	standings *standings
 	enrolling pace
 	overviews *overview.Overviews
-	visits    visits
+	visits    quiet // of operators, for the audit
 
 	listener net.Listener
 	grpc     *grpc.Server
@@ -139,6 +139,7 @@ func Listen(address string, entrance *identity.Entrance, s store.Store, d *Direc
 		server.counts.uploads.Add(1)
 		server.follows.changed()
 	}
+	server.visits.every = visitEvery
 	server.beats = newBeats(s)
 	server.overviews = overview.NewOverviews(s)
 	server.follows = newFollows(s, d, p.Cache, &server.counts, log)
