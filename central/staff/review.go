@@ -21,8 +21,9 @@ const (
 
 // reviewList is the privacy officer's.
 type reviewList struct {
-	Waiting, Reviewed []reviewRow
-	Most              bool // there may be more that wait
+	Waiting  []reviewRow
+	Reviewed []store.BreakGlass
+	Most     bool // there may be more that wait
 }
 
 type reviewRow struct {
@@ -30,23 +31,17 @@ type reviewRow struct {
 	SiteName string // empty where the site takes part no more
 }
 
-// rows are the views with the names of their sites.
-func (s *Server) rows(r *http.Request, views []store.BreakGlass) []reviewRow {
+// rows are views at the organisation with the names of their sites.
+func (s *Server) rows(organisation safeguard.ODSCode, views ...store.BreakGlass) []reviewRow {
+	names := map[safeguard.ODSCode]string{}
+	for _, site := range s.Flags.Places(organisation) {
+		names[site.Code] = site.Name
+	}
 	rows := make([]reviewRow, len(views))
 	for i, v := range views {
-		rows[i] = reviewRow{v, s.siteName(r, v.Site)}
+		rows[i] = reviewRow{v, names[v.Site]}
 	}
 	return rows
-}
-
-// siteName is that of a site of whoever asks; empty where it takes part no more.
-func (s *Server) siteName(r *http.Request, code safeguard.ODSCode) string {
-	for _, place := range s.Flags.Places(sessionOf(r).Organisation) {
-		if place.Code == code {
-			return place.Name
-		}
-	}
-	return ""
 }
 
 func (s *Server) reviewList(w http.ResponseWriter, r *http.Request) {
@@ -61,7 +56,7 @@ func (s *Server) reviewList(w http.ResponseWriter, r *http.Request) {
 		s.broken(w, r, err)
 		return
 	}
-	s.draw(w, r, http.StatusOK, "break-glass", "Views by break-glass", reviewList{s.rows(r, waiting), s.rows(r, reviewed), len(waiting) == mostListed})
+	s.draw(w, r, http.StatusOK, "break-glass", "Views by break-glass", reviewList{s.rows(organisation, waiting...), reviewed, len(waiting) == mostListed})
 }
 
 // reviewing is one view, with whom it was about. What is held for the person is
@@ -89,7 +84,7 @@ func (s *Server) drawReview(w http.ResponseWriter, r *http.Request, status int, 
 	case err != nil:
 		s.broken(w, r, err)
 	default:
-		s.draw(w, r, status, "review", "A view by break-glass", reviewing{reviewRow{found, s.siteName(r, found.Site)}, store.Findings, wrong})
+		s.draw(w, r, status, "review", "A view by break-glass", reviewing{s.rows(sessionOf(r).Organisation, found)[0], store.Findings, wrong})
 	}
 }
 
