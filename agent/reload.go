@@ -17,6 +17,7 @@ import (
 
 	"github.com/safeguard-edge/safeguard/configs"
 	"github.com/safeguard-edge/safeguard/control"
+	"github.com/safeguard-edge/safeguard/disk"
 	"github.com/safeguard-edge/safeguard/logging"
 )
 
@@ -211,15 +212,7 @@ func (c Config) keepLastGood() error {
 	if c.text == nil {
 		return nil
 	}
-	file := lastGood(c.Data)
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return err
-	}
-	aside := file + ".new"
-	if err := os.WriteFile(aside, c.text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(aside, file)
+	return disk.Replace(lastGood(c.Data), c.text)
 }
 
 // LoadOrLastGood reads the file as LoadConfig does. If it is bad it takes the
